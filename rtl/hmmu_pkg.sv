@@ -1,0 +1,205 @@
+// Types that the blocks of hmmu share.
+//
+// Rules that every user of these types keeps:
+//   - Physical addresses are 56 bits; bit 55 set means VRAM, clear means system memory.
+//   - valid must not wait for ready, and the payload is stable while valid waits.
+//   - A memory client issues a request only when it can take the response: responses have no
+//     back-pressure.
+//   - A memory write is ordered when it is accepted (valid && ready): whatever is accepted later
+//     anywhere in the device, for the same memory, is seen after it.
+package hmmu_pkg;
+
+  import hmmu_regs_pkg::*;
+
+  parameter int unsigned CtxW   = 4;
+  parameter int unsigned NumCtx = 1 << CtxW;
+  parameter int unsigned VaW    = 48;
+  parameter int unsigned VpnW   = 36;
+  parameter int unsigned PaW    = 56;
+  parameter int unsigned PpnW   = 44;
+  // Data width of memory ports and of the TLP streams, in bits and bytes.
+  parameter int unsigned DataW  = 128;
+  parameter int unsigned StrbW  = DataW / 8;
+  parameter int unsigned TagW   = 8;
+
+  typedef logic [CtxW-1:0]  ctx_t;
+  typedef logic [VpnW-1:0]  vpn_t;
+  typedef logic [PpnW-1:0]  ppn_t;
+  typedef logic [PaW-1:0]   pa_t;
+
+  // ---------------------------------------------------------------- memory port (single beat)
+  // Read:  returns the aligned 16 bytes that hold addr.
+  // Write: strb names the byte lanes of the aligned 16 bytes (contiguous); no response.
+  // Cas:   addr naturally aligned to 8 (cas32: 4) bytes. data[63:0] is the expected value and
+  //        data[127:64] the new one (cas32: in bits 31:0 of each). Answers the old value in
+  //        data[63:0]. The swap happened iff the old value equals the expected one.
+  typedef enum logic [1:0] {
+    MemRead  = 2'd0,
+    MemWrite = 2'd1,
+    MemCas   = 2'd2
+  } mem_op_e;
+
+  typedef struct packed {
+    mem_op_e           op;
+    logic              cas32;
+    pa_t               addr;
+    logic [StrbW-1:0]  strb;
+    logic [DataW-1:0]  data;
+    logic [TagW-1:0]   tag;
+  } mem_req_t;
+
+  // Responses of one client may come in any order between tags.
+  typedef struct packed {
+    logic [TagW-1:0]   tag;
+    logic              err;    // link or memory error: data is void
+    logic [DataW-1:0]  data;
+  } mem_rsp_t;
+
+  // ---------------------------------------------------------------- burst port (copy engine to link)
+  // A burst reads or writes 1..256 bytes of system memory and does not cross a 4 KiB page.
+  // Data beats are address-aligned: beat 0 holds the aligned 16 bytes of the first byte, lane n is
+  // the byte at (address & ~15) + n.
+  typedef struct packed {
+    pa_t         addr;
+    logic [8:0]  len;      // bytes, 1..256
+    logic [3:0]  tag;
+  } burst_t;
+
+  typedef struct packed {
+    logic [3:0]        tag;
+    logic              err;
+    logic              last;   // the last beat of this tag that will come
+    logic [4:0]        beat;   // index of the beat within the burst, from 0
+    logic [StrbW-1:0]  strb;   // lanes that this beat brings
+    logic [DataW-1:0]  data;
+  } burst_rsp_t;
+
+  // ---------------------------------------------------------------- address translation
+  typedef enum logic [0:0] {
+    Page4K = 1'b0,
+    Page2M = 1'b1
+  } page_size_e;
+
+  typedef struct packed {
+    ctx_t    ctx;
+    vpn_t    vpn;
+    access_e access;
+    client_e client;
+  } miss_t;
+
+  typedef struct packed {
+    ctx_t       ctx;
+    vpn_t       vpn;      // as asked; for Page2M its low 9 bits are void
+    ppn_t       ppn;      // for Page2M the low 9 bits are zero
+    page_size_e size;
+    logic       r;
+    logic       w;
+    logic       x;
+    logic       d;        // stores may go ahead: D is set in the table
+    logic       atomic;   // atomics may go ahead (VRAM page, or the entry allows them)
+  } xlat_t;
+
+  // One event per cycle, from the MMU to every translated client, in one order for all.
+  //   Fill:       a translation; answers every miss it satisfies.
+  //   Invalidate: drop all translations of ctx that overlap [lo, hi]; parked misses stay.
+  //   Retry:      (replay) misses of ctx in [lo, hi] are asked again.
+  //   Cancel:     the misses of ctx for page lo with `access` end with error `code`.
+  //   Stop:       drop all translations and misses of ctx; its accesses end.
+  typedef enum logic [2:0] {
+    EvNone       = 3'd0,
+    EvFill       = 3'd1,
+    EvInvalidate = 3'd2,
+    EvRetry      = 3'd3,
+    EvCancel     = 3'd4,
+    EvStop       = 3'd5
+  } mmu_ev_e;
+
+  typedef struct packed {
+    mmu_ev_e    ev;
+    ctx_t       ctx;
+    vpn_t       lo;        // first page
+    vpn_t       hi;        // last page, inclusive
+    access_e    access;
+    logic [7:0] code;
+    xlat_t      xlat;
+  } mmu_event_t;
+
+  typedef enum logic [1:0] {
+    LkpHit  = 2'd0,
+    LkpMiss = 2'd1,   // parked in a slot: wait for its wake
+    LkpFull = 2'd2    // no slot is free: ask again after any wake
+  } lookup_e;
+
+  // Does a translation allow an access at once?
+  function automatic logic xlat_allows(xlat_t x, access_e access);
+    unique case (access)
+      AccessRead:    return x.r;
+      AccessWrite:   return x.w && x.d;
+      AccessAtomic:  return x.w && x.d && x.atomic;
+      AccessExecute: return x.x;
+      default:       return 1'b0;
+    endcase
+  endfunction
+
+  // Does a translation cover a page?
+  function automatic logic xlat_covers(xlat_t x, ctx_t ctx, vpn_t vpn);
+    return x.ctx == ctx && x.vpn[VpnW-1:9] == vpn[VpnW-1:9]
+        && (x.size == Page2M || x.vpn[8:0] == vpn[8:0]);
+  endfunction
+
+  // Does a translation overlap the pages lo..hi?
+  function automatic logic xlat_overlaps(xlat_t x, vpn_t lo, vpn_t hi);
+    if (x.size == Page2M) return x.vpn[VpnW-1:9] >= lo[VpnW-1:9] && x.vpn[VpnW-1:9] <= hi[VpnW-1:9];
+    else                  return x.vpn >= lo && x.vpn <= hi;
+  endfunction
+
+  // Physical page of a page covered by a translation.
+  function automatic ppn_t xlat_ppn(xlat_t x, vpn_t vpn);
+    return x.size == Page2M ? {x.ppn[PpnW-1:9], vpn[8:0]} : x.ppn;
+  endfunction
+
+  // ---------------------------------------------------------------- control
+  typedef struct packed {
+    ctx_mode_e mode;
+    ppn_t      root;
+  } ctx_cfg_t;
+
+  // A command of the control ring to the MMU, one at a time.
+  typedef struct packed {
+    ctrl_op_e   op;        // CtxSet, Invalidate, Replay, Cancel, Stop
+    ctx_t       ctx;
+    vpn_t       lo;        // first page
+    vpn_t       hi;        // last page, inclusive
+    ctx_cfg_t   cfg;       // CtxSet
+    access_e    access;    // Cancel
+    logic [7:0] code;      // Cancel
+  } mmu_cmd_t;
+
+  // Ring registers, as dev_regs holds them.
+  typedef struct packed {
+    logic [63:0] base;
+    logic [3:0]  size_log2;
+    logic        reset;    // pulse: size was written, both indices restart
+    logic [31:0] index;    // written by the host: producer (consumer for the fault ring)
+  } ring_cfg_t;
+
+  // ---------------------------------------------------------------- threads
+  typedef struct packed {
+    logic [3:0]  job;         // job slot
+    ctx_t        ctx;
+    logic [63:0] entry;
+    logic [63:0] arg;
+    logic [31:0] index;
+    logic [31:0] threads;
+    logic [63:0] stack_base;
+    logic [63:0] stack_size;
+  } thread_t;
+
+  typedef struct packed {
+    logic [3:0]  job;
+    logic [63:0] result;
+    logic [7:0]  status;      // enum JobStatus or a cancel code
+    logic [47:0] info;
+  } thread_end_t;
+
+endpackage
