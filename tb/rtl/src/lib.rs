@@ -1,0 +1,1 @@
+//! The verilated hmmu device.

@@ -1,0 +1,9 @@
+//! Build-time help for the crates that hold verilated models: finds Verilator, runs it, and compiles
+//! the C++ that it writes. Used from build scripts only.
+#![forbid(unsafe_code)]
+
+mod locate;
+mod model;
+
+pub use locate::{Verilator, locate};
+pub use model::{Model, compiled, repo_root};
