@@ -1,1 +1,66 @@
-fn main() {}
+//! Verilates the whole device (rtl/files.f and the simulation wrapper).
+
+use std::path::PathBuf;
+
+use hmmu_verilate::{Model, compiled, locate, repo_root};
+
+fn main() {
+    if let Err(message) = build() {
+        eprintln!("{message}");
+        std::process::exit(1);
+    }
+}
+
+fn build() -> Result<(), String> {
+    let repo = repo_root();
+    let rtl = repo.join("rtl");
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
+    let cpp = repo.join("tb/rtl/cpp");
+    println!("cargo:rerun-if-changed={}", cpp.display());
+    println!("cargo:rerun-if-env-changed=VERILATOR_ROOT");
+    let verilator = locate(&repo)?;
+    let list = rtl.join("files.f");
+    println!("cargo:rerun-if-changed={}", list.display());
+    let text = std::fs::read_to_string(&list).map_err(|e| format!("{}: {e}", list.display()))?;
+    let mut sources = vec![rtl.join("lint.vlt")];
+    sources.extend(
+        text.lines()
+            .map(|line| line.split('#').next().unwrap_or_default().trim())
+            .filter(|line| !line.is_empty())
+            .map(|file| rtl.join(file)),
+    );
+    sources.push(rtl.join("hmmu_sim_top.sv"));
+    for source in &sources {
+        println!("cargo:rerun-if-changed={}", source.display());
+    }
+    // The C headers come with the crates that build the two libraries.
+    let includes: Vec<PathBuf> = ["DEP_Z_INCLUDE", "DEP_LZ4_INCLUDE"]
+        .iter()
+        .filter_map(std::env::var_os)
+        .map(PathBuf::from)
+        .collect();
+    let model = Model {
+        prefix: "Vhmmu_sim_top".to_string(),
+        top: "hmmu_sim_top".to_string(),
+        sources,
+        args: Vec::new(),
+        opt_level: 2,
+        trace: true,
+        includes: includes.clone(),
+    };
+    let dir = model.build(&verilator, &out, |_| Ok("// Nothing beside the model.\n".to_string()))?;
+    compiled(&verilator, &out, true, &includes)?;
+    cxx_build::bridge("src/ffi.rs")
+        .file(cpp.join("sim.cpp"))
+        .include(&cpp)
+        .include(&dir)
+        .includes(&includes)
+        .include(verilator.root.join("include"))
+        .include(verilator.root.join("include/vltstd"))
+        .define("VM_TRACE", "1")
+        .define("VM_TRACE_FST", "1")
+        .std("c++17")
+        .opt_level(2)
+        .try_compile("hmmu_device")
+        .map_err(|e| e.to_string())
+}

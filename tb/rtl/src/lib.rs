@@ -1,1 +1,76 @@
-//! The verilated hmmu device.
+//! The verilated hmmu device: one call per clock, with a waveform on demand.
+//!
+//! The ports are those of `rtl/hmmu_sim_top.sv`; docs/tlp-ports.md describes the TLP streams.
+
+mod ffi;
+
+use std::path::Path;
+
+use cxx::UniquePtr;
+pub use ffi::bridge::{Config, In, Out};
+use thiserror::Error;
+
+/// The design stopped: an assertion failed, or a wave file could not be written.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("cycle {cycle}: {message}")]
+pub struct SimError {
+    /// Clock cycles since reset.
+    pub cycle: u64,
+    /// Where and why.
+    pub message: String,
+}
+
+/// A verilated device.
+pub struct Sim {
+    inner: UniquePtr<ffi::bridge::Device>,
+}
+
+impl Sim {
+    /// Makes a device and holds it in reset for some cycles.
+    ///
+    /// # Errors
+    /// The design stopped in reset.
+    pub fn new(config: &Config) -> Result<Self, SimError> {
+        let fail = |e: cxx::Exception| SimError { cycle: 0, message: e.to_string() };
+        let mut inner = ffi::bridge::new_device(config).map_err(fail)?;
+        inner.pin_mut().reset().map_err(fail)?;
+        Ok(Self { inner })
+    }
+
+    /// One clock: drives `input`, samples the outputs that hold together with it before the rising edge
+    /// (so valid and ready of both directions are those of this edge), then clocks.
+    ///
+    /// # Errors
+    /// An assertion of the design failed. The device must not be used any more.
+    pub fn tick(&mut self, input: &In) -> Result<Out, SimError> {
+        let mut output = Out::default();
+        match self.inner.pin_mut().tick(input, &mut output) {
+            Ok(()) => Ok(output),
+            Err(error) => Err(SimError { cycle: self.inner.cycle(), message: error.to_string() }),
+        }
+    }
+
+    /// Starts an FST waveform from here on; it ends with [`Sim::trace_close`] or the device.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn trace_open(&mut self, path: &Path) -> Result<(), SimError> {
+        cxx::let_cxx_string!(name = path.to_string_lossy().as_bytes());
+        let cycle = self.inner.cycle();
+        self.inner
+            .pin_mut()
+            .trace_open(&name)
+            .map_err(|e| SimError { cycle, message: e.to_string() })
+    }
+
+    /// Ends the waveform and flushes it.
+    pub fn trace_close(&mut self) {
+        self.inner.pin_mut().trace_close();
+    }
+
+    /// Clock cycles since reset.
+    #[must_use]
+    pub fn cycle(&self) -> u64 {
+        self.inner.cycle()
+    }
+}

@@ -1,0 +1,36 @@
+# hmmu: `make run` shows the device at work, `make test` passes the tests. Both set up what they need.
+.PHONY: help setup regs run test test-host lint synth clean
+SHELL := /bin/bash
+CARGO ?= cargo
+
+help:            ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+setup:           ## fetch Verilator and Yosys into .tools/
+	@tools/setup.sh
+
+regs:            ## write the generated forms of regs/hmmu.toml
+	@tools/gen_regs.py
+
+run: setup       ## walk the bundled graph on the simulated device
+	@$(CARGO) build --release --quiet -p hmmu
+	@./target/release/hmmu graph tb/graphs/workspace.txt
+
+lint: setup      ## formatting, clippy, generated files, Verilator -Wall and Yosys elaboration
+	@tools/gen_regs.py --check
+	@$(CARGO) fmt --all --check
+	@$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
+
+test: setup      ## all tests (lint, synthesis check, every crate, every block)
+	@$(MAKE) --no-print-directory lint
+	@$(CARGO) test --workspace --quiet
+	@$(MAKE) --no-print-directory synth
+
+test-host:       ## the tests that need no Verilator
+	@$(CARGO) test --quiet -p hmmu-regs -p hmm-core -p hmmu-driver -p hmmu-model
+
+synth: setup     ## open ECP5 synthesis of the RTL top, with the table of cells
+	@fpga/synth.py
+
+clean:           ## drop everything built (not .tools/)
+	@rm -rf target build

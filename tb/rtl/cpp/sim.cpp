@@ -1,0 +1,137 @@
+#include "sim.h"
+
+#include <fstream>
+#include <stdexcept>
+
+#include "Vhmmu_sim_top.h"
+#include "hmmu-rtl/src/ffi.rs.h"
+#include "verilated.h"
+#include "verilated_fst_c.h"
+
+// The design's $stop, $fatal and $finish become exceptions, which reach Rust as errors.
+void vl_stop(const char* file, int line, const char*) {
+    throw std::runtime_error(std::string("assertion failed at ") + file + ":" + std::to_string(line));
+}
+void vl_fatal(const char* file, int line, const char*, const char* message) {
+    throw std::runtime_error(std::string(file) + ":" + std::to_string(line) + ": " + message);
+}
+void vl_finish(const char* file, int line, const char*) {
+    throw std::runtime_error(std::string("$finish at ") + file + ":" + std::to_string(line));
+}
+
+namespace hmmu {
+namespace {
+
+template <class Wide>
+void put(Wide& port, const std::array<uint64_t, 2>& value) {
+    port[0] = uint32_t(value[0]);
+    port[1] = uint32_t(value[0] >> 32);
+    port[2] = uint32_t(value[1]);
+    port[3] = uint32_t(value[1] >> 32);
+}
+
+template <class Wide>
+std::array<uint64_t, 2> take(const Wide& port) {
+    return {port[0] | uint64_t(port[1]) << 32, port[2] | uint64_t(port[3]) << 32};
+}
+
+// Clock period in the wave file's time unit (250 MHz, picoseconds).
+constexpr uint64_t kHalfPeriod = 2000;
+constexpr int kResetCycles = 8;
+
+}  // namespace
+
+Device::Device(const Config& config)
+    : context_(std::make_unique<VerilatedContext>()) {
+    Verilated::threadContextp(context_.get());
+    context_->traceEverOn(true);
+    top_ = std::make_unique<Vhmmu_sim_top>(context_.get(), "hmmu");
+    top_->cfg_bdf_i = config.bdf;
+    top_->cfg_mps_i = config.mps;
+    top_->cfg_mrrs_i = config.mrrs;
+    top_->cfg_rcb_i = config.rcb128;
+    top_->cfg_msix_en_i = 1;
+    top_->cfg_bar0_i = config.bar0;
+    top_->cfg_bar2_i = config.bar2;
+    top_->vram_size_i = config.vram_size;
+}
+
+Device::~Device() {
+    Verilated::threadContextp(context_.get());
+    trace_close();
+    top_->final();
+}
+
+void Device::half(bool clock) {
+    top_->clk_i = clock;
+    top_->eval();
+    if (trace_) trace_->dump(time_);
+    time_ += kHalfPeriod;
+}
+
+void Device::reset() {
+    Verilated::threadContextp(context_.get());
+    top_->rst_ni = 0;
+    for (int i = 0; i < kResetCycles; ++i) {
+        half(false);
+        half(true);
+    }
+    top_->rst_ni = 1;
+    cycle_ = 0;
+}
+
+void Device::tick(const In& in, Out& out) {
+    Verilated::threadContextp(context_.get());
+    Vhmmu_sim_top& t = *top_;
+    t.rx_valid_i = in.rx_valid;
+    if (in.rx_valid) {
+        t.rx_sop_i = in.rx_sop;
+        t.rx_eop_i = in.rx_eop;
+        put(t.rx_hdr_i, in.rx_hdr);
+        put(t.rx_data_i, in.rx_data);
+    }
+    t.tx_ready_i = in.tx_ready;
+    t.vram_req_ready_i = in.vram_req_ready;
+    t.vram_rsp_valid_i = in.vram_rsp_valid;
+    if (in.vram_rsp_valid) put(t.vram_rsp_rdata_i, in.vram_rsp_rdata);
+    t.host_state_i = in.host_state;
+    t.host_page_i = in.host_page;
+    t.host_fault_id_i = in.host_fault_id;
+    half(false);
+    out.rx_ready = t.rx_ready_o;
+    out.tx_valid = t.tx_valid_o;
+    if (t.tx_valid_o) {
+        out.tx_sop = t.tx_sop_o;
+        out.tx_eop = t.tx_eop_o;
+        out.tx_hdr = take(t.tx_hdr_o);
+        out.tx_data = take(t.tx_data_o);
+    }
+    out.vram_req_valid = t.vram_req_valid_o;
+    if (t.vram_req_valid_o) {
+        out.vram_req_write = t.vram_req_write_o;
+        out.vram_req_addr = t.vram_req_addr_o;
+        out.vram_req_wdata = take(t.vram_req_wdata_o);
+        out.vram_req_wstrb = t.vram_req_wstrb_o;
+    }
+    out.vram_rsp_ready = t.vram_rsp_ready_o;
+    half(true);
+    ++cycle_;
+}
+
+void Device::trace_open(const std::string& path) {
+    // Verilator's writer reports an unwritable file by ending the process: ask first.
+    if (!std::ofstream(path, std::ios::app)) throw std::runtime_error("cannot write " + path);
+    trace_ = std::make_unique<VerilatedFstC>();
+    top_->trace(trace_.get(), 99);
+    trace_->open(path.c_str());
+}
+
+void Device::trace_close() {
+    if (!trace_) return;
+    trace_->close();
+    trace_.reset();
+}
+
+std::unique_ptr<Device> new_device(const Config& config) { return std::make_unique<Device>(config); }
+
+}  // namespace hmmu

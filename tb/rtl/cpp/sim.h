@@ -1,0 +1,39 @@
+// The verilated device behind one call per clock.
+#pragma once
+#include <memory>
+#include <string>
+
+class Vhmmu_sim_top;
+class VerilatedContext;
+class VerilatedFstC;
+
+namespace hmmu {
+
+struct In;
+struct Out;
+struct Config;
+
+class Device {
+public:
+    explicit Device(const Config& config);
+    ~Device();
+    // All throw std::runtime_error when the design stops or a file cannot be written.
+    void reset();
+    void tick(const In& input, Out& output);
+    void trace_open(const std::string& path);
+    void trace_close();
+    uint64_t cycle() const { return cycle_; }
+
+private:
+    void half(bool clock);
+
+    std::unique_ptr<VerilatedContext> context_;
+    std::unique_ptr<Vhmmu_sim_top> top_;
+    std::unique_ptr<VerilatedFstC> trace_;
+    uint64_t cycle_ = 0;
+    uint64_t time_ = 0;
+};
+
+std::unique_ptr<Device> new_device(const Config& config);
+
+}  // namespace hmmu
