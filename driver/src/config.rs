@@ -1,0 +1,75 @@
+//! What can be chosen when a device is probed.
+
+use crate::policy::{MapRemote, Policy};
+use hmm_core::{NoTrace, Tracer};
+use std::sync::Arc;
+
+/// Where a context's page tables live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TablePlace {
+    /// In device memory; in system memory when no VRAM page is free.
+    Vram,
+    /// In system memory, read by the walker over the link.
+    System,
+}
+
+/// How long the driver waits for the device before it calls it lost. All in device clock cycles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// A control command (invalidate, stop, context set-up, kill), from its doorbell to its fence.
+    pub command: u64,
+    /// Progress of the copy channel: one batch of physical copies, or one piece of a translated copy.
+    pub copy: u64,
+    /// A free entry in a full ring.
+    pub ring: u64,
+    /// A job, from its launch to its completion. `None`: as long as it runs (it can be killed).
+    pub job: Option<u64>,
+    /// The device's own reads over the link (register `CPL_TIMEOUT`).
+    pub completion: u64,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { command: 2_000_000, copy: 20_000_000, ring: 20_000_000, job: None, completion: 50_000 }
+    }
+}
+
+/// Choices for one device.
+#[derive(Clone)]
+pub struct DeviceConfig {
+    /// Pages of device memory to use; `None` uses all that the device reports.
+    pub vram_pages: Option<u64>,
+    /// Where page tables go.
+    pub tables: TablePlace,
+    /// What is done with a page on a device fault.
+    pub policy: Arc<dyn Policy>,
+    /// Limits on waits.
+    pub timeouts: Timeouts,
+    /// True lets the device do atomics on writable system pages over the link (PCIe AtomicOps). False migrates
+    /// such a page to device memory first.
+    pub atomics_over_link: bool,
+    /// Bytes of stack of one hardware warp (a multiple of 4096).
+    pub stack_bytes: u64,
+    /// Pages moved by one round of migration (at least 1).
+    pub migrate_batch: usize,
+    /// log2 of the entries of each ring (2..=15).
+    pub ring_log2: u32,
+    /// Receives what the driver does, for traces.
+    pub tracer: Arc<dyn Tracer>,
+}
+
+impl Default for DeviceConfig {
+    fn default() -> Self {
+        Self {
+            vram_pages: None,
+            tables: TablePlace::Vram,
+            policy: Arc::new(MapRemote::default()),
+            timeouts: Timeouts::default(),
+            atomics_over_link: true,
+            stack_bytes: 4096,
+            migrate_batch: 64,
+            ring_log2: 7,
+            tracer: Arc::new(NoTrace),
+        }
+    }
+}
