@@ -7,7 +7,8 @@
 //   together); up to Depth entries are held, so that the next one arrives while one is worked on.
 // Ends: an entry that cannot be read pulses err_o (err_addr_o: its address) and stops the ring; the
 //   entries before it are still offered. The owner stops the ring by a pulse on stop_i (a bad entry;
-//   do not pop it in the same cycle, so that cons_o keeps pointing at it): nothing more is offered.
+//   do not pop it in the same cycle, so that cons_o keeps pointing at it): nothing more is offered,
+//   and err_addr_o names that entry from the next cycle on (err_o stays low).
 //   A stopped ring fetches nothing until ring_i.reset.
 // Reset: ring_i.reset restarts both indices at 0. An entry on offer at that moment is still handed
 //   over, uncounted; entries behind it are dropped.
@@ -62,17 +63,18 @@ module ring_fetch
   logic [PtrW-1:0]               rd_q, wr_q;
   logic [PtrW:0]                 held_q;
 
-  logic [31:0] mask;
   logic        want, pop, done, push;
-  pa_t         entry_addr;
 
-  assign mask       = (32'd1 << ring_i.size_log2) - 32'd1;
-  assign entry_addr = {ring_i.base[PaW-1:6], 6'd0} + {18'd0, fetch_q & mask, 6'd0};
-  assign want       = enable_i && !stopped_q && ring_i.size_log2 != '0 && ring_i.index != fetch_q;
-  assign pop        = entry_valid_o && entry_ready_i;
+  function automatic pa_t entry_address(logic [31:0] index);
+    logic [31:0] mask = (32'd1 << ring_i.size_log2) - 32'd1;
+    return {ring_i.base[PaW-1:6], 6'd0} + {18'd0, index & mask, 6'd0};
+  endfunction
+
+  assign want = enable_i && !stopped_q && ring_i.size_log2 != '0 && ring_i.index != fetch_q;
+  assign pop  = entry_valid_o && entry_ready_i;
   // The last response of the entry under way.
-  assign done       = state_q == FetchWait && mem_rsp_valid_i && left_q == 3'd1;
-  assign push       = done && !drop_q && !err_q && !mem_rsp_i.err && !ring_i.reset && !stop_i;
+  assign done = state_q == FetchWait && mem_rsp_valid_i && left_q == 3'd1;
+  assign push = done && !drop_q && !err_q && !mem_rsp_i.err && !ring_i.reset && !stop_i;
 
   assign entry_valid_o = held_q != '0;
   assign entry_o       = buf_q[rd_q];
@@ -107,7 +109,7 @@ module ring_fetch
       unique case (state_q)
         FetchIdle: if (want && !ring_i.reset && !stop_i && held_q < (PtrW + 1)'(Depth)) begin
           state_q <= FetchReq;
-          addr_q  <= entry_addr;
+          addr_q  <= entry_address(fetch_q);
           beat_q  <= '0;
           left_q  <= 3'd4;
           err_q   <= 1'b0;
@@ -142,6 +144,7 @@ module ring_fetch
       held_q <= held_q + (PtrW + 1)'(push) - (PtrW + 1)'(pop);
 
       if (stop_i) begin
+        err_addr_o  <= entry_address(cons_q);
         stopped_q   <= 1'b1;
         drop_q      <= 1'b1;
         uncounted_q <= 1'b0;
