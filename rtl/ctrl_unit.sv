@@ -1,0 +1,218 @@
+// Runs the control ring: one command at a time, in ring order.
+//
+// Promise: a command is complete, and its Fence written and interrupt raised, only when
+//   - CtxSet, Invalidate, Replay, Cancel: the MMU has acknowledged it;
+//   - Stop: first no warp and no copy of the context runs, then the MMU has acknowledged;
+//   - KillJob: no warp of the job runs.
+//   A range that does not fit the 48-bit space is widened to all of it; an empty one is a Nop.
+// A bad entry (version, opcode, mode) stops the ring: error BadEntry, CONS stays at it, no Fence.
+// Handshakes: cmd_valid_o/cmd_ready_i, then a pulse on cmd_done_i. kill_*_valid_o stays until its
+//   kill_*_done_i, which may come in the same cycle.
+// Latency: 3 cycles for a Nop without Fence once fetched, else by the units asked.
+module ctrl_unit
+  import hmmu_pkg::*;
+  import hmmu_regs_pkg::*;
+(
+  input  logic        clk_i,
+  input  logic        rst_ni,
+  input  logic        enable_i,
+  input  logic [63:0] time_i,
+  input  ring_cfg_t   ring_i,
+  output logic [31:0] cons_o,
+  output logic        stopped_o,
+  output logic        idle_o,
+  output logic        irq_ctrl_o,
+  output logic        err_valid_o,
+  output error_code_e err_code_o,
+  output pa_t         err_addr_o,
+  // Ring and fences.
+  output logic        mem_req_valid_o,
+  input  logic        mem_req_ready_i,
+  output mem_req_t    mem_req_o,
+  input  logic        mem_rsp_valid_i,
+  input  mem_rsp_t    mem_rsp_i,
+  // MMU.
+  output logic        cmd_valid_o,
+  input  logic        cmd_ready_i,
+  output mmu_cmd_t    cmd_o,
+  input  logic        cmd_done_i,
+  // Launch unit: kill a job by its id, or the jobs of a context.
+  output logic        kill_launch_valid_o,
+  output logic        kill_launch_by_ctx_o,
+  output logic [31:0] kill_launch_job_o,
+  input  logic        kill_launch_done_i,
+  // Copy engine: kill the descriptor of a context.
+  output logic        kill_copy_valid_o,
+  input  logic        kill_copy_done_i,
+  output ctx_t        kill_ctx_o,
+  // Pulses for the counters.
+  output logic        cnt_replay_o,
+  output logic        cnt_cancel_o,
+  output logic        cnt_invalidate_o
+);
+
+  typedef enum logic [2:0] {
+    CtrlIdle   = 3'd0,
+    CtrlKill   = 3'd1,   // waits for the launch unit and the copy engine
+    CtrlCmd    = 3'd2,   // shows the command to the MMU
+    CtrlWait   = 3'd3,   // waits for its acknowledgement
+    CtrlPost   = 3'd4,   // fence and interrupt
+    CtrlBad    = 3'd5    // the ring stops
+  } ctrl_e;
+
+  ctrl_e       state_q;
+  logic        kill_launch_q, kill_copy_q;
+  logic        entry_valid, post_ready, fetch_err, fetch_stop;
+  logic        known, bad, empty;
+  logic [511:0] entry_bits;
+  ctrl_entry_t entry;
+  pa_t         fetch_err_addr;
+
+  assign entry      = entry_bits;
+  assign fetch_stop = state_q == CtrlIdle && entry_valid && bad;
+
+  // ------------------------------------------------------------------ ring, fence
+  logic     rd_valid, rd_ready, wr_valid, wr_ready;
+  mem_req_t rd_req, wr_req;
+
+  ring_fetch u_ring (
+    .clk_i, .rst_ni, .enable_i, .ring_i, .cons_o,
+    .entry_valid_o   (entry_valid),
+    .entry_ready_i   (post_ready),
+    .entry_o         (entry_bits),
+    .stop_i          (fetch_stop),
+    .stopped_o,
+    .idle_o,
+    .err_o           (fetch_err),
+    .err_addr_o      (fetch_err_addr),
+    .mem_req_valid_o (rd_valid),
+    .mem_req_ready_i (rd_ready),
+    .mem_req_o       (rd_req),
+    .mem_rsp_valid_i,
+    .mem_rsp_i
+  );
+
+  post_writer u_post (
+    .clk_i, .rst_ni, .time_i,
+    .req_valid_i     (state_q == CtrlPost),
+    .req_ready_o     (post_ready),
+    .long_i          (1'b0),
+    .irq_i           (entry.irq),
+    .addr_i          (entry.fence_addr),
+    .value_i         (entry.fence_value),
+    .result_i        ('0),
+    .status_i        ('0),
+    .info_i          ('0),
+    .irq_o           (irq_ctrl_o),
+    .mem_req_valid_o (wr_valid),
+    .mem_req_ready_i (wr_ready),
+    .mem_req_o       (wr_req)
+  );
+
+  mem_merge u_merge (
+    .clk_i, .rst_ni,
+    .rd_valid_i (rd_valid), .rd_ready_o (rd_ready), .rd_req_i (rd_req),
+    .wr_valid_i (wr_valid), .wr_ready_o (wr_ready), .wr_req_i (wr_req),
+    .mem_req_valid_o, .mem_req_ready_i, .mem_req_o
+  );
+
+  // ------------------------------------------------------------------ decode
+  mmu_cmd_t cmd;
+
+  always_comb begin
+    unique case (entry.op)
+      CtrlOpNop, CtrlOpInvalidate, CtrlOpReplay, CtrlOpCancel, CtrlOpStop,
+      CtrlOpKillJob: known = 1'b1;
+      CtrlOpCtxSet:  known = entry.arg1[1:0] != 2'd3;
+      default:       known = 1'b0;
+    endcase
+  end
+  assign bad   = entry.version != FormatVersion || !known;
+  assign empty = entry.len == '0 && (entry.op == CtrlOpInvalidate || entry.op == CtrlOpReplay);
+
+  // Last byte of the range within the 48-bit space; the carry tells that it does not fit.
+  logic [VaW:0] last;
+  assign last = {1'b0, entry.addr[VaW-1:0]} + {1'b0, entry.len[VaW-1:0]} - (VaW + 1)'(1);
+
+  always_comb begin
+    cmd.op       = ctrl_op_e'(entry.op);
+    cmd.ctx      = entry.ctx;
+    cmd.lo       = entry.addr[VaW-1:12];
+    cmd.hi       = last[VaW-1:12];
+    cmd.cfg.mode = ctx_mode_e'(entry.arg1[1:0]);
+    cmd.cfg.root = entry.arg0[PaW-1:12];
+    cmd.access   = access_e'(entry.arg0[1:0]);
+    cmd.code     = entry.arg1[7:0];
+    if (entry.op == CtrlOpCancel) begin
+      cmd.hi = cmd.lo;
+    end else if (entry.len[63:VaW] != '0 || last[VaW]) begin
+      cmd.lo = '0;
+      cmd.hi = '1;
+    end
+  end
+
+  assign cmd_valid_o          = state_q == CtrlCmd;
+  assign cmd_o                = cmd;
+  assign kill_launch_valid_o  = state_q == CtrlKill && kill_launch_q;
+  assign kill_launch_by_ctx_o = entry.op == CtrlOpStop;
+  assign kill_launch_job_o    = entry.arg0[31:0];
+  assign kill_copy_valid_o    = state_q == CtrlKill && kill_copy_q;
+  assign kill_ctx_o           = entry.ctx;
+
+  assign cnt_replay_o     = cmd_valid_o && cmd_ready_i && entry.op == CtrlOpReplay;
+  assign cnt_cancel_o     = cmd_valid_o && cmd_ready_i && entry.op == CtrlOpCancel;
+  assign cnt_invalidate_o = cmd_valid_o && cmd_ready_i && entry.op == CtrlOpInvalidate;
+
+  assign err_valid_o = fetch_err || state_q == CtrlBad;
+  assign err_code_o  = fetch_err ? ErrorCodeRingFetch : ErrorCodeBadEntry;
+  assign err_addr_o  = fetch_err_addr;
+
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) begin
+      state_q       <= CtrlIdle;
+      kill_launch_q <= 1'b0;
+      kill_copy_q   <= 1'b0;
+    end else begin
+      unique case (state_q)
+        CtrlIdle: if (entry_valid) begin
+          kill_launch_q <= entry.op == CtrlOpStop || entry.op == CtrlOpKillJob;
+          kill_copy_q   <= entry.op == CtrlOpStop;
+          if (bad) state_q <= CtrlBad;
+          else begin
+            unique case (entry.op)
+              CtrlOpNop:                 state_q <= CtrlPost;
+              CtrlOpStop, CtrlOpKillJob: state_q <= CtrlKill;
+              default:                   state_q <= empty ? CtrlPost : CtrlCmd;
+            endcase
+          end
+        end
+        CtrlKill: begin
+          if (kill_launch_done_i) kill_launch_q <= 1'b0;
+          if (kill_copy_done_i)   kill_copy_q   <= 1'b0;
+          if (!kill_launch_q && !kill_copy_q) begin
+            state_q <= entry.op == CtrlOpStop ? CtrlCmd : CtrlPost;
+          end
+        end
+        CtrlCmd:  if (cmd_ready_i) state_q <= CtrlWait;
+        CtrlWait: if (cmd_done_i)  state_q <= CtrlPost;
+        CtrlPost: if (post_ready)  state_q <= CtrlIdle;
+        default:                   state_q <= CtrlIdle;
+      endcase
+    end
+  end
+
+  always_ff @(posedge clk_i) begin
+    if (rst_ni) begin
+      assert (state_q == CtrlIdle || state_q == CtrlBad || entry_valid)
+        else $error("ctrl_unit: entry lost while it ran");
+      assert (!cmd_done_i || state_q == CtrlWait)
+        else $error("ctrl_unit: acknowledgement without command");
+    end
+  end
+
+  // Fields without meaning, alignment bits and address bits above the physical and virtual space.
+  logic unused;
+  assign unused = ^{entry.pad0, entry.pad1, entry.pad2, entry.arg1[63:8], entry.arg0[63:PaW],
+                    entry.addr[63:VaW], entry.addr[11:0], last[11:0]};
+
+endmodule
