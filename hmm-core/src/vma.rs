@@ -1,0 +1,72 @@
+//! Virtual memory areas.
+
+use crate::addr::Va;
+
+/// What a process may do with memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Prot {
+    /// Loads.
+    pub read: bool,
+    /// Stores.
+    pub write: bool,
+}
+
+impl Prot {
+    /// No access.
+    pub const NONE: Prot = Prot { read: false, write: false };
+    /// Loads only.
+    pub const READ: Prot = Prot { read: true, write: false };
+    /// Loads and stores.
+    pub const READ_WRITE: Prot = Prot { read: true, write: true };
+}
+
+/// How [`crate::Mm::mmap`] maps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MmapOptions {
+    /// The address, replacing what is there (MAP_FIXED). None: a free place is chosen.
+    pub at: Option<Va>,
+    /// MAP_SHARED: children of a fork share the memory instead of getting a copy.
+    pub share: bool,
+    /// Align a chosen place to 2 MiB.
+    pub huge: bool,
+}
+
+/// How [`crate::Mm::mremap`] moves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MremapOptions {
+    /// The new address, replacing what is there (MREMAP_FIXED).
+    pub at: Option<Va>,
+    /// Leave an empty mapping at the old place (MREMAP_DONTUNMAP).
+    pub dontunmap: bool,
+}
+
+/// Hints and orders about a range of memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Advice {
+    /// Throw the contents away: private memory reads as zero afterwards.
+    DontNeed,
+}
+
+impl Advice {
+    /// By the name that scenario scripts use; none for advice that is not known.
+    pub fn from_name(name: &str) -> Option<Advice> {
+        match name {
+            "dontneed" => Some(Advice::DontNeed),
+            _ => None,
+        }
+    }
+}
+
+/// A mapping as [`crate::MmapReadGuard::find_vma`] shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VmaInfo {
+    /// First address.
+    pub start: Va,
+    /// One past the last address.
+    pub end: Va,
+    /// Allowed accesses.
+    pub prot: Prot,
+    /// MAP_SHARED.
+    pub shared: bool,
+}
