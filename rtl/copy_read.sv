@@ -1,0 +1,169 @@
+// Sends the reads of the bursts, in order, and collects their data, which may come in any order.
+//
+// Throughput: a link burst takes 2 cycles; a VRAM burst one cycle a beat and one more.
+// Data goes to two memories, because the link and VRAM may each bring a beat in the same cycle and
+// neither can wait. A burst that is a fill, or is dropped (discard_i), sends nothing.
+// VRAM tags are {tracker, beat}: eight bursts can read VRAM at once, however many slots there are.
+module copy_read
+  import hmmu_pkg::*;
+  import copy_pkg::*;
+#(
+  parameter int unsigned NumBursts = 8,
+  localparam int unsigned SlotW = $clog2(NumBursts)
+) (
+  input  logic             clk_i,
+  input  logic             rst_ni,
+  input  logic             discard_i,
+  // The next burst to read (copy_slots).
+  input  logic             slot_valid_i,
+  input  copy_slot_t       slot_i,
+  input  logic [SlotW-1:0] slot_idx_i,
+  output logic             slot_pop_o,
+  output logic             slot_skip_o,
+  // Ends of bursts.
+  output logic             link_done_o,
+  output logic             link_err_o,
+  output logic [SlotW-1:0] link_idx_o,
+  output logic             vram_done_o,
+  output logic             vram_err_o,
+  output logic [SlotW-1:0] vram_idx_o,
+  // Link.
+  output logic             brd_valid_o,
+  input  logic             brd_ready_i,
+  output burst_t           brd_o,
+  input  logic             brd_rsp_valid_i,
+  input  burst_rsp_t       brd_rsp_i,
+  // VRAM.
+  output logic             mem_req_valid_o,
+  input  logic             mem_req_ready_i,
+  output mem_req_t         mem_req_o,
+  input  logic             mem_rsp_valid_i,
+  input  mem_rsp_t         mem_rsp_i,
+  // Read port of the data, for the write side.
+  input  logic             buf_ren_i,
+  input  logic             buf_vram_i,     // side of the word asked for in the cycle before
+  input  logic [SlotW+4:0] buf_addr_i,     // {slot, beat}
+  output logic [DataW-1:0] buf_data_o
+);
+
+  typedef enum logic [1:0] {
+    ReadIdle = 2'd0,
+    ReadLink = 2'd1,   // shows a burst to the link
+    ReadVram = 2'd2    // sends the beats of a burst to VRAM
+  } read_e;
+
+  read_e      state_q;
+  burst_t     brd_q;
+  pa_t        vram_addr_q;
+  logic [4:0] vram_beat_q, vram_last_q;
+  logic [2:0] vram_trk_q;
+
+  // Bursts that read VRAM.
+  logic [7:0][4:0]       trk_left_q;   // beats that have not come back
+  logic [7:0][SlotW-1:0] trk_slot_q;
+  logic [2:0]            slot_trk, rsp_trk;
+  logic                  skip, start_vram, start_link, end_link, end_vram;
+
+  assign slot_trk   = 3'(slot_idx_i);
+  assign rsp_trk    = mem_rsp_i.tag[7:5];
+  assign skip       = state_q == ReadIdle && slot_valid_i && (slot_i.fill || discard_i);
+  assign start_link = state_q == ReadIdle && slot_valid_i && !skip && !slot_i.src[PaW-1];
+  assign start_vram = state_q == ReadIdle && slot_valid_i && !skip && slot_i.src[PaW-1]
+                   && trk_left_q[slot_trk] == '0;
+  assign end_link   = state_q == ReadLink && brd_ready_i;
+  assign end_vram   = state_q == ReadVram && mem_req_ready_i && vram_beat_q == vram_last_q;
+
+  assign slot_pop_o  = skip || end_link || end_vram;
+  assign slot_skip_o = skip;
+
+  assign brd_valid_o = state_q == ReadLink;
+  assign brd_o       = brd_q;
+  assign mem_req_valid_o = state_q == ReadVram;
+  assign mem_req_o = '{op: MemRead, cas32: 1'b0, addr: vram_addr_q, strb: '0, data: '0,
+                       tag: {vram_trk_q, vram_beat_q}};
+
+  assign link_done_o = brd_rsp_valid_i && brd_rsp_i.last;
+  assign link_err_o  = brd_rsp_valid_i && brd_rsp_i.err;
+  assign link_idx_o  = SlotW'(brd_rsp_i.tag);
+  assign vram_done_o = mem_rsp_valid_i && trk_left_q[rsp_trk] == 5'd1;
+  assign vram_err_o  = mem_rsp_valid_i && mem_rsp_i.err;
+  assign vram_idx_o  = trk_slot_q[rsp_trk];
+
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) begin
+      state_q     <= ReadIdle;
+      brd_q       <= '0;
+      vram_addr_q <= '0;
+      vram_beat_q <= '0;
+      vram_last_q <= '0;
+      vram_trk_q  <= '0;
+      trk_left_q  <= '0;
+      trk_slot_q  <= '0;
+    end else begin
+      unique case (state_q)
+        ReadIdle: begin
+          if (start_link) begin
+            state_q <= ReadLink;
+            brd_q   <= '{addr: slot_i.src, len: slot_i.len, tag: 4'(slot_idx_i)};
+          end
+          if (start_vram) begin
+            state_q              <= ReadVram;
+            vram_addr_q          <= {slot_i.src[PaW-1:4], 4'd0};
+            vram_beat_q          <= '0;
+            vram_last_q          <= copy_beats(slot_i.src[3:0], slot_i.len) - 5'd1;
+            vram_trk_q           <= slot_trk;
+            trk_slot_q[slot_trk] <= slot_idx_i;
+          end
+        end
+        ReadLink: if (brd_ready_i) state_q <= ReadIdle;
+        default: if (mem_req_ready_i) begin
+          vram_addr_q <= vram_addr_q + pa_t'(16);
+          vram_beat_q <= vram_beat_q + 5'd1;
+          if (end_vram) state_q <= ReadIdle;
+        end
+      endcase
+      if (mem_rsp_valid_i) trk_left_q[rsp_trk] <= trk_left_q[rsp_trk] - 5'd1;
+      // The tracker is free when a burst starts: no response can come for it in that cycle.
+      if (start_vram) trk_left_q[slot_trk] <= copy_beats(slot_i.src[3:0], slot_i.len);
+    end
+  end
+
+  // ------------------------------------------------------------------ data
+  logic [DataW-1:0] link_data, vram_data;
+
+  copy_buffer #(.AddrW(SlotW + 5)) u_link_buf (
+    .clk_i,
+    .we_i    (brd_rsp_valid_i),
+    .strb_i  (brd_rsp_i.strb),
+    .waddr_i ({link_idx_o, brd_rsp_i.beat}),
+    .wdata_i (brd_rsp_i.data),
+    .ren_i   (buf_ren_i),
+    .raddr_i (buf_addr_i),
+    .rdata_o (link_data)
+  );
+
+  copy_buffer #(.AddrW(SlotW + 5)) u_vram_buf (
+    .clk_i,
+    .we_i    (mem_rsp_valid_i),
+    .strb_i  ('1),
+    .waddr_i ({vram_idx_o, mem_rsp_i.tag[4:0]}),
+    .wdata_i (mem_rsp_i.data),
+    .ren_i   (buf_ren_i),
+    .raddr_i (buf_addr_i),
+    .rdata_o (vram_data)
+  );
+
+  assign buf_data_o = buf_vram_i ? vram_data : link_data;
+
+  always_ff @(posedge clk_i) begin
+    if (rst_ni) begin
+      assert (!mem_rsp_valid_i || trk_left_q[rsp_trk] != '0)
+        else $error("copy_read: VRAM response without request");
+    end
+  end
+
+  // The destination is the write side's.
+  logic unused;
+  assign unused = ^{slot_i.dst, slot_i.xlat};
+
+endmodule
