@@ -44,11 +44,7 @@ module ctrl_unit
   // Copy engine: kill the descriptor of a context.
   output logic        kill_copy_valid_o,
   input  logic        kill_copy_done_i,
-  output ctx_t        kill_ctx_o,
-  // Pulses for the counters.
-  output logic        cnt_replay_o,
-  output logic        cnt_cancel_o,
-  output logic        cnt_invalidate_o
+  output ctx_t        kill_ctx_o
 );
 
   typedef enum logic [2:0] {
@@ -158,10 +154,6 @@ module ctrl_unit
   assign kill_launch_job_o    = entry.arg0[31:0];
   assign kill_copy_valid_o    = state_q == CtrlKill && kill_copy_q;
   assign kill_ctx_o           = entry.ctx;
-
-  assign cnt_replay_o     = cmd_valid_o && cmd_ready_i && entry.op == CtrlOpReplay;
-  assign cnt_cancel_o     = cmd_valid_o && cmd_ready_i && entry.op == CtrlOpCancel;
-  assign cnt_invalidate_o = cmd_valid_o && cmd_ready_i && entry.op == CtrlOpInvalidate;
 
   assign err_valid_o = fetch_err || state_q == CtrlBad;
   assign err_code_o  = fetch_err ? ErrorCodeRingFetch : ErrorCodeBadEntry;

@@ -1,0 +1,234 @@
+// Registers of BAR0 below the MSI-X table (regs/hmmu.toml), behind the register bus.
+//
+// Bus: one access a cycle, never waits (reg_ready_o is high); reg_rdata_o is valid in the cycle after
+//   a read was taken and until the next. Writes honour byte enables. An unknown address reads 0 and
+//   ignores writes; so do read-only registers.
+// Rings: a write to *_SIZE clears the ring's host index and pulses ring_o.reset in the next cycle,
+//   when the new size shows. A size above 15 keeps its low 4 bits.
+// Errors: the first reported error stays in ERROR_INFO until it is written; later ones are lost; of
+//   several in one cycle the lowest number wins. irq_error_o pulses when ERROR_INFO becomes non-zero.
+module dev_regs
+  import hmmu_pkg::*;
+  import hmmu_regs_pkg::*;
+#(
+  parameter int unsigned NumErrors    = 4,
+  parameter int unsigned Units        = 1,
+  parameter int unsigned Warps        = 8,    // per unit
+  parameter int unsigned Walkers      = 8,
+  parameter int unsigned FaultEntries = 32,
+  parameter int unsigned CopyChannels = 1,
+  parameter int unsigned L2Sets       = 64,
+  parameter int unsigned JobSlots     = 4,
+  parameter int unsigned IncW         = 13
+) (
+  input  logic                             clk_i,
+  input  logic                             rst_ni,
+  // Register bus.
+  input  logic                             reg_valid_i,
+  output logic                             reg_ready_o,
+  input  logic                             reg_write_i,
+  input  logic [15:0]                      reg_addr_i,
+  input  logic [63:0]                      reg_wdata_i,
+  input  logic [7:0]                       reg_wstrb_i,
+  output logic [63:0]                      reg_rdata_o,
+  // To the device.
+  output logic                             enable_o,
+  output logic [63:0]                      time_o,
+  output logic [31:0]                      cpl_timeout_o,
+  output ring_cfg_t                        ctrl_ring_o,
+  output ring_cfg_t                        copy_ring_o,
+  output ring_cfg_t                        launch_ring_o,
+  output ring_cfg_t                        fault_ring_o,
+  output logic                             irq_error_o,
+  // From the device.
+  input  logic [39:0]                      vram_size_i,
+  input  logic [31:0]                      ctrl_cons_i,
+  input  logic [31:0]                      copy_cons_i,
+  input  logic [31:0]                      launch_cons_i,
+  input  logic [31:0]                      fault_prod_i,
+  input  logic                             ctrl_idle_i,
+  input  logic                             copy_idle_i,
+  input  logic                             launch_idle_i,
+  input  logic                             ctrl_stopped_i,
+  input  logic                             copy_stopped_i,
+  input  logic                             launch_stopped_i,
+  input  logic                             fault_full_i,
+  input  logic [Warps-1:0][63:0]           warp_state_i,
+  input  logic [NumErrors-1:0]             err_valid_i,
+  input  error_code_e [NumErrors-1:0]      err_code_i,
+  input  client_e [NumErrors-1:0]          err_unit_i,
+  input  pa_t [NumErrors-1:0]              err_addr_i,
+  // Counters.
+  input  logic [NumCounters-1:0][IncW-1:0] inc_i,
+  input  logic                             inv_done_i,
+  input  logic [31:0]                      inv_cycles_i
+);
+
+  // Rings, in the order of their registers.
+  localparam int unsigned NumRings = 4;
+  localparam int unsigned RingFault = 3;
+
+  logic [63:0]               time_q, error_q;
+  logic                      enable_q;
+  logic [31:0]               timeout_q;
+  ring_cfg_t [NumRings-1:0]  ring_q;
+
+  assign time_o        = time_q;
+  assign enable_o      = enable_q;
+  assign cpl_timeout_o = timeout_q;
+  assign ctrl_ring_o   = ring_q[0];
+  assign copy_ring_o   = ring_q[1];
+  assign launch_ring_o = ring_q[2];
+  assign fault_ring_o  = ring_q[3];
+  assign reg_ready_o   = 1'b1;
+
+  // ------------------------------------------------------------------ decode
+  logic        write, is_ring, is_warp, is_counter;
+  logic [1:0]  ring;
+  logic [1:0]  ring_word;
+  logic [12:0] word;       // 64-bit word of BAR0
+  logic [63:0] mask, rdata_d, counter;
+
+  function automatic logic [63:0] merge(logic [63:0] old);
+    return (old & ~mask) | (reg_wdata_i & mask);
+  endfunction
+
+  always_comb begin
+    for (int unsigned b = 0; b < 8; b++) mask[8*b +: 8] = {8{reg_wstrb_i[b]}};
+  end
+
+  assign write      = reg_valid_i && reg_write_i;
+  assign word       = reg_addr_i[15:3];
+  // 0x100..0x1ff: eight words a ring, of which the first four are used.
+  assign is_ring    = word[12:5] == RegCtrlBase[15:8] && !word[2];
+  assign ring       = word[4:3];
+  assign ring_word  = word[1:0];
+  assign is_warp    = word >= RegWarpState[15:3] && word < RegWarpState[15:3] + 13'(Warps);
+  assign is_counter = word[12:6] == RegCounter[15:9];
+
+  // ------------------------------------------------------------------ read
+  logic [NumRings-1:0][31:0] cons;     // the index that the device keeps
+  assign cons = {fault_prod_i, launch_cons_i, copy_cons_i, ctrl_cons_i};
+
+  always_comb begin
+    rdata_d = '0;
+    unique case ({word, 3'd0})
+      RegId:         rdata_d = Id;
+      RegCaps:       rdata_d = {8'(JobSlots), 8'($clog2(L2Sets)), 8'(CopyChannels), 8'(FaultEntries),
+                                8'(Walkers), 8'(NumCtx), 8'(Warps), 8'(Units)};
+      RegVramSize:   rdata_d = {24'd0, vram_size_i};
+      RegControl:    rdata_d = {63'd0, enable_q};
+      RegStatus:     rdata_d = {53'd0, launch_stopped_i, copy_stopped_i, ctrl_stopped_i, 4'd0,
+                                fault_full_i, launch_idle_i, copy_idle_i, ctrl_idle_i};
+      RegTime:       rdata_d = time_q;
+      RegErrorInfo:  rdata_d = error_q;
+      RegCplTimeout: rdata_d = {32'd0, timeout_q};
+      default: begin
+        if (is_ring) begin
+          unique case (ring_word)
+            2'd0:    rdata_d = ring_q[ring].base;
+            2'd1:    rdata_d = {60'd0, ring_q[ring].size_log2};
+            // The fault ring has its words for producer and consumer the same way round, but there
+            // the device produces.
+            2'd2:    rdata_d = {32'd0, ring == 2'(RingFault) ? cons[ring] : ring_q[ring].index};
+            default: rdata_d = {32'd0, ring == 2'(RingFault) ? ring_q[ring].index : cons[ring]};
+          endcase
+        end else if (is_warp) begin
+          rdata_d = warp_state_i[$clog2(Warps)'(word - RegWarpState[15:3])];
+        end else if (is_counter) begin
+          rdata_d = counter;
+        end
+      end
+    endcase
+  end
+
+  always_ff @(posedge clk_i) begin
+    if (reg_valid_i && !reg_write_i) reg_rdata_o <= rdata_d;
+  end
+
+  // ------------------------------------------------------------------ write
+  logic [63:0] timeout_d, index_d;
+  assign timeout_d = merge({32'd0, timeout_q});
+  assign index_d   = merge({32'd0, ring_q[ring].index});
+
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) begin
+      time_q    <= '0;
+      enable_q  <= 1'b0;
+      timeout_q <= ResetCplTimeout[31:0];
+      ring_q    <= '0;
+    end else begin
+      time_q <= time_q + 64'd1;
+      for (int unsigned r = 0; r < NumRings; r++) ring_q[r].reset <= 1'b0;
+      if (write) begin
+        if ({word, 3'd0} == RegControl && reg_wstrb_i[0]) enable_q <= reg_wdata_i[0];
+        if ({word, 3'd0} == RegCplTimeout)                timeout_q <= timeout_d[31:0];
+        if (is_ring) begin
+          if (ring_word == 2'd0) ring_q[ring].base <= merge(ring_q[ring].base);
+          if (ring_word == 2'd1 && reg_wstrb_i[0]) begin
+            ring_q[ring].size_log2 <= reg_wdata_i[3:0];
+            ring_q[ring].index     <= '0;
+            ring_q[ring].reset     <= 1'b1;
+          end
+          if (ring_word == (ring == 2'(RingFault) ? 2'd3 : 2'd2)) begin
+            ring_q[ring].index <= index_d[31:0];
+          end
+        end
+      end
+    end
+  end
+
+  // ------------------------------------------------------------------ errors
+  logic        report;
+  logic [63:0] report_value;
+  logic        error_clear;
+
+  assign error_clear = write && {word, 3'd0} == RegErrorInfo && reg_wstrb_i != '0;
+
+  always_comb begin
+    report       = 1'b0;
+    report_value = '0;
+    for (int unsigned e = 0; e < NumErrors; e++) begin
+      if (err_valid_i[e] && !report) begin
+        report       = 1'b1;
+        report_value = {8'd0, err_addr_i[e][PaW-1:16], 4'd0, 4'(err_unit_i[e]), 8'(err_code_i[e])};
+      end
+    end
+  end
+
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) begin
+      error_q     <= '0;
+      irq_error_o <= 1'b0;
+    end else begin
+      irq_error_o <= 1'b0;
+      if (error_clear) error_q <= '0;
+      if (report && (error_q == '0 || error_clear)) begin
+        error_q     <= report_value;
+        irq_error_o <= 1'b1;
+      end
+    end
+  end
+
+  // ------------------------------------------------------------------ counters
+  counters #(.IncW(IncW)) u_counters (
+    .clk_i, .rst_ni, .inc_i, .inv_done_i, .inv_cycles_i,
+    .snapshot_i (write && {word, 3'd0} == RegSnapshot && reg_wstrb_i != '0),
+    .index_i    (word[5:0]),
+    .value_o    (counter)
+  );
+
+  always_ff @(posedge clk_i) begin
+    if (rst_ni) begin
+      for (int unsigned e = 0; e < NumErrors; e++) begin
+        assert (!err_valid_i[e] || err_code_i[e] != ErrorCodeNone)
+          else $error("dev_regs: error without a code");
+      end
+    end
+  end
+
+  // Accesses are to whole words with byte enables.
+  logic unused;
+  assign unused = ^{reg_addr_i[2:0], timeout_d[63:32], index_d[63:32]};
+
+endmodule
