@@ -1,7 +1,39 @@
-//! A functional model of the hmmu device: the registers, queues and rules of `regs/hmmu.toml`, without timing.
+//! A functional model of the hmmu device: the registers, queues and rules of `regs/hmmu.toml`, without the RTL's
+//! timing.
 //!
-//! [`rv64`] is the reference interpreter of the compute unit's instruction set.
+//! [`Device`] is the whole device. It reaches system memory through [`HostMemory`] and answers register and VRAM
+//! accesses; time passes in [`Device::tick`], a bounded piece of work for each unit and cycle, so that the host's
+//! actions really fall between the device's. [`rv64`] is the reference interpreter of the compute unit.
+//!
+//! What differs from the RTL: latencies (only their order is meaningful), an instruction or a walk step is one
+//! indivisible action, there is no instruction cache, and the link counters count payload and headers without
+//! splitting requests.
 
 #![forbid(unsafe_code)]
 
+mod addr;
+mod board;
+mod config;
+mod control;
+mod copy;
+mod counters;
+mod cu;
+mod device;
+mod error;
+mod host;
+mod jitter;
+mod launch;
+mod mmu;
+mod msix;
+mod post;
+mod registers;
+mod ring;
 pub mod rv64;
+mod strobe;
+
+pub use addr::{BusAddr, PAGE_BYTES, PhysAddr, VramAddr};
+pub use config::{DeviceConfig, Latency};
+pub use device::Device;
+pub use error::OutOfVram;
+pub use host::{HostMemory, LinkError};
+pub use msix::Message;

@@ -1,0 +1,201 @@
+//! What all units of the device share: time, memories, counters, the error record and interrupts.
+
+use crate::addr::{PAGE_BYTES, PhysAddr, Place};
+use crate::config::DeviceConfig;
+use crate::counters::Counters;
+use crate::host::{HostMemory, LinkError};
+use crate::jitter::Jitter;
+use crate::msix::Msix;
+use hmmu_regs::{Client, Counter, ErrorCode, Vector};
+
+/// Bytes of a TLP header with framing as the link counters count it: request and completion.
+const REQUEST_HEADER: u64 = 16;
+const COMPLETION_HEADER: u64 = 12;
+
+/// A read or atomic failed; it is in ERROR_INFO.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AccessFailed;
+
+pub(crate) struct Board {
+    pub(crate) time: u64,
+    pub(crate) config: DeviceConfig,
+    pub(crate) counters: Counters,
+    pub(crate) msix: Msix,
+    /// ERROR_INFO.
+    pub(crate) error_info: u64,
+    /// CONTROL bit 0.
+    pub(crate) enabled: bool,
+    vram: Vec<u8>,
+    host: Box<dyn HostMemory>,
+    jitter: Jitter,
+}
+
+impl Board {
+    pub(crate) fn new(config: DeviceConfig, host: Box<dyn HostMemory>) -> Self {
+        Self {
+            time: 0,
+            config,
+            counters: Counters::new(),
+            msix: Msix::new(),
+            error_info: 0,
+            enabled: false,
+            vram: vec![0; config.vram_bytes as usize],
+            host,
+            jitter: Jitter::new(config.latency.seed, config.latency.jitter),
+        }
+    }
+
+    /// The cycle in which something that takes `cycles`, jitter not counted, is over.
+    pub(crate) fn after(&mut self, cycles: u64) -> u64 {
+        self.time + cycles.max(1) + self.jitter.next()
+    }
+
+    /// Cycles that an access takes.
+    pub(crate) fn latency(&self, at: PhysAddr) -> u64 {
+        match at.place() {
+            Place::System(_) => self.config.latency.link,
+            Place::Vram(_) => self.config.latency.vram,
+        }
+    }
+
+    pub(crate) fn count(&mut self, counter: Counter) {
+        self.counters.add(counter, 1);
+    }
+
+    pub(crate) fn raise(&mut self, vector: Vector) {
+        self.msix.raise(vector);
+    }
+
+    /// Records the first error since ERROR_INFO was last cleared.
+    pub(crate) fn error(&mut self, code: ErrorCode, unit: Client, addr: u64) {
+        if self.error_info == 0 {
+            self.error_info = (addr & !0xffff) | (unit as u64) << 8 | code as u64;
+            self.raise(Vector::Error);
+        }
+    }
+
+    fn link_failed(&mut self, error: LinkError, unit: Client, at: PhysAddr) -> AccessFailed {
+        self.error(error.code(), unit, at.0);
+        AccessFailed
+    }
+
+    /// The VRAM bytes of an access, or why there are none. An address beyond VRAM counts as unsupported.
+    fn vram_range(&self, start: u64, len: usize) -> Result<std::ops::Range<usize>, LinkError> {
+        let end = start
+            .checked_add(len as u64)
+            .ok_or(LinkError::Unsupported)?;
+        if end > self.vram.len() as u64 {
+            return Err(LinkError::Unsupported);
+        }
+        Ok(start as usize..end as usize)
+    }
+
+    /// Reads physical memory. The access does not cross a page.
+    pub(crate) fn read(
+        &mut self,
+        unit: Client,
+        at: PhysAddr,
+        buf: &mut [u8],
+    ) -> Result<(), AccessFailed> {
+        debug_assert!(at.0 % PAGE_BYTES + buf.len() as u64 <= PAGE_BYTES);
+        let done = match at.place() {
+            Place::Vram(addr) => {
+                self.counters
+                    .add(Counter::VramReads, beats(addr.0, buf.len()));
+                self.vram_range(addr.0, buf.len())
+                    .map(|range| buf.copy_from_slice(&self.vram[range]))
+            }
+            Place::System(addr) => {
+                self.count(Counter::LinkReads);
+                self.counters.add(Counter::LinkTxBytes, REQUEST_HEADER);
+                self.counters
+                    .add(Counter::LinkRxBytes, COMPLETION_HEADER + buf.len() as u64);
+                self.host.read(addr, buf)
+            }
+        };
+        done.map_err(|error| self.link_failed(error, unit, at))
+    }
+
+    /// Writes physical memory. The access does not cross a page; a write beyond VRAM is dropped.
+    pub(crate) fn write(&mut self, unit: Client, at: PhysAddr, data: &[u8]) {
+        debug_assert!(at.0 % PAGE_BYTES + data.len() as u64 <= PAGE_BYTES);
+        match at.place() {
+            Place::Vram(addr) => {
+                self.counters
+                    .add(Counter::VramWrites, beats(addr.0, data.len()));
+                match self.vram_range(addr.0, data.len()) {
+                    Ok(range) => self.vram[range].copy_from_slice(data),
+                    Err(error) => {
+                        self.link_failed(error, unit, at);
+                    }
+                }
+            }
+            Place::System(addr) => {
+                self.count(Counter::LinkWrites);
+                self.counters
+                    .add(Counter::LinkTxBytes, REQUEST_HEADER + data.len() as u64);
+                self.host.write(addr, data);
+            }
+        }
+    }
+
+    /// Writes 64-bit words, little endian.
+    pub(crate) fn write_words(&mut self, unit: Client, at: PhysAddr, words: &[u64]) {
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        self.write(unit, at, &bytes);
+    }
+
+    /// Compare-and-swap of 8 or 4 (`half`) aligned bytes; the old value.
+    pub(crate) fn cas(
+        &mut self,
+        unit: Client,
+        at: PhysAddr,
+        half: bool,
+        expected: u64,
+        new: u64,
+    ) -> Result<u64, AccessFailed> {
+        let size = if half { 4 } else { 8 };
+        let done = match at.place() {
+            Place::Vram(addr) => {
+                self.count(Counter::VramReads);
+                self.vram_range(addr.0, size).map(|range| {
+                    let cell = &mut self.vram[range];
+                    let mut raw = [0; 8];
+                    raw[..size].copy_from_slice(cell);
+                    let old = u64::from_le_bytes(raw);
+                    if old == expected {
+                        cell.copy_from_slice(&new.to_le_bytes()[..size]);
+                        self.counters.add(Counter::VramWrites, 1);
+                    }
+                    old
+                })
+            }
+            Place::System(addr) => {
+                self.count(Counter::LinkAtomics);
+                self.counters
+                    .add(Counter::LinkTxBytes, REQUEST_HEADER + 2 * size as u64);
+                self.counters
+                    .add(Counter::LinkRxBytes, COMPLETION_HEADER + size as u64);
+                if half {
+                    self.host
+                        .cas32(addr, expected as u32, new as u32)
+                        .map(u64::from)
+                } else {
+                    self.host.cas64(addr, expected, new)
+                }
+            }
+        };
+        done.map_err(|error| self.link_failed(error, unit, at))
+    }
+
+    /// VRAM as the host's window shows it, if the range lies in it.
+    pub(crate) fn window(&mut self, start: u64, len: usize) -> Option<&mut [u8]> {
+        let range = self.vram_range(start, len).ok()?;
+        Some(&mut self.vram[range])
+    }
+}
+
+/// Beats of 16 bytes that an access touches.
+fn beats(start: u64, len: usize) -> u64 {
+    (start % 16 + len as u64).div_ceil(16)
+}

@@ -1,0 +1,6 @@
+//! The compute unit: a barrel of hardware warps.
+
+mod bus;
+mod unit;
+
+pub(crate) use unit::{ComputeUnit, Thread, ThreadEnd};

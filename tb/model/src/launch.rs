@@ -1,0 +1,195 @@
+//! The launch ring: jobs, their threads and their completions.
+
+use crate::board::Board;
+use crate::config::JOB_SLOTS;
+use crate::cu::{ComputeUnit, Thread, ThreadEnd};
+use crate::post::{End, Post};
+use crate::ring::Ring;
+use hmmu_regs::{Client, Counter, JobStatus, LaunchEntry, Vector};
+
+/// What a kill names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Victim {
+    Job(u32),
+    Context(u8),
+}
+
+struct Job {
+    entry: LaunchEntry,
+    /// Index of the next thread to start.
+    next: u32,
+    running: u32,
+    end: End,
+    post: Option<Post>,
+}
+
+impl Job {
+    fn ctx(&self) -> u8 {
+        self.entry.ctx() as u8
+    }
+
+    fn threads(&self) -> u32 {
+        self.entry.threads() as u32
+    }
+
+    /// No thread runs and none will.
+    fn over(&self) -> bool {
+        self.running == 0 && (self.next == self.threads() || self.failed())
+    }
+
+    fn failed(&self) -> bool {
+        self.end.status != JobStatus::Ok as u8
+    }
+
+    /// Records how a part of it ended; the first failure stays.
+    fn fail(&mut self, status: u8, info: u64) {
+        if !self.failed() {
+            self.end.status = status;
+            self.end.info = info;
+        }
+    }
+
+    fn thread(&self, slot: usize) -> Thread {
+        Thread {
+            slot,
+            ctx: self.ctx(),
+            entry: self.entry.entry(),
+            arg: self.entry.arg(),
+            index: self.next,
+            threads: self.threads(),
+            stack_base: self.entry.stack_base(),
+            stack_size: self.entry.stack_size(),
+        }
+    }
+}
+
+pub(crate) struct LaunchUnit {
+    pub(crate) ring: Ring,
+    slots: [Option<Job>; JOB_SLOTS],
+    /// The slot that may start the next thread.
+    turn: usize,
+}
+
+impl LaunchUnit {
+    pub(crate) fn new() -> Self {
+        Self {
+            ring: Ring::new(Client::Launch),
+            slots: [const { None }; JOB_SLOTS],
+            turn: 0,
+        }
+    }
+
+    pub(crate) fn idle(&self) -> bool {
+        self.ring.idle() && self.slots.iter().all(Option::is_none)
+    }
+
+    /// A job that may start a thread now.
+    fn ready(&self) -> Option<usize> {
+        (0..JOB_SLOTS)
+            .map(|k| (self.turn + k) % JOB_SLOTS)
+            .find(|&slot| {
+                self.slots[slot]
+                    .as_ref()
+                    .is_some_and(|job| !job.failed() && job.next < job.threads())
+            })
+    }
+
+    pub(crate) fn next(&self, board: &Board, cu: &ComputeUnit) -> u64 {
+        let now = board.time + 1;
+        let mut next = if self.slots.iter().any(Option::is_none) {
+            self.ring.next(board)
+        } else {
+            u64::MAX
+        };
+        if cu.has_idle_warp() && self.ready().is_some() {
+            next = now;
+        }
+        for job in self.slots.iter().flatten().filter(|job| job.over()) {
+            next = next.min(job.post.as_ref().map_or(now, Post::next));
+        }
+        next
+    }
+
+    pub(crate) fn thread_ended(&mut self, end: &ThreadEnd) {
+        if let Some(job) = &mut self.slots[end.slot] {
+            job.running -= 1;
+            if end.status == JobStatus::Ok as u8 {
+                job.end.result = job.end.result.min(end.result);
+            } else {
+                job.fail(end.status, end.info);
+            }
+        }
+    }
+
+    /// Ends the jobs that `victim` names: their warps, and the threads not yet started. No warp of them runs
+    /// afterwards; their completions follow.
+    pub(crate) fn kill(&mut self, cu: &mut ComputeUnit, victim: Victim) {
+        for (slot, job) in self.slots.iter_mut().enumerate() {
+            let Some(job) = job.as_mut().filter(|job| job.post.is_none()) else {
+                continue;
+            };
+            let status = match victim {
+                Victim::Job(id) if job.entry.job() == u64::from(id) => JobStatus::Killed,
+                Victim::Context(ctx) if job.ctx() == ctx => JobStatus::Stopped,
+                _ => continue,
+            };
+            job.running -= cu.kill(slot);
+            job.fail(status as u8, 0);
+        }
+    }
+
+    pub(crate) fn tick(&mut self, board: &mut Board, cu: &mut ComputeUnit) {
+        self.finish(board);
+        if let Some(slot) = self.slots.iter().position(Option::is_none)
+            && let Some(words) = self.ring.poll(board)
+        {
+            let entry = LaunchEntry(words);
+            let mut job = Job {
+                entry,
+                next: 0,
+                running: 0,
+                end: End {
+                    status: 0,
+                    info: 0,
+                    result: u64::MAX,
+                },
+                post: None,
+            };
+            if entry.threads() == 0 {
+                job.fail(JobStatus::BadEntry as u8, 0);
+            }
+            self.slots[slot] = Some(job);
+            self.ring.pop();
+        }
+        if let Some(slot) = self.ready()
+            && let Some(job) = &mut self.slots[slot]
+            && cu.start(board, &job.thread(slot))
+        {
+            job.next += 1;
+            job.running += 1;
+            self.turn = (slot + 1) % JOB_SLOTS;
+        }
+    }
+
+    /// Reports the jobs that are over.
+    fn finish(&mut self, board: &mut Board) {
+        for place in &mut self.slots {
+            let Some(job) = place.as_mut().filter(|job| job.over()) else {
+                continue;
+            };
+            let done = match &mut job.post {
+                Some(post) => post.tick(board),
+                None => {
+                    let irq = (job.entry.irq() == 1).then_some(Vector::Job);
+                    let (addr, value) = (job.entry.fence_addr(), job.entry.fence_value());
+                    job.post = Some(Post::new(board, Client::Launch, addr, value, job.end, irq));
+                    false
+                }
+            };
+            if done {
+                board.count(Counter::Jobs);
+                *place = None;
+            }
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Address translation: contexts, TLBs, page walks and parked faults.
+
+mod command;
+mod fault;
+mod tlb;
+mod unit;
+mod walk;
+
+pub(crate) use unit::{Event, Key, Mmu, Outcome};

@@ -1,0 +1,276 @@
+//! Lookups, misses and their walks.
+
+use super::fault::FaultRing;
+use super::tlb::{Tlb, Xlat};
+use super::walk::{self, Step, Walked};
+use crate::addr::{PhysAddr, canonical, vpn};
+use crate::board::Board;
+use crate::config::{L1_ENTRIES, L2_SETS, L2_WAYS};
+use hmmu_regs::{Access, CONTEXTS, Client, Counter, CtxMode, FaultReason, JobStatus};
+
+/// What misses are merged by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Key {
+    pub(crate) ctx: u8,
+    pub(crate) vpn: u64,
+    pub(crate) access: Access,
+}
+
+impl Key {
+    pub(crate) fn within(&self, ctx: u8, lo: u64, hi: u64) -> bool {
+        self.ctx == ctx && (lo..=hi).contains(&self.vpn)
+    }
+}
+
+/// Answer to a lookup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The physical address of the byte asked for.
+    Hit(PhysAddr),
+    /// Park until an event concerns this key, then look up again.
+    Miss(Key),
+    /// The access ends with this status.
+    Error(u8),
+}
+
+/// What parked clients must know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// A translation came: whoever it satisfies looks up again.
+    Fill(Xlat),
+    /// Replay: whoever waits for a page in lo..=hi looks up again.
+    Retry { ctx: u8, lo: u64, hi: u64 },
+    /// Whoever waits for this key ends with the code.
+    Cancel { key: Key, code: u8 },
+}
+
+impl Event {
+    /// What it means to a client that waits for `key`: nothing, look up again, or end.
+    pub(crate) fn concerns(&self, key: &Key) -> Option<Result<(), u8>> {
+        match self {
+            Self::Fill(xlat) => {
+                (xlat.covers(key.ctx, key.vpn) && xlat.allows(key.access)).then_some(Ok(()))
+            }
+            Self::Retry { ctx, lo, hi } => key.within(*ctx, *lo, *hi).then_some(Ok(())),
+            Self::Cancel { key: ended, code } => (ended == key).then_some(Err(*code)),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// Waits for a walk slot.
+    Queued,
+    /// The step's memory access happens at `at`.
+    Walking { step: Step, at: u64 },
+    /// Parked.
+    Fault { id: u32 },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Miss {
+    pub(super) key: Key,
+    pub(super) client: Client,
+    pub(super) state: State,
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct Context {
+    pub(super) mode: CtxMode,
+    pub(super) root: PhysAddr,
+}
+
+pub(crate) struct Mmu {
+    pub(super) contexts: [Context; CONTEXTS],
+    /// Of CuData, CuFetch and Copy.
+    pub(super) l1: [Tlb; 3],
+    pub(super) l2: Tlb,
+    pub(super) misses: Vec<Miss>,
+    pub(crate) ring: FaultRing,
+    pub(super) events: Vec<Event>,
+}
+
+impl Mmu {
+    pub(crate) fn new() -> Self {
+        Self {
+            contexts: [Context {
+                mode: CtxMode::Off,
+                root: PhysAddr(0),
+            }; CONTEXTS],
+            l1: std::array::from_fn(|_| Tlb::new(1, L1_ENTRIES)),
+            l2: Tlb::new(L2_SETS, L2_WAYS),
+            misses: Vec::new(),
+            ring: FaultRing::new(),
+            events: Vec::new(),
+        }
+    }
+
+    /// Translates an address for CuData, CuFetch or Copy.
+    pub(crate) fn translate(
+        &mut self,
+        board: &mut Board,
+        client: Client,
+        ctx: u8,
+        va: u64,
+        access: Access,
+    ) -> Outcome {
+        let context = self.contexts[usize::from(ctx) % CONTEXTS];
+        if !canonical(va) || context.mode == CtxMode::Off {
+            return Outcome::Error(JobStatus::BadAddress as u8);
+        }
+        if context.mode == CtxMode::Bypass {
+            let low = va & ((1 << 47) - 1);
+            let vram = va >> 47 & 1 != 0;
+            return Outcome::Hit(PhysAddr(if vram { PhysAddr::VRAM | low } else { low }));
+        }
+        let (lookups, hits) = if client == Client::CuFetch {
+            (Counter::L1FetchLookups, Counter::L1FetchHits)
+        } else {
+            (Counter::L1Lookups, Counter::L1Hits)
+        };
+        let page = vpn(va);
+        let at = |xlat: &Xlat| Outcome::Hit(PhysAddr::of_page(xlat.page(page)).plus(va & 0xfff));
+        let l1 = &mut self.l1[client as usize % 3];
+        board.count(lookups);
+        if let Some(xlat) = l1.find(ctx, page, access) {
+            board.count(hits);
+            return at(&xlat);
+        }
+        board.count(Counter::L2Lookups);
+        if let Some(xlat) = self.l2.find(ctx, page, access) {
+            board.count(Counter::L2Hits);
+            l1.fill(xlat);
+            return at(&xlat);
+        }
+        let key = Key {
+            ctx,
+            vpn: page,
+            access,
+        };
+        match self.misses.iter().find(|miss| miss.key == key) {
+            Some(Miss {
+                state: State::Fault { .. },
+                ..
+            }) => board.count(Counter::FaultMerges),
+            Some(_) => board.count(Counter::WalkMerges),
+            None => self.misses.push(Miss {
+                key,
+                client,
+                state: State::Queued,
+            }),
+        }
+        Outcome::Miss(key)
+    }
+
+    /// Moves on every walk whose memory access is due, and the fault ring.
+    pub(crate) fn tick(&mut self, board: &mut Board) {
+        self.ring.tick(board);
+        let mut index = 0;
+        while index < self.misses.len() {
+            let Miss { key, client, state } = self.misses[index];
+            let next = match state {
+                State::Queued => self.start(board, key),
+                State::Walking { step, at } if at <= board.time => {
+                    match walk::advance(board, step, key.ctx, key.vpn, key.access) {
+                        Walked::On(step) => Some(walking(board, step, key.vpn)),
+                        Walked::Again => {
+                            board.count(Counter::WalkRestarts);
+                            Some(State::Queued)
+                        }
+                        Walked::Fault(reason) => self.park(board, key, client, reason),
+                        Walked::Done(xlat) => {
+                            self.misses.remove(index);
+                            self.fill(client, xlat);
+                            continue;
+                        }
+                    }
+                }
+                _ => None,
+            };
+            if let Some(next) = next {
+                self.misses[index].state = next;
+            }
+            index += 1;
+        }
+    }
+
+    /// Gives a queued miss a walk slot, if there is one.
+    fn start(&self, board: &mut Board, key: Key) -> Option<State> {
+        let walking_now = self
+            .misses
+            .iter()
+            .filter(|miss| matches!(miss.state, State::Walking { .. }))
+            .count();
+        if walking_now >= board.config.walkers {
+            return None;
+        }
+        board.count(Counter::Walks);
+        let root = self.contexts[usize::from(key.ctx)].root;
+        Some(walking(
+            board,
+            Step::Read {
+                level: 3,
+                table: root,
+            },
+            key.vpn,
+        ))
+    }
+
+    /// Parks a fault and queues its record. With every fault entry taken the walk starts over instead.
+    fn park(
+        &mut self,
+        board: &mut Board,
+        key: Key,
+        client: Client,
+        reason: FaultReason,
+    ) -> Option<State> {
+        let parked = self
+            .misses
+            .iter()
+            .filter(|miss| matches!(miss.state, State::Fault { .. }))
+            .count();
+        if parked >= board.config.fault_entries {
+            return Some(State::Queued);
+        }
+        let id = self.ring.report(key, reason, client, board.time);
+        Some(State::Fault { id })
+    }
+
+    fn fill(&mut self, client: Client, xlat: Xlat) {
+        self.l2.fill(xlat);
+        self.l1[client as usize % 3].fill(xlat);
+        // Misses that have not begun to walk are answered with it.
+        self.misses.retain(|miss| {
+            miss.state != State::Queued
+                || !xlat.covers(miss.key.ctx, miss.key.vpn)
+                || !xlat.allows(miss.key.access)
+        });
+        self.events.push(Event::Fill(xlat));
+    }
+
+    /// When something may next happen here.
+    pub(crate) fn next(&self, board: &Board) -> u64 {
+        let mut next = self.ring.next(board.time);
+        for miss in &self.misses {
+            next = next.min(match miss.state {
+                State::Queued => board.time + 1,
+                State::Walking { at, .. } => at,
+                State::Fault { .. } => u64::MAX,
+            });
+        }
+        next
+    }
+
+    /// Events since the last call, in order.
+    pub(crate) fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
+    }
+}
+
+fn walking(board: &mut Board, step: Step, vpn: u64) -> State {
+    let latency = board.latency(walk::target(step, vpn));
+    State::Walking {
+        step,
+        at: board.after(latency),
+    }
+}

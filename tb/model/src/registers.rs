@@ -1,0 +1,143 @@
+//! BAR0: the registers of `regs/hmmu.toml`, the MSI-X table and its pending bits.
+
+use crate::config::{JOB_SLOTS, L2_SETS, WARPS};
+use crate::device::Device;
+use crate::ring::Ring;
+use crate::strobe::merge;
+use hmmu_regs::{CONTEXTS, ID, MSIX_PBA, MSIX_TABLE, MSIX_VECTORS, reg};
+
+/// Registers of a ring, relative to its base register.
+const BASE: u64 = 0x00;
+const SIZE: u64 = 0x08;
+const PRODUCER: u64 = 0x10;
+const CONSUMER: u64 = 0x18;
+
+impl Device {
+    /// Reads the 64-bit word at byte `offset` of BAR0 (bits 2:0 are ignored). Where nothing is, 0.
+    #[must_use]
+    pub fn read_register(&self, offset: u64) -> u64 {
+        let offset = offset & !7;
+        match offset {
+            reg::ID => ID,
+            reg::CAPS => self.caps(),
+            reg::VRAM_SIZE => self.board.config.vram_bytes,
+            reg::CONTROL => u64::from(self.board.enabled),
+            reg::STATUS => self.status(),
+            reg::TIME => self.board.time,
+            reg::ERROR_INFO => self.board.error_info,
+            reg::CPL_TIMEOUT => self.cpl_timeout,
+            reg::CTRL_BASE..=reg::CTRL_CONS => {
+                ring_register(&self.control.ring, offset - reg::CTRL_BASE)
+            }
+            reg::COPY_BASE..=reg::COPY_CONS => {
+                ring_register(&self.copy.ring, offset - reg::COPY_BASE)
+            }
+            reg::LAUNCH_BASE..=reg::LAUNCH_CONS => {
+                ring_register(&self.launch.ring, offset - reg::LAUNCH_BASE)
+            }
+            reg::FAULT_BASE..=reg::FAULT_CONS => match offset - reg::FAULT_BASE {
+                BASE => self.mmu.ring.base,
+                SIZE => self.mmu.ring.log2,
+                PRODUCER => u64::from(self.mmu.ring.producer),
+                _ => u64::from(self.mmu.ring.consumer),
+            },
+            _ if (reg::WARP_STATE..reg::WARP_STATE + 8 * WARPS as u64).contains(&offset) => self
+                .cu
+                .warp_state(((offset - reg::WARP_STATE) / 8) as usize),
+            _ if (reg::COUNTER..reg::COUNTER + 8 * 64).contains(&offset) => self
+                .board
+                .counters
+                .shadow(((offset - reg::COUNTER) / 8) as usize),
+            _ if (MSIX_TABLE..MSIX_TABLE + 16 * MSIX_VECTORS).contains(&offset) => {
+                self.board.msix.read(offset - MSIX_TABLE)
+            }
+            MSIX_PBA => self.board.msix.pending(),
+            _ => 0,
+        }
+    }
+
+    /// Writes the 64-bit word at byte `offset` of BAR0 (bits 2:0 are ignored). Writes to what cannot be written
+    /// do nothing.
+    pub fn write_register(&mut self, offset: u64, value: u64) {
+        self.write_register_bytes(offset, value, 0xff);
+    }
+
+    /// The same for the bytes whose bit in `strobe` is set (bit 0: bits 7:0).
+    pub fn write_register_bytes(&mut self, offset: u64, value: u64, strobe: u8) {
+        let offset = offset & !7;
+        let merged = merge(self.read_register(offset), value, strobe);
+        match offset {
+            _ if strobe == 0 => {}
+            reg::CONTROL => self.board.enabled = merged & 1 != 0,
+            reg::ERROR_INFO => self.board.error_info = 0,
+            reg::CPL_TIMEOUT => self.cpl_timeout = merged & 0xffff_ffff,
+            reg::SNAPSHOT => self.board.counters.snapshot(),
+            reg::CTRL_BASE..=reg::CTRL_CONS => {
+                write_ring(&mut self.control.ring, offset - reg::CTRL_BASE, merged)
+            }
+            reg::COPY_BASE..=reg::COPY_CONS => {
+                write_ring(&mut self.copy.ring, offset - reg::COPY_BASE, merged)
+            }
+            reg::LAUNCH_BASE..=reg::LAUNCH_CONS => {
+                write_ring(&mut self.launch.ring, offset - reg::LAUNCH_BASE, merged)
+            }
+            reg::FAULT_BASE => self.mmu.ring.base = merged,
+            reg::FAULT_SIZE => self.mmu.ring.resize(merged),
+            reg::FAULT_CONS => self.mmu.ring.consumer = merged as u32,
+            _ if (MSIX_TABLE..MSIX_TABLE + 16 * MSIX_VECTORS).contains(&offset) => {
+                self.board.msix.write(offset - MSIX_TABLE, value, strobe);
+            }
+            _ => {}
+        }
+    }
+
+    fn caps(&self) -> u64 {
+        let fields = [
+            1,
+            WARPS as u64,
+            CONTEXTS as u64,
+            self.board.config.walkers as u64,
+            self.board.config.fault_entries as u64,
+            1,
+            u64::from(L2_SETS.trailing_zeros()),
+            JOB_SLOTS as u64,
+        ];
+        fields
+            .iter()
+            .rev()
+            .fold(0, |caps, field| caps << 8 | field & 0xff)
+    }
+
+    fn status(&self) -> u64 {
+        let bits = [
+            (0, self.control.idle()),
+            (1, self.copy.idle()),
+            (2, self.launch.idle()),
+            (3, self.mmu.ring.full()),
+            (8, self.control.ring.stopped),
+            (9, self.copy.ring.stopped),
+            (10, self.launch.ring.stopped),
+        ];
+        bits.iter()
+            .fold(0, |status, &(bit, set)| status | u64::from(set) << bit)
+    }
+}
+
+fn ring_register(ring: &Ring, offset: u64) -> u64 {
+    match offset {
+        BASE => ring.base,
+        SIZE => ring.log2,
+        PRODUCER => u64::from(ring.producer),
+        CONSUMER => u64::from(ring.consumer),
+        _ => 0,
+    }
+}
+
+fn write_ring(ring: &mut Ring, offset: u64, value: u64) {
+    match offset {
+        BASE => ring.base = value,
+        SIZE => ring.resize(value),
+        PRODUCER => ring.producer = value as u32,
+        _ => {}
+    }
+}
