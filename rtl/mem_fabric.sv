@@ -1,0 +1,93 @@
+// Connects the memory clients of the device to VRAM (address bit 55 set) and to the link.
+//
+// Promise: each target takes one request a cycle; clients take turns. Requests pass in the cycle in
+//   which they are accepted: acceptance is the order that everybody sees. A choice stands until
+//   it is accepted, so the payload is stable.
+//   Responses have no back-pressure at the clients: a link response always passes at once, a VRAM
+//   response waits when both are for one client.
+// Latency: none, both ways.
+module mem_fabric
+  import hmmu_pkg::*;
+#(
+  parameter int unsigned NumClients = 10
+) (
+  input  logic                       clk_i,
+  input  logic                       rst_ni,
+  // Clients.
+  input  logic     [NumClients-1:0]  req_valid_i,
+  output logic     [NumClients-1:0]  req_ready_o,
+  input  mem_req_t [NumClients-1:0]  req_i,
+  output logic     [NumClients-1:0]  rsp_valid_o,
+  output mem_rsp_t [NumClients-1:0]  rsp_o,
+  // VRAM.
+  output logic                       vram_req_valid_o,
+  input  logic                       vram_req_ready_i,
+  output mem_req_t                   vram_req_o,
+  output logic     [3:0]             vram_req_client_o,
+  input  logic                       vram_rsp_valid_i,
+  output logic                       vram_rsp_ready_o,
+  input  mem_rsp_t                   vram_rsp_i,
+  input  logic     [3:0]             vram_rsp_client_i,
+  // Link.
+  output logic                       sys_req_valid_o,
+  input  logic                       sys_req_ready_i,
+  output mem_req_t                   sys_req_o,
+  output logic     [3:0]             sys_req_client_o,
+  input  logic                       sys_rsp_valid_i,
+  input  mem_rsp_t                   sys_rsp_i,
+  input  logic     [3:0]             sys_rsp_client_i
+);
+
+  logic [NumClients-1:0] is_vram, vram_grant, sys_grant;
+  logic                  clash;
+
+  always_comb begin
+    for (int unsigned i = 0; i < NumClients; i++) is_vram[i] = req_i[i].addr[PaW-1];
+  end
+
+  fabric_arb #(.NumClients(NumClients)) u_vram (
+    .clk_i, .rst_ni,
+    .want_i  (req_valid_i & is_vram),
+    .ready_i (vram_req_ready_i),
+    .valid_o (vram_req_valid_o),
+    .client_o(vram_req_client_o),
+    .grant_o (vram_grant)
+  );
+
+  fabric_arb #(.NumClients(NumClients)) u_sys (
+    .clk_i, .rst_ni,
+    .want_i  (req_valid_i & ~is_vram),
+    .ready_i (sys_req_ready_i),
+    .valid_o (sys_req_valid_o),
+    .client_o(sys_req_client_o),
+    .grant_o (sys_grant)
+  );
+
+  assign vram_req_o  = req_i[vram_req_client_o];
+  assign sys_req_o   = req_i[sys_req_client_o];
+  assign req_ready_o = (vram_grant & {NumClients{vram_req_ready_i}})
+                     | (sys_grant & {NumClients{sys_req_ready_i}});
+
+  assign clash = sys_rsp_valid_i && vram_rsp_valid_i && sys_rsp_client_i == vram_rsp_client_i;
+  assign vram_rsp_ready_o = !clash;
+
+  always_comb begin
+    for (int unsigned i = 0; i < NumClients; i++) begin
+      rsp_valid_o[i] = (sys_rsp_valid_i && sys_rsp_client_i == 4'(i))
+                    || (vram_rsp_valid_i && vram_rsp_client_i == 4'(i));
+      rsp_o[i] = sys_rsp_valid_i && sys_rsp_client_i == 4'(i) ? sys_rsp_i : vram_rsp_i;
+    end
+  end
+
+  always_ff @(posedge clk_i) begin
+    if (rst_ni) begin
+      assert (!sys_rsp_valid_i || 32'(sys_rsp_client_i) < NumClients) else $error("mem_fabric: link response to nobody");
+      assert (!vram_rsp_valid_i || 32'(vram_rsp_client_i) < NumClients) else $error("mem_fabric: VRAM response to nobody");
+      for (int unsigned i = 0; i < NumClients; i++)
+        assert (!req_valid_i[i] || req_i[i].op != MemCas
+                || (req_i[i].addr[1:0] == '0 && (req_i[i].cas32 || !req_i[i].addr[2])))
+          else $error("mem_fabric: misaligned swap of client %0d", i);
+    end
+  end
+
+endmodule

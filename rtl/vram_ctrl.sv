@@ -1,0 +1,149 @@
+// Front of the device memory: orders the accesses of the fabric and does compare-and-swap.
+//
+// Promise: accesses take effect in the order of their acceptance, and answer in that order. A
+//   compare-and-swap is read, compare, write; from its acceptance until its write was accepted
+//   outside, accesses to the same 16 bytes and further swaps wait, all others go on.
+//   A read or swap beyond vram_size_i answers err, a write there is dropped (err_o pulses for each).
+// Throughput: one access per cycle, a swap per round trip; latency: none added. MaxReads answers may
+//   be outstanding.
+// External port: byte address, 16-byte aligned; requests apply in the order of acceptance, read data
+//   comes back in order and waits for vram_rsp_ready_o.
+module vram_ctrl
+  import hmmu_pkg::*;
+#(
+  parameter int unsigned MaxReads = 32   // a power of two
+) (
+  input  logic             clk_i,
+  input  logic             rst_ni,
+  input  logic [39:0]      vram_size_i,      // bytes
+  input  logic             req_valid_i,
+  output logic             req_ready_o,
+  input  mem_req_t         req_i,
+  input  logic [3:0]       req_client_i,
+  output logic             rsp_valid_o,
+  input  logic             rsp_ready_i,
+  output mem_rsp_t         rsp_o,
+  output logic [3:0]       rsp_client_o,
+  output logic             vram_req_valid_o,
+  input  logic             vram_req_ready_i,
+  output logic             vram_req_write_o,
+  output logic [39:0]      vram_req_addr_o,
+  output logic [DataW-1:0] vram_req_wdata_o,
+  output logic [StrbW-1:0] vram_req_wstrb_o,
+  input  logic             vram_rsp_valid_i,
+  output logic             vram_rsp_ready_o,
+  input  logic [DataW-1:0] vram_rsp_rdata_i,
+  output logic             err_o,
+  output logic [3:0]       err_client_o,     // with err_o
+  output pa_t              err_addr_o,
+  output logic             cnt_vram_reads_o,
+  output logic             cnt_vram_writes_o
+);
+
+  typedef enum logic [1:0] {
+    CasIdle  = 2'd0,
+    CasRead  = 2'd1,   // its read is outside
+    CasWrite = 2'd2    // its write waits to be accepted
+  } cas_e;
+
+  // What an answer needs.
+  typedef struct packed {
+    logic            err;
+    logic            cas;
+    logic [3:0]      client;
+    logic [TagW-1:0] tag;
+  } meta_t;
+
+  cas_e        state_q;
+  logic [39:2] cas_addr_q;
+  logic        cas32_q;
+  logic [63:0] cas_old_q, cas_new_q;     // expected and new value
+  logic        is_write, in_range, blocked, go, accept, meta_room, meta_valid, meta_pop, equal;
+  meta_t       meta;
+  logic [63:0] old;
+  logic [$clog2(MaxReads):0] count;
+
+  assign is_write = req_i.op == MemWrite;
+  assign in_range = req_i.addr[54:40] == '0 && req_i.addr[39:4] < vram_size_i[39:4];
+  assign blocked  = state_q != CasIdle
+                 && (req_i.op == MemCas || req_i.addr[39:4] == cas_addr_q[39:4]);
+  // The write of a swap goes before everything else.
+  assign go       = !blocked && state_q != CasWrite && (is_write || meta_room);
+  assign accept   = req_valid_i && req_ready_o;
+
+  assign req_ready_o      = go && (!in_range || vram_req_ready_i);
+  assign vram_req_valid_o = state_q == CasWrite || (req_valid_i && go && in_range);
+  assign vram_req_write_o = state_q == CasWrite || is_write;
+  assign vram_req_addr_o  = {state_q == CasWrite ? cas_addr_q[39:4] : req_i.addr[39:4], 4'd0};
+  assign vram_req_wdata_o = state_q != CasWrite ? req_i.data
+                          : cas32_q ? {4{cas_new_q[31:0]}} : {2{cas_new_q}};
+  assign vram_req_wstrb_o = state_q != CasWrite ? req_i.strb
+                          : (cas32_q ? 16'h000f : 16'h00ff) << {cas_addr_q[3:2], 2'd0};
+
+  sync_fifo #(.Width($bits(meta_t)), .Depth(MaxReads)) u_meta (
+    .clk_i, .rst_ni,
+    .in_valid_i (accept && !is_write),
+    .in_ready_o (meta_room),
+    .in_i       ({!in_range, req_i.op == MemCas, req_client_i, req_i.tag}),
+    .out_valid_o(meta_valid),
+    .out_ready_i(meta_pop),
+    .out_o      (meta),
+    .count_o    (count)
+  );
+
+  always_comb begin
+    old = cas_addr_q[3] ? vram_rsp_rdata_i[127:64] : vram_rsp_rdata_i[63:0];
+    if (cas32_q) old = {32'd0, cas_addr_q[2] ? old[63:32] : old[31:0]};
+  end
+  assign equal = old == cas_old_q;
+
+  assign rsp_valid_o      = meta_valid && (meta.err || vram_rsp_valid_i);
+  assign rsp_client_o     = meta.client;
+  assign rsp_o            = '{tag: meta.tag, err: meta.err,
+                              data: meta.cas ? {64'd0, old} : vram_rsp_rdata_i};
+  assign meta_pop         = rsp_valid_o && rsp_ready_i;
+  assign vram_rsp_ready_o = meta_valid && !meta.err && rsp_ready_i;
+
+  assign err_o             = accept && !in_range;
+  assign err_client_o      = req_client_i;
+  assign err_addr_o        = req_i.addr;
+  assign cnt_vram_reads_o  = vram_req_valid_o && vram_req_ready_i && !vram_req_write_o;
+  assign cnt_vram_writes_o = vram_req_valid_o && vram_req_ready_i && vram_req_write_o;
+
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) begin
+      state_q    <= CasIdle;
+      cas_addr_q <= '0;
+      cas32_q    <= 1'b0;
+      cas_old_q  <= '0;
+      cas_new_q  <= '0;
+    end else begin
+      unique case (state_q)
+        CasIdle: if (accept && req_i.op == MemCas && in_range) begin
+          state_q    <= CasRead;
+          cas_addr_q <= req_i.addr[39:2];
+          cas32_q    <= req_i.cas32;
+          cas_old_q  <= req_i.cas32 ? {32'd0, req_i.data[31:0]} : req_i.data[63:0];
+          cas_new_q  <= req_i.data[127:64];
+        end
+        // Only one swap is under way: the answer that is marked is its own.
+        CasRead: if (meta_pop && meta.cas && !meta.err) state_q <= equal ? CasWrite : CasIdle;
+        default: if (vram_req_ready_i) state_q <= CasIdle;
+      endcase
+    end
+  end
+
+  always_ff @(posedge clk_i) begin
+    if (rst_ni) begin
+      assert (!vram_rsp_valid_i || meta_valid) else $error("vram_ctrl: read data that nobody asked for");
+      assert (!(req_valid_i && req_i.op == MemCas) || (req_i.addr[1:0] == '0 && (req_i.cas32 || !req_i.addr[2])))
+        else $error("vram_ctrl: misaligned swap");
+      assert (!req_valid_i || req_i.addr[55]) else $error("vram_ctrl: system address");
+    end
+  end
+
+  // The size is a multiple of 16 bytes.
+  logic unused;
+  assign unused = ^{count, vram_size_i[3:0]};
+
+endmodule
