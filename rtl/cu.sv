@@ -1,0 +1,510 @@
+// Compute unit: a barrel of hardware warps, each one scalar RV64IMA thread.
+//
+// Every warp has one instruction in flight, so there are no hazards and no forwarding; 4 or more
+// ready warps give one instruction per cycle. A warp that waits (for memory, a translation, a
+// fault) is out of the barrel and costs nothing.
+//
+//   S0 choose a warp, read the instruction cache     (cu_warps)
+//   S1 instruction, or a miss that cu_fetch serves
+//   S2 decode, read registers
+//   S3 execute; the warp is ready again in the next cycle, or waits for a unit
+//   S4 write the register; loads and stores look up their page in cu_lsu
+//
+// Latencies from S0 to the next S0 of a warp: 4 cycles, multiply 8, divide 70 (W forms 38), store
+// 7, load 8 plus the memory's latency: with an empty barrel and TLB and cache hits.
+//
+// Late results (loads, atomics, multiply, divide, thread start) are written in cycles in which S4
+// writes nothing. If they find none for some cycles, one issue is held back.
+//
+// Threads: thread_valid_i/thread_ready_o; their ends: end_valid_o/end_ready_i. kill_i is a level
+// by job slot; EvStop ends the warps of its context with status Stopped. Memory clients: data reads,
+// writes and compare-and-swaps, fetch reads; tags are warp numbers, one access per warp and port.
+module cu
+  import hmmu_pkg::*;
+  import hmmu_regs_pkg::*;
+  import cu_pkg::*;
+#(
+  parameter int unsigned Warps    = 8,    // 1 to 8
+  parameter int unsigned JobSlots = 4
+) (
+  input  logic                   clk_i,
+  input  logic                   rst_ni,
+  input  logic [63:0]            time_i,
+
+  input  logic                   thread_valid_i,
+  output logic                   thread_ready_o,
+  input  thread_t                thread_i,
+  output logic                   end_valid_o,
+  input  logic                   end_ready_i,
+  output thread_end_t            end_o,
+  input  logic [JobSlots-1:0]    kill_i,
+
+  output logic                   miss_data_valid_o,
+  input  logic                   miss_data_ready_i,
+  output miss_t                  miss_data_o,
+  output logic                   miss_fetch_valid_o,
+  input  logic                   miss_fetch_ready_i,
+  output miss_t                  miss_fetch_o,
+  input  mmu_event_t             event_i,
+  output logic                   drain_done_data_o,
+  output logic                   drain_done_fetch_o,
+
+  output logic                   data_req_valid_o,
+  input  logic                   data_req_ready_i,
+  output mem_req_t               data_req_o,
+  input  logic                   data_rsp_valid_i,
+  input  mem_rsp_t               data_rsp_i,
+  output logic                   fetch_req_valid_o,
+  input  logic                   fetch_req_ready_i,
+  output mem_req_t               fetch_req_o,
+  input  logic                   fetch_rsp_valid_i,
+  input  mem_rsp_t               fetch_rsp_i,
+
+  output logic [Warps-1:0][63:0] warp_state_o,
+  output logic                   cnt_instructions_o,
+  output logic                   cnt_cu_loads_o,
+  output logic                   cnt_cu_stores_o,
+  output logic                   cnt_cu_busy_o,
+  output logic                   cnt_threads_o,
+  output logic                   cnt_l1_lookups_o,
+  output logic                   cnt_l1_hits_o,
+  output logic                   cnt_l1_fetch_lookups_o,
+  output logic                   cnt_l1_fetch_hits_o
+);
+
+  typedef logic [Warps-1:0] warps_t;
+
+  // ---------------------------------------------------------------- warps (S0)
+  logic                   hold, issue, issue_bad, start;
+  warp_t                  issue_warp, start_warp, va_warp;
+  logic [47:0]            issue_pc, va;
+  ctx_t                   issue_ctx;
+  logic                   step_valid;
+  step_t                  step;
+  warps_t                 fetch_release, fetch_trap, fetch_err, data_release, data_trap, data_err;
+  logic [7:0]             fetch_code, data_code, addr_err_code;
+  logic                   addr_err;
+  warp_t                  addr_err_warp;
+  logic                   start_wb_valid, start_wb_ready;
+  wb_t                    start_wb;
+  warps_t                 run, ready, report, kill;
+  logic [Warps-1:0][47:0] pc;
+  ctx_t [Warps-1:0]       ctx;
+  logic [Warps-1:0][3:0]  job;
+  logic [31:0]            csr_index, csr_threads;
+  logic                   late_release;
+  wb_t                    late;
+  logic                   s3_valid_q;
+  warp_t                  s3_warp_q;
+
+  cu_warps #(
+    .Warps    (Warps),
+    .JobSlots (JobSlots)
+  ) u_warps (
+    .clk_i,
+    .rst_ni,
+    .thread_valid_i,
+    .thread_ready_o,
+    .thread_i,
+    .start_o         (start),
+    .start_warp_o    (start_warp),
+    .end_valid_o,
+    .end_ready_i,
+    .end_o,
+    .kill_i,
+    .stop_i          (event_i.ev == EvStop),
+    .stop_ctx_i      (event_i.ctx),
+    .hold_i          (hold),
+    .issue_o         (issue),
+    .issue_warp_o    (issue_warp),
+    .issue_pc_o      (issue_pc),
+    .issue_ctx_o     (issue_ctx),
+    .issue_bad_o     (issue_bad),
+    .step_valid_i    (step_valid),
+    .step_i          (step),
+    .release_i       (fetch_release | data_release),
+    .wb_release_i    (late_release),
+    .wb_warp_i       (late.warp),
+    .fetch_trap_i    (fetch_trap),
+    .fetch_code_i    (fetch_code),
+    .fetch_err_i     (fetch_err),
+    .data_trap_i     (data_trap),
+    .data_code_i     (data_code),
+    .data_err_i      (data_err),
+    .addr_err_i      (addr_err),
+    .addr_err_warp_i (addr_err_warp),
+    .addr_err_code_i (addr_err_code),
+    .wb_valid_o      (start_wb_valid),
+    .wb_ready_i      (start_wb_ready),
+    .wb_o            (start_wb),
+    .va_warp_o       (va_warp),
+    .va_i            (va),
+    .run_o           (run),
+    .ready_o         (ready),
+    .report_o        (report),
+    .kill_o          (kill),
+    .pc_o            (pc),
+    .ctx_o           (ctx),
+    .job_o           (job),
+    .csr_warp_i      (s3_warp_q),
+    .csr_index_o     (csr_index),
+    .csr_threads_o   (csr_threads),
+    .cnt_thread_o    (cnt_threads_o)
+  );
+
+  // ---------------------------------------------------------------- fetch (S1)
+  logic        s1_valid_q, s1_bad_q;
+  warp_t       s1_warp_q;
+  logic        s1_hit, fence_i;
+  logic [31:0] s1_instr;
+  warps_t      fetch_parked, fetch_busy;
+
+  cu_fetch #(
+    .Warps (Warps)
+  ) u_fetch (
+    .clk_i,
+    .rst_ni,
+    .req_valid_i     (issue),
+    .req_warp_i      (issue_warp),
+    .req_ctx_i       (issue_ctx),
+    .req_pc_i        (issue_pc),
+    .rsp_hit_o       (s1_hit),
+    .rsp_instr_o     (s1_instr),
+    .rsp_ignore_i    (s1_bad_q),
+    .pc_i            (pc),
+    .ctx_i           (ctx),
+    .kill_i          (kill),
+    .release_o       (fetch_release),
+    .trap_o          (fetch_trap),
+    .trap_code_o     (fetch_code),
+    .mem_err_o       (fetch_err),
+    .parked_o        (fetch_parked),
+    .busy_o          (fetch_busy),
+    .flush_i         (fence_i),
+    .miss_valid_o    (miss_fetch_valid_o),
+    .miss_ready_i    (miss_fetch_ready_i),
+    .miss_o          (miss_fetch_o),
+    .event_i,
+    .drain_done_o    (drain_done_fetch_o),
+    .mem_req_valid_o (fetch_req_valid_o),
+    .mem_req_ready_i (fetch_req_ready_i),
+    .mem_req_o       (fetch_req_o),
+    .mem_rsp_valid_i (fetch_rsp_valid_i),
+    .mem_rsp_i       (fetch_rsp_i),
+    .cnt_lookup_o    (cnt_l1_fetch_lookups_o),
+    .cnt_hit_o       (cnt_l1_fetch_hits_o)
+  );
+
+  // ---------------------------------------------------------------- decode (S2)
+  logic        s2_valid_q, s2_bad_q;
+  warp_t       s2_warp_q;
+  logic [31:0] s2_instr_q;
+  dec_t        dec;
+
+  cu_decode u_decode (
+    .instr_i (s2_instr_q),
+    .dec_o   (dec)
+  );
+
+  // ---------------------------------------------------------------- execute (S3)
+  logic        s3_bad_q;
+  dec_t        dec_q;
+  logic [63:0] rs1, rs2;
+  logic        reg_we;
+  wb_t         reg_wb;
+
+  cu_regfile #(
+    .Warps (Warps)
+  ) u_regfile (
+    .clk_i,
+    .rst_ni,
+    .clear_i      (start),
+    .clear_warp_i (start_warp),
+    .raddr_warp_i (s2_warp_q),
+    .rs1_i        (dec.rs1),
+    .rs2_i        (dec.rs2),
+    .rs1_o        (rs1),
+    .rs2_o        (rs2),
+    .we_i         (reg_we),
+    .waddr_warp_i (reg_wb.warp),
+    .rd_i         (reg_wb.rd),
+    .wdata_i      (reg_wb.data)
+  );
+
+  logic [63:0] imm, s3_pc, sum, alu_y, result;
+  logic        eq, lt, ltu, condition, taken, dead;
+  logic [63:0] instret_mem [Warps];
+  logic [63:0] instret;
+  warps_t      counted_q;   // instret_mem is of the present thread
+
+  assign imm     = {{32{dec_q.imm[31]}}, dec_q.imm};
+  assign s3_pc   = {{16{pc[s3_warp_q][47]}}, pc[s3_warp_q]};
+  assign sum     = (dec_q.base_pc ? s3_pc : rs1) + imm;
+  assign instret = counted_q[s3_warp_q] ? instret_mem[s3_warp_q] : '0;
+  assign dead    = kill[s3_warp_q];
+
+  cu_alu u_alu (
+    .op_i   (dec_q.alu),
+    .word_i (dec_q.word),
+    .a_i    (rs1),
+    .b_i    (dec_q.use_imm ? imm : rs2),
+    .y_o    (alu_y),
+    .eq_o   (eq),
+    .lt_o   (lt),
+    .ltu_o  (ltu)
+  );
+
+  always_comb begin
+    unique case (dec_q.result)
+      ResSum:  result = sum;
+      ResImm:  result = imm;
+      ResLink: result = s3_pc + 64'd4;
+      ResCsr: begin
+        unique case (dec_q.csr)
+          CsrInstret: result = instret;
+          CsrIndex:   result = {32'b0, csr_index};
+          CsrThreads: result = {32'b0, csr_threads};
+          CsrWarp:    result = 64'(s3_warp_q);
+          default:    result = time_i;
+        endcase
+      end
+      default: result = alu_y;
+    endcase
+    unique case (dec_q.funct3[2:1])
+      2'd0:    condition = eq;
+      2'd2:    condition = lt;
+      default: condition = ltu;
+    endcase
+    taken = dec_q.jump || (dec_q.branch && condition != dec_q.funct3[0]);
+  end
+
+  // What becomes of the warp.
+  logic run_alu, run_mem, run_muldiv;
+  always_comb begin
+    step_valid = s3_valid_q;
+    step = '{warp: s3_warp_q, step: StepNext, target: {sum[47:1], 1'b0}, set_pc: 1'b0,
+             status: 8'(JobStatusOk), info: InfoNone, result: rs1};
+    run_alu    = 1'b0;
+    run_mem    = 1'b0;
+    run_muldiv = 1'b0;
+    if (dead) begin
+      // Ready again: it ends there instead of being issued.
+      step.step = StepNext;
+    end else if (s3_bad_q) begin
+      step.step   = StepEnd;
+      step.status = 8'(JobStatusBadAddress);
+      step.info   = InfoPc;
+    end else begin
+      unique case (dec_q.unit)
+        UnitAlu: begin
+          run_alu = s3_valid_q;
+          if (taken) begin
+            step.step   = StepJump;
+            step.set_pc = 1'b1;
+            if (sum[1] || !canonical(sum)) begin
+              step.step   = StepEnd;
+              step.status = sum[1] ? 8'(JobStatusMisaligned) : 8'(JobStatusBadAddress);
+              step.info   = InfoPc;
+            end
+          end
+        end
+        UnitMem: begin
+          run_mem   = s3_valid_q;
+          step.step = StepWait;
+        end
+        UnitMul, UnitDiv: begin
+          run_muldiv = s3_valid_q;
+          step.step  = StepWait;
+        end
+        UnitEcall: step.step = StepEnd;
+        default: begin
+          step.step   = StepEnd;
+          step.status = dec_q.unit == UnitBreak ? 8'(JobStatusBreakpoint) : 8'(JobStatusIllegal);
+          step.info   = InfoPc;
+        end
+      endcase
+    end
+  end
+
+  assign fence_i            = run_alu && dec_q.fence_i;
+  assign cnt_instructions_o = run_alu || run_mem || run_muldiv;
+
+  // ---------------------------------------------------------------- pipeline registers
+  logic     s4_we_q, lsu_valid_q;
+  wb_t      s4_wb_q;
+  lsu_req_t lsu_req_q;
+
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) begin
+      s1_valid_q  <= 1'b0;
+      s2_valid_q  <= 1'b0;
+      s3_valid_q  <= 1'b0;
+      s4_we_q     <= 1'b0;
+      lsu_valid_q <= 1'b0;
+      s1_bad_q    <= 1'b0;
+      s2_bad_q    <= 1'b0;
+      s3_bad_q    <= 1'b0;
+    end else begin
+      s1_valid_q  <= issue;
+      s1_bad_q    <= issue && issue_bad;
+      s2_valid_q  <= s1_valid_q && (s1_hit || s1_bad_q);
+      s2_bad_q    <= s1_bad_q;
+      s3_valid_q  <= s2_valid_q;
+      s3_bad_q    <= s2_bad_q;
+      s4_we_q     <= run_alu && dec_q.rd_we;
+      lsu_valid_q <= run_mem;
+    end
+  end
+
+  always_ff @(posedge clk_i) begin
+    if (issue)      s1_warp_q <= issue_warp;
+    if (s1_valid_q) begin
+      s2_warp_q  <= s1_warp_q;
+      s2_instr_q <= s1_instr;
+    end
+    if (s2_valid_q) begin
+      s3_warp_q <= s2_warp_q;
+      dec_q     <= dec;
+    end
+    if (run_alu) s4_wb_q <= '{warp: s3_warp_q, rd: dec_q.rd, rd_we: dec_q.rd_we, data: result};
+    if (run_mem) lsu_req_q <= '{warp: s3_warp_q, op: dec_q.mem, rd: dec_q.rd,
+                                rd_we: dec_q.rd_we, va: sum, data: rs2};
+    if (cnt_instructions_o) instret_mem[s3_warp_q] <= instret + 64'd1;
+  end
+
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) begin
+      counted_q <= '0;
+    end else begin
+      if (cnt_instructions_o) counted_q[s3_warp_q]  <= 1'b1;
+      if (start)              counted_q[start_warp] <= 1'b0;
+    end
+  end
+
+  // ---------------------------------------------------------------- units
+  logic md_valid, md_ready, mem_wb_valid, mem_wb_ready;
+  wb_t  md_wb, mem_wb;
+
+  cu_muldiv #(
+    .Warps (Warps)
+  ) u_muldiv (
+    .clk_i,
+    .rst_ni,
+    .valid_i  (run_muldiv),
+    .op_i     (dec_q.funct3),
+    .word_i   (dec_q.word),
+    .dst_i    ('{warp: s3_warp_q, rd: dec_q.rd, rd_we: dec_q.rd_we, data: '0}),
+    .a_i      (rs1),
+    .b_i      (rs2),
+    .valid_o  (md_valid),
+    .ready_i  (md_ready),
+    .result_o (md_wb)
+  );
+
+  warps_t lsu_translate, lsu_parked, lsu_memory;
+
+  cu_lsu #(
+    .Warps (Warps)
+  ) u_lsu (
+    .clk_i,
+    .rst_ni,
+    .req_valid_i      (lsu_valid_q),
+    .req_i            (lsu_req_q),
+    .ctx_i            (ctx),
+    .kill_i           (kill),
+    .start_i          (start),
+    .start_warp_i     (start_warp),
+    .release_o        (data_release),
+    .trap_o           (data_trap),
+    .trap_code_o      (data_code),
+    .addr_err_valid_o (addr_err),
+    .addr_err_warp_o  (addr_err_warp),
+    .addr_err_code_o  (addr_err_code),
+    .mem_err_o        (data_err),
+    .translate_o      (lsu_translate),
+    .parked_o         (lsu_parked),
+    .memory_o         (lsu_memory),
+    .va_warp_i        (va_warp),
+    .va_o             (va),
+    .wb_valid_o       (mem_wb_valid),
+    .wb_ready_i       (mem_wb_ready),
+    .wb_o             (mem_wb),
+    .miss_valid_o     (miss_data_valid_o),
+    .miss_ready_i     (miss_data_ready_i),
+    .miss_o           (miss_data_o),
+    .event_i,
+    .drain_done_o     (drain_done_data_o),
+    .mem_req_valid_o  (data_req_valid_o),
+    .mem_req_ready_i  (data_req_ready_i),
+    .mem_req_o        (data_req_o),
+    .mem_rsp_valid_i  (data_rsp_valid_i),
+    .mem_rsp_i        (data_rsp_i),
+    .cnt_load_o       (cnt_cu_loads_o),
+    .cnt_store_o      (cnt_cu_stores_o),
+    .cnt_lookup_o     (cnt_l1_lookups_o),
+    .cnt_hit_o        (cnt_l1_hits_o)
+  );
+
+  // ---------------------------------------------------------------- register write (S4)
+  logic       waiting;
+  logic [2:0] wait_q;
+
+  assign waiting        = mem_wb_valid || md_valid || start_wb_valid;
+  assign mem_wb_ready   = !s4_we_q;
+  assign md_ready       = !s4_we_q && !mem_wb_valid;
+  assign start_wb_ready = !s4_we_q && !mem_wb_valid && !md_valid;
+  assign late           = mem_wb_valid ? mem_wb : md_valid ? md_wb : start_wb;
+  assign reg_wb         = s4_we_q ? s4_wb_q : late;
+  assign reg_we         = s4_we_q || (waiting && late.rd_we);
+  assign late_release   = !s4_we_q && (mem_wb_valid || md_valid);
+  assign hold           = wait_q == 3'd5;
+
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni)                   wait_q <= '0;
+    else if (waiting && s4_we_q)   wait_q <= wait_q + 3'd1;
+    else                           wait_q <= '0;
+  end
+
+  // ---------------------------------------------------------------- state to be shown
+  warp_state_e state_q [Warps];
+
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) begin
+      for (int unsigned w = 0; w < Warps; w++) state_q[w] <= WarpStateIdle;
+    end else begin
+      for (int unsigned w = 0; w < Warps; w++) begin
+        if (!run[w])                state_q[w] <= WarpStateIdle;
+        else if (report[w])         state_q[w] <= WarpStateReport;
+        else if (ready[w])          state_q[w] <= WarpStateFetch;
+        else if (fetch_parked[w])   state_q[w] <= WarpStateFetchMiss;
+        else if (fetch_busy[w])     state_q[w] <= WarpStateFetch;
+        else if (lsu_parked[w])     state_q[w] <= WarpStateDataMiss;
+        else if (lsu_memory[w])     state_q[w] <= WarpStateMemory;
+        else if (lsu_translate[w])  state_q[w] <= WarpStateTranslate;
+        else if ((s1_valid_q && s1_warp_q == warp_t'(w)) || (s2_valid_q && s2_warp_q == warp_t'(w)))
+                                    state_q[w] <= WarpStateDecode;
+        else                        state_q[w] <= WarpStateExecute;
+      end
+    end
+  end
+
+  always_comb begin
+    for (int unsigned w = 0; w < Warps; w++) begin
+      warp_state_o[w] = {4'b0, job[w], 4'(ctx[w]), state_q[w], pc[w]};
+    end
+  end
+
+  assign cnt_cu_busy_o = run != '0;
+
+  // The register numbers are used before S3; a late result's write enable is part of reg_we.
+  logic unused;
+  assign unused = ^{dec_q.rs1, dec_q.rs2, reg_wb.rd_we};
+
+  always_ff @(posedge clk_i) begin
+    if (rst_ni) begin
+      assert (!(s3_valid_q && !run[s3_warp_q])) else $error("an idle warp executes");
+      assert (!(late_release && !run[late.warp])) else $error("a result for an idle warp");
+    end
+  end
+
+endmodule

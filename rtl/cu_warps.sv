@@ -1,0 +1,323 @@
+// Table of the hardware warps: which thread each runs, where it stands, whose turn it is.
+//
+// Issue: each cycle the next ready warp after the last one, round robin; hold_i skips a cycle. pc_o
+// is the address of its next instruction. A warp is ready again when step_* (execute stage) says
+// so, or when the unit that works for it releases it.
+// Start: one thread at a time goes to the lowest idle warp. Its registers are written through
+// wb_* (a0, a1, a2, sp), then it is ready; about ten cycles.
+// End: end_valid_o/end_ready_i, one thread at a time, and only then the warp is idle again.
+// Kill and stop: a ready warp ends instead of being issued; units release the others by kill_o.
+// An end that was reached before stands.
+module cu_warps
+  import hmmu_pkg::*;
+  import hmmu_regs_pkg::*;
+  import cu_pkg::*;
+#(
+  parameter int unsigned Warps    = 8,
+  parameter int unsigned JobSlots = 4
+) (
+  input  logic                    clk_i,
+  input  logic                    rst_ni,
+
+  input  logic                    thread_valid_i,
+  output logic                    thread_ready_o,
+  input  thread_t                 thread_i,
+  output logic                    start_o,          // pulse: clear what the last thread left
+  output warp_t                   start_warp_o,
+  output logic                    end_valid_o,
+  input  logic                    end_ready_i,
+  output thread_end_t             end_o,
+  input  logic [JobSlots-1:0]     kill_i,
+  input  logic                    stop_i,
+  input  ctx_t                    stop_ctx_i,
+
+  input  logic                    hold_i,
+  output logic                    issue_o,
+  output warp_t                   issue_warp_o,
+  output logic [47:0]             issue_pc_o,
+  output ctx_t                    issue_ctx_o,
+  output logic                    issue_bad_o,      // the program counter left the address space
+
+  input  logic                    step_valid_i,
+  input  step_t                   step_i,
+  input  logic [Warps-1:0]        release_i,
+  input  logic                    wb_release_i,
+  input  warp_t                   wb_warp_i,
+  input  logic [Warps-1:0]        fetch_trap_i,
+  input  logic [7:0]              fetch_code_i,
+  input  logic [Warps-1:0]        fetch_err_i,
+  input  logic [Warps-1:0]        data_trap_i,
+  input  logic [7:0]              data_code_i,
+  input  logic [Warps-1:0]        data_err_i,
+  input  logic                    addr_err_i,
+  input  warp_t                   addr_err_warp_i,
+  input  logic [7:0]              addr_err_code_i,
+
+  output logic                    wb_valid_o,
+  input  logic                    wb_ready_i,
+  output wb_t                     wb_o,
+
+  output warp_t                   va_warp_o,        // whose data address va_i is
+  input  logic [47:0]             va_i,
+  output logic [Warps-1:0]        run_o,
+  output logic [Warps-1:0]        ready_o,
+  output logic [Warps-1:0]        report_o,
+  output logic [Warps-1:0]        kill_o,
+  output logic [Warps-1:0][47:0]  pc_o,
+  output ctx_t [Warps-1:0]        ctx_o,
+  output logic [Warps-1:0][3:0]   job_o,
+  input  warp_t                   csr_warp_i,
+  output logic [31:0]             csr_index_o,
+  output logic [31:0]             csr_threads_o,
+  output logic                    cnt_thread_o
+);
+
+  typedef logic [Warps-1:0] warps_t;
+
+  function automatic warps_t one(logic valid, warp_t warp);
+    return valid ? warps_t'(1) << warp : '0;
+  endfunction
+
+  function automatic warp_t lowest(warps_t set);
+    lowest = '0;
+    for (int i = int'(Warps) - 1; i >= 0; i--) if (set[i]) lowest = warp_t'(i);
+  endfunction
+
+  warps_t                 run_q, ready_q, report_q, killed_q, stopped_q;
+  warps_t                 next_q;           // the next instruction is the one after pc_q
+  logic [Warps-1:0][47:0] pc_q;
+  ctx_t [Warps-1:0]       ctx_q;
+  logic [Warps-1:0][3:0]  job_q;
+  logic [7:0]             status_q [Warps];
+  info_e                  info_q   [Warps];
+  logic [63:0]            result_mem [Warps];
+  logic [63:0]            thread_mem [Warps];   // thread index and number of threads
+
+  assign run_o    = run_q;
+  assign ready_o  = ready_q;
+  assign report_o = report_q;
+  assign kill_o   = killed_q | stopped_q;
+  assign pc_o     = pc_q;
+  assign ctx_o    = ctx_q;
+  assign job_o    = job_q;
+
+  assign {csr_index_o, csr_threads_o} = thread_mem[csr_warp_i];
+
+  // ---------------------------------------------------------------- issue
+  warps_t candidates, behind;
+  warp_t  last_q;
+  assign candidates   = ready_q & ~kill_o;
+  assign behind       = candidates & ~((warps_t'(2) << last_q) - warps_t'(1));
+  assign issue_o      = candidates != '0 && !hold_i;
+  assign issue_warp_o = behind != '0 ? lowest(behind) : lowest(candidates);
+  assign issue_ctx_o  = ctx_q[issue_warp_o];
+  assign issue_pc_o   = pc_q[issue_warp_o] + {45'b0, next_q[issue_warp_o], 2'b0};
+  // 4 bytes past the end of the lower half: no address of Sv48.
+  assign issue_bad_o  = next_q[issue_warp_o] && issue_pc_o == 48'h8000_0000_0000;
+
+  // ---------------------------------------------------------------- start of a thread
+  typedef enum logic [2:0] {
+    StartIdle = 3'd0,
+    StartA0   = 3'd1,
+    StartA1   = 3'd2,
+    StartA2   = 3'd3,
+    StartSp   = 3'd4
+  } start_e;
+
+  start_e      start_q;
+  warp_t       start_warp_q, adds_q;    // adds_q: additions of the stack size still to do
+  logic        adding_q;
+  logic [63:0] arg_q, sp_q, stack_size_q;
+  logic [31:0] index_q, threads_q;
+  logic        accept, started, entry_bad, entry_misaligned;
+  warp_t       free_warp;
+
+  assign thread_ready_o   = start_q == StartIdle && run_q != '1;
+  assign accept           = thread_valid_i && thread_ready_o;
+  assign free_warp        = lowest(~run_q);
+  assign entry_misaligned = thread_i.entry[1:0] != '0;
+  assign entry_bad        = entry_misaligned || !canonical(thread_i.entry);
+  assign start_o          = accept;
+  assign start_warp_o     = free_warp;
+  assign wb_valid_o       = start_q != StartIdle && !(start_q == StartSp && adding_q);
+  assign started          = start_q == StartSp && wb_valid_o && wb_ready_i;
+
+  always_comb begin
+    wb_o = '{warp: start_warp_q, rd: 5'd10, rd_we: 1'b1, data: arg_q};
+    unique case (start_q)
+      StartA1: begin wb_o.rd = 5'd11; wb_o.data = {32'b0, index_q}; end
+      StartA2: begin wb_o.rd = 5'd12; wb_o.data = {32'b0, threads_q}; end
+      StartSp: begin wb_o.rd = 5'd2;  wb_o.data = sp_q; end
+      default: ;
+    endcase
+  end
+
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) begin
+      start_q <= StartIdle;
+    end else begin
+      unique case (start_q)
+        StartIdle: if (accept && !entry_bad) start_q <= StartA0;
+        StartA0:   if (wb_ready_i) start_q <= StartA1;
+        StartA1:   if (wb_ready_i) start_q <= StartA2;
+        StartA2:   if (wb_ready_i) start_q <= StartSp;
+        StartSp:   if (started)    start_q <= StartIdle;
+        default:   start_q <= StartIdle;
+      endcase
+    end
+  end
+
+  always_ff @(posedge clk_i) begin
+    if (accept) begin
+      start_warp_q <= free_warp;
+      adds_q       <= free_warp;
+      adding_q     <= 1'b1;
+      arg_q        <= thread_i.arg;
+      index_q      <= thread_i.index;
+      threads_q    <= thread_i.threads;
+      sp_q         <= thread_i.stack_base;
+      stack_size_q <= thread_i.stack_size;
+      thread_mem[free_warp] <= {thread_i.index, thread_i.threads};
+    end else if (adding_q) begin
+      sp_q     <= sp_q + stack_size_q;
+      adds_q   <= adds_q - 1'b1;
+      adding_q <= adds_q != '0;
+    end
+  end
+
+  // ---------------------------------------------------------------- end of a thread
+  warps_t      kill_now, killed_ready, ending_set;
+  logic        end_valid_q;
+  warp_t       end_warp_q, report_warp;
+  thread_end_t end_q;
+  logic        load_end;
+
+  always_comb begin
+    for (int unsigned w = 0; w < Warps; w++) begin
+      kill_now[w] = run_q[w] && job_q[w] < 4'(JobSlots) && kill_i[job_q[w][$clog2(JobSlots)-1:0]];
+    end
+  end
+
+  assign killed_ready = ready_q & kill_o;
+  assign ending_set   = end_valid_q ? one(1'b1, end_warp_q) : '0;
+  assign report_warp  = lowest(report_q & ~ending_set);
+  assign va_warp_o    = report_warp;
+  assign load_end     = (report_q & ~ending_set) != '0 && !end_valid_q;
+  assign end_valid_o  = end_valid_q;
+  assign end_o        = end_q;
+  assign cnt_thread_o = end_valid_q && end_ready_i;
+
+  always_ff @(posedge clk_i) begin
+    if (load_end) begin
+      end_warp_q   <= report_warp;
+      end_q.job    <= job_q[report_warp];
+      end_q.status <= status_q[report_warp];
+      end_q.result <= status_q[report_warp] == 8'(JobStatusOk) ? result_mem[report_warp] : '1;
+      unique case (info_q[report_warp])
+        InfoPc:  end_q.info <= pc_q[report_warp];
+        InfoVa:  end_q.info <= va_i;
+        default: end_q.info <= '0;
+      endcase
+    end
+  end
+
+  // ---------------------------------------------------------------- next state
+  warps_t step_ready, step_end, traps, finished;
+  assign step_ready = one(step_valid_i && (step_i.step == StepNext || step_i.step == StepJump),
+                          step_i.warp);
+  assign step_end   = one(step_valid_i && step_i.step == StepEnd, step_i.warp);
+  assign traps      = fetch_trap_i | fetch_err_i | data_trap_i | data_err_i
+                    | one(addr_err_i, addr_err_warp_i);
+  assign finished   = one(cnt_thread_o, end_warp_q);
+
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) begin
+      run_q       <= '0;
+      ready_q     <= '0;
+      report_q    <= '0;
+      killed_q    <= '0;
+      stopped_q   <= '0;
+      next_q      <= '0;
+      pc_q        <= '0;
+      ctx_q       <= '0;
+      job_q       <= '0;
+      last_q      <= '0;
+      end_valid_q <= 1'b0;
+    end else begin
+      run_q    <= (run_q | one(accept, free_warp)) & ~finished;
+      ready_q  <= (ready_q & ~killed_ready & ~one(issue_o, issue_warp_o))
+                | step_ready | release_i | one(wb_release_i, wb_warp_i)
+                | one(started, start_warp_q);
+      report_q <= (report_q & ~finished) | killed_ready | step_end | traps
+                | one(accept && entry_bad, free_warp);
+      killed_q <= (killed_q | kill_now) & ~finished;
+      // A thread may come in the very cycle of its context's stop.
+      if (stop_i) begin
+        for (int unsigned w = 0; w < Warps; w++) begin
+          if (run_q[w] && ctx_q[w] == stop_ctx_i) stopped_q[w] <= 1'b1;
+        end
+        if (accept && thread_i.ctx == stop_ctx_i) stopped_q[free_warp] <= 1'b1;
+      end
+      if (cnt_thread_o) stopped_q[end_warp_q] <= 1'b0;
+
+      if (issue_o) begin
+        last_q               <= issue_warp_o;
+        pc_q[issue_warp_o]   <= issue_pc_o;
+        next_q[issue_warp_o] <= 1'b0;
+      end
+      if (step_valid_i) begin
+        if (step_i.step == StepNext || step_i.step == StepWait) next_q[step_i.warp] <= 1'b1;
+        if (step_i.set_pc) pc_q[step_i.warp] <= step_i.target;
+      end
+      if (accept) begin
+        pc_q[free_warp]   <= thread_i.entry[47:0];
+        ctx_q[free_warp]  <= thread_i.ctx;
+        job_q[free_warp]  <= thread_i.job;
+        next_q[free_warp] <= 1'b0;
+      end
+
+      if (load_end)          end_valid_q <= 1'b1;
+      else if (cnt_thread_o) end_valid_q <= 1'b0;
+    end
+  end
+
+  // How a thread ends. A warp has one cause in a cycle: it is in one place.
+  always_ff @(posedge clk_i) begin
+    for (int unsigned w = 0; w < Warps; w++) begin
+      if (killed_ready[w]) begin
+        status_q[w] <= stopped_q[w] ? 8'(JobStatusStopped) : 8'(JobStatusKilled);
+        info_q[w]   <= InfoNone;
+      end
+      if (fetch_trap_i[w] || fetch_err_i[w]) begin
+        status_q[w] <= fetch_err_i[w] ? 8'(JobStatusMemoryError) : fetch_code_i;
+        info_q[w]   <= InfoPc;
+      end
+      if (data_trap_i[w] || data_err_i[w]) begin
+        status_q[w] <= data_err_i[w] ? 8'(JobStatusMemoryError) : data_code_i;
+        info_q[w]   <= InfoVa;
+      end
+    end
+    if (addr_err_i) begin
+      status_q[addr_err_warp_i] <= addr_err_code_i;
+      info_q[addr_err_warp_i]   <= InfoVa;
+    end
+    if (step_end != '0) begin
+      status_q[step_i.warp]   <= step_i.status;
+      info_q[step_i.warp]     <= step_i.info;
+      result_mem[step_i.warp] <= step_i.result;
+    end
+    if (accept && entry_bad) begin
+      status_q[free_warp] <= entry_misaligned ? 8'(JobStatusMisaligned) : 8'(JobStatusBadAddress);
+      info_q[free_warp]   <= InfoPc;
+    end
+  end
+
+  always_ff @(posedge clk_i) begin
+    if (rst_ni) begin
+      assert ((ready_q & ~run_q) == '0) else $error("an idle warp is ready");
+      assert ((ready_q & report_q) == '0) else $error("a warp that ended is ready");
+      assert (!(step_valid_i && ready_q[step_i.warp])) else $error("a ready warp is in the pipeline");
+    end
+  end
+
+endmodule

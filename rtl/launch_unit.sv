@@ -1,0 +1,283 @@
+// Runs the launch ring: takes jobs into job slots, deals their threads to the compute unit, collects
+// the ends, writes Completions.
+//
+// Promise: the threads of all jobs in slots are dealt in turn, one per job, in index order within a
+//   job. A job ends when all its threads have ended: its result is the unsigned minimum over the
+//   threads that ended with status Ok (all ones if none did), its status and info are those of the
+//   first thread that ended otherwise. The Completion is written, then irq_job_o pulses if the entry
+//   asks for it, then the slot is free.
+// Bad entry (version, or no threads): the ring stops, error BadEntry, CONS stays at it.
+// Kill: kill_valid_i, by job id or by context, stays until kill_done_o, which may come in the same
+//   cycle. The jobs deal no more threads, kill_mask_o ends their warps, their status is Killed (by
+//   id) or Stopped (by context). kill_done_o comes when their Completions are written. No entry is
+//   taken meanwhile. A job that is still in the ring is not found.
+// thread_valid_o/thread_ready_i: a thread of a job that is killed may be withdrawn. Ends are always
+//   accepted.
+module launch_unit
+  import hmmu_pkg::*;
+  import hmmu_regs_pkg::*;
+#(
+  parameter int unsigned JobSlots = 4
+) (
+  input  logic                clk_i,
+  input  logic                rst_ni,
+  input  logic                enable_i,
+  input  logic [63:0]         time_i,
+  input  ring_cfg_t           ring_i,
+  output logic [31:0]         cons_o,
+  output logic                stopped_o,
+  output logic                idle_o,        // no entry and no job
+  output logic                irq_job_o,
+  output logic                err_valid_o,
+  output error_code_e         err_code_o,
+  output pa_t                 err_addr_o,
+  // Ring and completions.
+  output logic                mem_req_valid_o,
+  input  logic                mem_req_ready_i,
+  output mem_req_t            mem_req_o,
+  input  logic                mem_rsp_valid_i,
+  input  mem_rsp_t            mem_rsp_i,
+  // Kill.
+  input  logic                kill_valid_i,
+  input  logic                kill_by_ctx_i,
+  input  logic [31:0]         kill_job_i,
+  input  ctx_t                kill_ctx_i,
+  output logic                kill_done_o,
+  // Compute unit.
+  output logic                thread_valid_o,
+  input  logic                thread_ready_i,
+  output thread_t             thread_o,
+  input  logic                end_valid_i,
+  output logic                end_ready_o,
+  input  thread_end_t         end_i,
+  output logic [JobSlots-1:0] kill_mask_o,
+  output logic                cnt_jobs_o
+);
+
+  localparam int unsigned SlotW = JobSlots > 1 ? $clog2(JobSlots) : 1;
+
+  typedef logic [JobSlots-1:0] slots_t;
+  typedef logic [SlotW-1:0]    slot_t;
+
+  function automatic slot_t lowest(slots_t set);
+    lowest = '0;
+    for (int i = int'(JobSlots) - 1; i >= 0; i--) if (set[i]) lowest = slot_t'(i);
+  endfunction
+
+  function automatic slots_t one(logic valid, slot_t slot);
+    return valid ? slots_t'(1) << slot : '0;
+  endfunction
+
+  // ---------------------------------------------------------------- job slots
+  launch_entry_t entry_mem [JobSlots];   // as launched
+  slots_t        valid_q, killed_q;
+  logic [31:0]   next_q    [JobSlots];   // index of the next thread to deal
+  logic [31:0]   threads_q [JobSlots];
+  logic [31:0]   id_q      [JobSlots];
+  ctx_t          ctx_q     [JobSlots];
+  logic [7:0]    running_q [JobSlots];   // threads dealt and not ended
+  logic [63:0]   result_q  [JobSlots];
+  logic [7:0]    status_q  [JobSlots];
+  logic [47:0]   info_q    [JobSlots];
+
+  // ---------------------------------------------------------------- ring
+  logic          entry_valid, take, bad, fetch_stop, fetch_err, ring_idle;
+  logic [511:0]  entry_bits;
+  launch_entry_t entry;
+  slot_t         free_slot;
+  logic          bad_q;
+
+  assign entry      = entry_bits;
+  assign bad        = entry.version != FormatVersion || entry.threads == '0;
+  assign fetch_stop = entry_valid && bad;
+  assign free_slot  = lowest(~valid_q);
+  assign take       = entry_valid && !bad && valid_q != '1 && !kill_valid_i;
+  assign idle_o     = ring_idle && valid_q == '0;
+
+  assign err_valid_o = fetch_err || bad_q;
+  assign err_code_o  = fetch_err ? ErrorCodeRingFetch : ErrorCodeBadEntry;
+
+  logic     rd_valid, rd_ready, wr_valid, wr_ready;
+  mem_req_t rd_req, wr_req;
+
+  ring_fetch u_ring (
+    .clk_i, .rst_ni, .enable_i, .ring_i, .cons_o,
+    .entry_valid_o   (entry_valid),
+    .entry_ready_i   (take),
+    .entry_o         (entry_bits),
+    .stop_i          (fetch_stop),
+    .stopped_o,
+    .idle_o          (ring_idle),
+    .err_o           (fetch_err),
+    .err_addr_o,
+    .mem_req_valid_o (rd_valid),
+    .mem_req_ready_i (rd_ready),
+    .mem_req_o       (rd_req),
+    .mem_rsp_valid_i,
+    .mem_rsp_i
+  );
+
+  mem_merge u_merge (
+    .clk_i, .rst_ni,
+    .rd_valid_i (rd_valid), .rd_ready_o (rd_ready), .rd_req_i (rd_req),
+    .wr_valid_i (wr_valid), .wr_ready_o (wr_ready), .wr_req_i (wr_req),
+    .mem_req_valid_o, .mem_req_ready_i, .mem_req_o
+  );
+
+  // ---------------------------------------------------------------- kill
+  slots_t kill_hit, kill_set, posting;
+
+  always_comb begin
+    for (int unsigned s = 0; s < JobSlots; s++) begin
+      kill_hit[s] = kill_valid_i && valid_q[s]
+                 && (kill_by_ctx_i ? ctx_q[s] == kill_ctx_i : id_q[s] == kill_job_i);
+    end
+  end
+
+  // A job whose Completion is under way has ended already.
+  assign kill_set    = kill_hit & ~posting;
+  assign kill_done_o = kill_valid_i && kill_hit == '0;
+  assign kill_mask_o = killed_q;
+
+  // ---------------------------------------------------------------- dealing
+  slots_t        open, behind;
+  slot_t         deal_slot, last_q;
+  logic          deal, withdraw, thread_valid_q;
+  thread_t       thread_q;
+  launch_entry_t deal_entry;
+
+  always_comb begin
+    for (int unsigned s = 0; s < JobSlots; s++) begin
+      open[s] = valid_q[s] && !killed_q[s] && !kill_set[s] && next_q[s] != threads_q[s];
+    end
+  end
+
+  assign behind     = open & ~((slots_t'(2) << last_q) - slots_t'(1));
+  assign deal_slot  = behind != '0 ? lowest(behind) : lowest(open);
+  assign deal_entry = entry_mem[deal_slot];
+  assign withdraw   = thread_valid_q && !thread_ready_i && killed_q[slot_t'(thread_q.job)];
+  assign deal       = open != '0 && (!thread_valid_q || thread_ready_i);
+
+  assign thread_valid_o = thread_valid_q;
+  assign thread_o       = thread_q;
+
+  always_ff @(posedge clk_i) begin
+    if (deal) begin
+      thread_q <= '{job: 4'(deal_slot), ctx: deal_entry.ctx, entry: deal_entry.entry,
+                    arg: deal_entry.arg, index: next_q[deal_slot], threads: deal_entry.threads,
+                    stack_base: deal_entry.stack_base, stack_size: deal_entry.stack_size};
+    end
+  end
+
+  // ---------------------------------------------------------------- completions
+  slots_t        finished;
+  slot_t         post_slot_q;
+  logic          post_q, post_ready;
+  launch_entry_t post_entry;
+
+  always_comb begin
+    for (int unsigned s = 0; s < JobSlots; s++) begin
+      finished[s] = valid_q[s] && running_q[s] == '0
+                 && (killed_q[s] || next_q[s] == threads_q[s]);
+    end
+  end
+
+  assign posting    = one(post_q, post_slot_q);
+  assign post_entry = entry_mem[post_slot_q];
+  assign cnt_jobs_o = post_ready;
+
+  post_writer u_post (
+    .clk_i, .rst_ni, .time_i,
+    .req_valid_i     (post_q),
+    .req_ready_o     (post_ready),
+    .long_i          (1'b1),
+    .irq_i           (post_entry.irq),
+    .addr_i          (post_entry.fence_addr),
+    .value_i         (post_entry.fence_value),
+    .result_i        (result_q[post_slot_q]),
+    .status_i        (status_q[post_slot_q]),
+    .info_i          (info_q[post_slot_q]),
+    .irq_o           (irq_job_o),
+    .mem_req_valid_o (wr_valid),
+    .mem_req_ready_i (wr_ready),
+    .mem_req_o       (wr_req)
+  );
+
+  // ---------------------------------------------------------------- state
+  slot_t  end_slot;
+  slots_t dealt_set, ended_set, withdrawn_set;
+  assign end_slot      = slot_t'(end_i.job);
+  assign end_ready_o   = 1'b1;
+  assign dealt_set     = one(deal, deal_slot);
+  assign ended_set     = one(end_valid_i, end_slot);
+  assign withdrawn_set = one(withdraw, slot_t'(thread_q.job));
+
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) begin
+      valid_q        <= '0;
+      killed_q       <= '0;
+      last_q         <= '0;
+      thread_valid_q <= 1'b0;
+      post_q         <= 1'b0;
+      post_slot_q    <= '0;
+      bad_q          <= 1'b0;
+    end else begin
+      bad_q    <= fetch_stop;
+      valid_q  <= (valid_q | one(take, free_slot)) & ~one(post_ready, post_slot_q);
+      killed_q <= (killed_q | kill_set) & ~one(post_ready, post_slot_q);
+      if (deal) last_q <= deal_slot;
+
+      if (deal)                            thread_valid_q <= 1'b1;
+      else if (thread_ready_i || withdraw) thread_valid_q <= 1'b0;
+
+      if (post_ready) begin
+        post_q <= 1'b0;
+      end else if (!post_q && (finished & ~kill_set) != '0) begin
+        post_q      <= 1'b1;
+        post_slot_q <= lowest(finished & ~kill_set);
+      end
+    end
+  end
+
+  always_ff @(posedge clk_i) begin
+    for (int unsigned s = 0; s < JobSlots; s++) begin
+      if (dealt_set[s]) next_q[s] <= next_q[s] + 32'd1;
+      running_q[s] <= running_q[s] + 8'(dealt_set[s]) - 8'(ended_set[s]) - 8'(withdrawn_set[s]);
+      if (kill_set[s] && status_q[s] == 8'(JobStatusOk)) begin
+        status_q[s] <= kill_by_ctx_i ? 8'(JobStatusStopped) : 8'(JobStatusKilled);
+      end
+    end
+    if (end_valid_i) begin
+      if (end_i.status == 8'(JobStatusOk)) begin
+        if (end_i.result < result_q[end_slot]) result_q[end_slot] <= end_i.result;
+      end else if (status_q[end_slot] == 8'(JobStatusOk)) begin
+        status_q[end_slot] <= end_i.status;
+        info_q[end_slot]   <= end_i.info;
+      end
+    end
+    if (take) begin
+      entry_mem[free_slot] <= entry;
+      next_q[free_slot]    <= '0;
+      threads_q[free_slot] <= entry.threads;
+      id_q[free_slot]      <= entry.job;
+      ctx_q[free_slot]     <= entry.ctx;
+      running_q[free_slot] <= '0;
+      result_q[free_slot]  <= '1;
+      status_q[free_slot]  <= 8'(JobStatusOk);
+      info_q[free_slot]    <= '0;
+    end
+  end
+
+  always_ff @(posedge clk_i) begin
+    if (rst_ni) begin
+      assert (!(end_valid_i && !valid_q[end_slot])) else $error("an end for no job");
+      assert (!(end_valid_i && running_q[end_slot] == '0)) else $error("an end for no thread");
+    end
+  end
+
+  // Reserved fields; job numbers are slot numbers.
+  logic unused;
+  assign unused = ^{entry.pad0, entry.pad1, entry.pad2, entry.pad3, end_i.job,
+                    deal_entry, post_entry};
+
+endmodule
