@@ -87,7 +87,9 @@ def rust(spec):
     dev = spec["device"]
     # Formatted here, so that the generator needs nothing but Python.
     out = [f"// {NOTE}", "//! Registers, queue entries and enums of the device (BAR0 offsets in bytes).",
-           "#![cfg_attr(rustfmt, rustfmt_skip)]", "#![forbid(unsafe_code)]", ""]
+           "#![cfg_attr(rustfmt, rustfmt_skip)]", "#![forbid(unsafe_code)]",
+           "// `len` is a field of a queue entry here, not the size of a container.",
+           "#![allow(clippy::len_without_is_empty)]", ""]
     for key, value in dev.items():
         kind = "u64" if key == "id" else "u16" if key in ("vendor_id", "device_id") else "usize" if key in ("entry_bytes", "contexts") else "u64"
         out += [f"/// Device constant `{key}`.", f"pub const {key.upper()}: {kind} = {value:#x};"]
@@ -117,6 +119,7 @@ def rust(spec):
             if lsb == 0 and width != 64:
                 get = f"self.0[{word}] & {mask:#x}"
             put = (f"self.0[{word}] = value;" if width == 64 else
+                   f"self.0[{word}] = (self.0[{word}] & !{mask:#x}) | (value & {mask:#x});" if lsb == 0 else
                    f"self.0[{word}] = (self.0[{word}] & !({mask:#x} << {lsb})) | ((value & {mask:#x}) << {lsb});")
             out += [f"    /// {doc}", f"    pub fn {name}(&self) -> u64 {{", f"        {get}", "    }", "",
                     f"    /// Sets `{name}` ({width} bits; higher bits of `value` are dropped).", "    #[must_use]",

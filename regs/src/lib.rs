@@ -2,6 +2,8 @@
 //! Registers, queue entries and enums of the device (BAR0 offsets in bytes).
 #![cfg_attr(rustfmt, rustfmt_skip)]
 #![forbid(unsafe_code)]
+// `len` is a field of a queue entry here, not the size of a container.
+#![allow(clippy::len_without_is_empty)]
 
 /// Device constant `id`.
 pub const ID: u64 = 0x1554d4d48;
@@ -868,7 +870,7 @@ impl Pte {
     /// Sets `v` (1 bits; higher bits of `value` are dropped).
     #[must_use]
     pub fn with_v(mut self, value: u64) -> Self {
-        self.0[0] = (self.0[0] & !(0x1 << 0)) | ((value & 0x1) << 0);
+        self.0[0] = (self.0[0] & !0x1) | (value & 0x1);
         self
     }
 
@@ -1065,7 +1067,7 @@ impl CtrlEntry {
     /// Sets `version` (8 bits; higher bits of `value` are dropped).
     #[must_use]
     pub fn with_version(mut self, value: u64) -> Self {
-        self.0[0] = (self.0[0] & !(0xff << 0)) | ((value & 0xff) << 0);
+        self.0[0] = (self.0[0] & !0xff) | (value & 0xff);
         self
     }
 
@@ -1214,7 +1216,7 @@ impl CopyEntry {
     /// Sets `version` (8 bits; higher bits of `value` are dropped).
     #[must_use]
     pub fn with_version(mut self, value: u64) -> Self {
-        self.0[0] = (self.0[0] & !(0xff << 0)) | ((value & 0xff) << 0);
+        self.0[0] = (self.0[0] & !0xff) | (value & 0xff);
         self
     }
 
@@ -1375,7 +1377,7 @@ impl LaunchEntry {
     /// Sets `version` (8 bits; higher bits of `value` are dropped).
     #[must_use]
     pub fn with_version(mut self, value: u64) -> Self {
-        self.0[0] = (self.0[0] & !(0xff << 0)) | ((value & 0xff) << 0);
+        self.0[0] = (self.0[0] & !0xff) | (value & 0xff);
         self
     }
 
@@ -1495,7 +1497,7 @@ impl LaunchEntry {
     /// Sets `job` (32 bits; higher bits of `value` are dropped).
     #[must_use]
     pub fn with_job(mut self, value: u64) -> Self {
-        self.0[7] = (self.0[7] & !(0xffffffff << 0)) | ((value & 0xffffffff) << 0);
+        self.0[7] = (self.0[7] & !0xffffffff) | (value & 0xffffffff);
         self
     }
 
@@ -1625,7 +1627,7 @@ impl Completion {
     /// Sets `status` (8 bits; higher bits of `value` are dropped).
     #[must_use]
     pub fn with_status(mut self, value: u64) -> Self {
-        self.0[3] = (self.0[3] & !(0xff << 0)) | ((value & 0xff) << 0);
+        self.0[3] = (self.0[3] & !0xff) | (value & 0xff);
         self
     }
 
@@ -1678,7 +1680,7 @@ impl FaultRecord {
     /// Sets `phase` (1 bits; higher bits of `value` are dropped).
     #[must_use]
     pub fn with_phase(mut self, value: u64) -> Self {
-        self.0[0] = (self.0[0] & !(0x1 << 0)) | ((value & 0x1) << 0);
+        self.0[0] = (self.0[0] & !0x1) | (value & 0x1);
         self
     }
 
