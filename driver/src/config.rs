@@ -30,7 +30,13 @@ pub struct Timeouts {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { command: 2_000_000, copy: 20_000_000, ring: 20_000_000, job: None, completion: 50_000 }
+        Self {
+            command: 2_000_000,
+            copy: 20_000_000,
+            ring: 20_000_000,
+            job: None,
+            completion: 50_000,
+        }
     }
 }
 
@@ -54,6 +60,8 @@ pub struct DeviceConfig {
     pub migrate_batch: usize,
     /// log2 of the entries of each ring (2..=15).
     pub ring_log2: u32,
+    /// Tells this device from others of the same system (not 0): pages in its memory belong to it.
+    pub owner: u64,
     /// Receives what the driver does, for traces.
     pub tracer: Arc<dyn Tracer>,
 }
@@ -69,6 +77,7 @@ impl Default for DeviceConfig {
             stack_bytes: 4096,
             migrate_batch: 64,
             ring_log2: 7,
+            owner: 1,
             tracer: Arc::new(NoTrace),
         }
     }

@@ -1,62 +1,319 @@
 //! A process's view of the device.
 
+use crate::arena::{Arena, ArgBlock};
+use crate::commands::CtxId;
+use crate::core::{Core, Slot};
+use crate::counters::Tick;
 use crate::error::DriverError;
-use crate::job::Job;
+use crate::hw::DmaAddr;
+use crate::job::{Job, JobState, status_errno};
+use crate::launcher::Launcher;
+use crate::notifier::Mirror;
 use crate::program::Program;
-use crate::snapshot::PageState;
-use hmm_core::Va;
-use std::sync::Arc;
+use crate::table::PageTable;
+use hmm_core::addr::TASK_SIZE;
+use hmm_core::sync::{Condvar, Mutex};
+use hmm_core::{Errno, Mm, MmuIntervalNotifier, Va};
+use hmmu_regs::{FORMAT_VERSION, JobStatus, LaunchEntry};
+use std::sync::{Arc, OnceLock, Weak};
+
+/// Bytes of one translated copy descriptor. While one is in the channel, pages can only be moved by the CPU.
+const COPY_PIECE: u64 = 64 << 10;
+
+/// Tables and the driver's memory of a context; `None` once it has ended. Its lock is the one that an invalidation
+/// takes, so nobody holds it while waiting for the device.
+pub(crate) struct Space {
+    /// Page tables.
+    pub table: Option<PageTable>,
+    arena: Option<Arena>,
+    /// No new jobs, copies and mappings any more.
+    pub closing: bool,
+    /// All is freed and the device has forgotten the context.
+    ended: bool,
+    /// Translated copies in the channel.
+    copies: u64,
+}
 
 /// A device opened for one process: its address space, mirrored.
-pub struct Context {}
+pub struct Context {
+    pub(crate) core: Arc<Core>,
+    pub(crate) id: CtxId,
+    pub(crate) mm: Arc<Mm>,
+    pub(crate) space: Mutex<Space>,
+    /// Signalled when `ended` becomes true.
+    ended: Condvar,
+    notifier: OnceLock<Arc<MmuIntervalNotifier>>,
+}
 
 impl Context {
+    /// Sets a context up on the device.
+    pub(crate) fn open(core: &Arc<Core>, mm: &Arc<Mm>) -> Result<Arc<Self>, DriverError> {
+        core.health.check()?;
+        if !mm.is_alive() {
+            return Err(DriverError::errno_of(
+                Errno::ESRCH,
+                "open by a process that has ended",
+            ));
+        }
+        let id = core.reserve_slot()?;
+        let opened = Self::set_up(core, mm, id);
+        match &opened {
+            Ok(context) => core.set_slot(id, Slot::Open(Arc::clone(context))),
+            Err(_) => core.set_slot(id, Slot::Free),
+        }
+        opened
+    }
+
+    fn set_up(core: &Arc<Core>, mm: &Arc<Mm>, id: CtxId) -> Result<Arc<Self>, DriverError> {
+        let table = PageTable::new(Arc::clone(&core.mem), core.config.tables)?;
+        if let Err(error) = core.commands.ctx_set(id, table.root()) {
+            table.free();
+            return Err(error);
+        }
+        let arena = Some(Arena::new(Arc::clone(&core.mem)));
+        let space = Mutex::new(Space {
+            table: Some(table),
+            arena,
+            closing: false,
+            ended: false,
+            copies: 0,
+        });
+        let context = Arc::new(Self {
+            core: Arc::clone(core),
+            id,
+            mm: Arc::clone(mm),
+            space,
+            ended: Condvar::new(),
+            notifier: OnceLock::new(),
+        });
+        let mirror = Arc::new(Mirror {
+            context: Mutex::new(Weak::new()),
+        });
+        *mirror.context.lock() = Arc::downgrade(&context);
+        match MmuIntervalNotifier::insert(mm, Va(0), TASK_SIZE, mirror) {
+            Ok(notifier) => {
+                let _ = context.notifier.set(notifier);
+            }
+            Err(errno) => {
+                let _ = core.commands.stop(id);
+                context.free();
+                return Err(DriverError::errno_of(errno, "subscribing to invalidations"));
+            }
+        }
+        core.trace("open", &[("ctx", u64::from(id)), ("mm", mm.id())]);
+        Ok(context)
+    }
+
+    /// The subscription.
+    pub(crate) fn notifier(&self) -> Option<&Arc<MmuIntervalNotifier>> {
+        self.notifier.get()
+    }
+
     /// Starts `threads` threads (at least 1) of a program. `args` is copied to device memory; `a0` points to it.
-    pub fn launch(self: &Arc<Self>, _program: &Program, _args: &[u64], _threads: u32) -> Result<Job, DriverError> {
-        Err(DriverError::Closed)
+    pub fn launch(
+        self: &Arc<Self>,
+        program: &Program,
+        args: &[u64],
+        threads: u32,
+    ) -> Result<Job, DriverError> {
+        self.core.health.check()?;
+        if threads == 0 || program.code.is_empty() || program.entry >= program.code.len() as u64 {
+            return Err(DriverError::errno_of(
+                Errno::EINVAL,
+                "launch of an empty program or no threads",
+            ));
+        }
+        let (completion, fence) = Launcher::completion(&self.core)?;
+        let state = match self.enqueue(program, args, threads, completion, fence) {
+            Ok(state) => state,
+            Err(error) => {
+                Launcher::free_completion(&self.core, completion);
+                return Err(error);
+            }
+        };
+        self.core.launcher.pump(&self.core);
+        Ok(Job::new(Arc::clone(&self.core), state))
+    }
+
+    /// Prepares a job and queues it, in one step against the context's end.
+    fn enqueue(
+        self: &Arc<Self>,
+        program: &Program,
+        args: &[u64],
+        threads: u32,
+        completion: DmaAddr,
+        fence: u64,
+    ) -> Result<Arc<JobState>, DriverError> {
+        let stack = self.core.config.stack_bytes;
+        let mut space = self.space.lock();
+        if space.closing {
+            return Err(DriverError::Closed);
+        }
+        let Space {
+            table: Some(table),
+            arena: Some(arena),
+            ..
+        } = &mut *space
+        else {
+            return Err(DriverError::Closed);
+        };
+        let code = arena.program(table, &program.code)?;
+        let stacks = arena.stacks(table, self.core.warps * stack)?;
+        let block = arena.args(table, args)?;
+        let id = self.core.launcher.next_id();
+        let entry = LaunchEntry::default()
+            .with_version(FORMAT_VERSION)
+            .with_ctx(u64::from(self.id))
+            .with_threads(u64::from(threads))
+            .with_entry(code.0 + program.entry)
+            .with_arg(block.va.0)
+            .with_stack_base(stacks.0)
+            .with_stack_size(stack)
+            .with_fence_addr(completion.0)
+            .with_fence_value(fence)
+            .with_job(u64::from(id));
+        let state = Arc::new(JobState {
+            id,
+            ctx: self.id,
+            entry,
+            completion,
+            args: block,
+            context: Arc::clone(self),
+            end: Mutex::new(None),
+        });
+        let fields = [
+            ("job", u64::from(id)),
+            ("ctx", u64::from(self.id)),
+            ("threads", u64::from(threads)),
+        ];
+        self.core.trace("launch", &fields);
+        self.core.launcher.enqueue(&self.core, Arc::clone(&state));
+        Ok(state)
+    }
+
+    /// Takes an argument block back.
+    pub(crate) fn recycle(&self, block: ArgBlock) {
+        if let Some(arena) = self.space.lock().arena.as_mut() {
+            arena.recycle(block);
+        }
     }
 
     /// Copies `len` bytes from `src` to `dst`, both addresses of the process, with the copy engine.
-    pub fn copy(&self, _dst: Va, _src: Va, _len: u64) -> Result<(), DriverError> {
-        Err(DriverError::Closed)
-    }
-
-    /// Moves the pages of `[start, start + len)` to device memory. Returns the number of pages of the range that
-    /// are there now.
     ///
     /// # Errors
-    /// ENOENT if any page is not in device memory afterwards (those that could move stay moved); EINVAL for an
-    /// unaligned or empty range, a hole, a VMA without read permission or one whose pages cannot migrate.
-    pub fn migrate_to_device(&self, _start: Va, _len: u64) -> Result<usize, DriverError> {
-        Err(DriverError::Closed)
+    /// The errno of a page fault that could not be served (EFAULT, EPERM, ...); the bytes before it may have been
+    /// copied. EBADF when the context is closed, ESRCH when it was closed meanwhile.
+    pub fn copy(&self, dst: Va, src: Va, len: u64) -> Result<(), DriverError> {
+        let in_user = |va: Va| va.0.checked_add(len).is_some_and(|end| end <= TASK_SIZE);
+        if !in_user(dst) || !in_user(src) {
+            return Err(DriverError::errno_of(
+                Errno::EFAULT,
+                "copy outside of the process's addresses",
+            ));
+        }
+        self.core.counters.add(Tick::Copies, 1);
+        let mut done = 0;
+        while done < len {
+            let piece = (len - done).min(COPY_PIECE);
+            let enter = || {
+                let mut space = self.space.lock();
+                space.copies += u64::from(!space.closing);
+                !space.closing
+            };
+            let end = self
+                .core
+                .copier
+                .translated(self.id, dst + done, src + done, piece, enter);
+            if !matches!(end, Err(DriverError::Closed)) {
+                let mut space = self.space.lock();
+                space.copies = space.copies.saturating_sub(1);
+            }
+            let end = end?;
+            if end.status != JobStatus::Ok as u8 {
+                let what = format!("copy to {dst} from {src}, at {:#x}", end.info);
+                return Err(DriverError::errno_of(status_errno(end.status), what));
+            }
+            done += piece;
+        }
+        Ok(())
     }
 
-    /// Moves the pages of the range that are in device memory home. Returns the number of pages that moved.
-    ///
-    /// # Errors
-    /// EINVAL as for [`Context::migrate_to_device`]; pages before a hole have moved by then.
-    pub fn migrate_to_system(&self, _start: Va, _len: u64) -> Result<usize, DriverError> {
-        Err(DriverError::Closed)
-    }
-
-    /// What the device would find in `[start, start + len)`, one state a page, without faulting.
-    pub fn snapshot(&self, _start: Va, _len: u64) -> Result<Vec<PageState>, DriverError> {
-        Err(DriverError::Closed)
-    }
-
-    /// The device's counters, the driver's, and this context's.
+    /// The device's counters, and the driver's.
     pub fn stats(&self) -> Result<Vec<(&'static str, u64)>, DriverError> {
-        Err(DriverError::Closed)
+        crate::stats::read(&self.core)
     }
 
     /// The context's number on the device (PASID).
     pub fn id(&self) -> u8 {
-        0
+        self.id
+    }
+
+    /// The process.
+    pub fn mm(&self) -> &Arc<Mm> {
+        &self.mm
+    }
+
+    /// True once it was closed or its process has ended.
+    pub fn is_closed(&self) -> bool {
+        self.space.lock().closing
     }
 
     /// Ends the context: its jobs are stopped, its tables and programs freed. Pages in device memory stay there
     /// until the CPU touches them. Closing twice does nothing.
+    ///
+    /// # Errors
+    /// When the device does not answer. The context is closed even so.
     pub fn close(&self) -> Result<(), DriverError> {
+        self.end();
+        // Waits for callbacks under way, so it cannot be part of what a callback does.
+        if let Some(notifier) = self.notifier.get() {
+            notifier.remove();
+        }
         Ok(())
+    }
+
+    /// Stops everything and frees what the context holds. The first caller does it; others wait until it is done.
+    pub(crate) fn end(&self) {
+        {
+            let mut space = self.space.lock();
+            if space.closing {
+                drop(self.ended.wait_while(space, |space| !space.ended));
+                return;
+            }
+            space.closing = true;
+        }
+        let core = &self.core;
+        core.trace("close", &[("ctx", u64::from(self.id))]);
+        core.launcher.drop_waiting(core, self.id);
+        // Errors of these mark the device lost; the context ends all the same.
+        let _ = core.commands.stop(self.id);
+        let _ = core.launcher.drain(core, self.id);
+        // A descriptor that was still in the ring must not run in the context's successor.
+        let _ = core.health.wait(
+            || format!("the copies of context {}, which was stopped,", self.id),
+            core.config.timeouts.copy,
+            || self.space.lock().copies == 0,
+        );
+        if let Some(span) = self.revoke_all() {
+            self.harvest(span);
+        }
+        self.free();
+        core.set_slot(self.id, Slot::Free);
+        self.space.lock().ended = true;
+        self.ended.notify_all();
+    }
+
+    fn free(&self) {
+        let (table, arena) = {
+            let mut space = self.space.lock();
+            space.closing = true;
+            (space.table.take(), space.arena.take())
+        };
+        if let Some(arena) = arena {
+            arena.free();
+        }
+        if let Some(table) = table {
+            table.free();
+        }
     }
 }

@@ -2,58 +2,95 @@
 
 use crate::config::DeviceConfig;
 use crate::context::Context;
+use crate::core::Core;
+use crate::counters::Tick;
 use crate::error::DriverError;
 use crate::hw::Hardware;
+use hmm_core::sync::{self, JoinHandle, Mutex};
 use hmm_core::{Mm, System};
+use hmmu_regs::reg;
 use std::sync::Arc;
 
-/// A probed device.
+/// A probed device. It must outlive the pages in its memory: see [`Device::release`].
 pub struct Device {
-    _hw: Hardware,
+    core: Arc<Core>,
+    worker: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Device {
     /// Checks that the device is one of ours, sets up its rings, interrupts and memory, enables it and starts the
     /// fault worker (a thread of [`hmm_core::sync`]).
-    pub fn probe(hw: Hardware, _sys: Arc<System>, _config: DeviceConfig) -> Result<Arc<Self>, DriverError> {
-        let id = hw.bar.read(hmmu_regs::reg::ID)?;
-        if id != hmmu_regs::ID {
-            return Err(DriverError::NotOurs { id, expected: hmmu_regs::ID });
-        }
-        Ok(Arc::new(Self { _hw: hw }))
+    ///
+    /// # Errors
+    /// [`DriverError::NotOurs`], [`DriverError::Config`], or a hardware error.
+    pub fn probe(
+        hw: Hardware,
+        sys: Arc<System>,
+        config: DeviceConfig,
+    ) -> Result<Arc<Self>, DriverError> {
+        let (core, ring) = crate::probe::probe(hw, sys, config)?;
+        let shared = Arc::clone(&core);
+        let worker = sync::spawn_named("fault worker", move || crate::worker::run(&shared, ring));
+        Ok(Arc::new(Self {
+            core,
+            worker: Mutex::new(Some(worker)),
+        }))
     }
 
-    /// Opens the device for a process. Each process has at most one context per call; contexts are not inherited
-    /// over fork.
-    pub fn open(self: &Arc<Self>, _mm: &Arc<Mm>) -> Result<Arc<Context>, DriverError> {
-        Err(DriverError::Closed)
+    /// Opens the device for a process. A context is not inherited over fork: the child opens its own.
+    ///
+    /// # Errors
+    /// EBUSY when the device has no free context, ESRCH when the process has ended, or a hardware error.
+    pub fn open(&self, mm: &Arc<Mm>) -> Result<Arc<Context>, DriverError> {
+        Context::open(&self.core, mm)
     }
 
     /// Takes all of the device's memory away, as on unplug: every page goes home. Device memory can be used again
     /// afterwards. Returns the number of pages that moved.
+    ///
+    /// # Errors
+    /// ENOMEM when system memory is full, EBUSY when pages stay in use.
     pub fn release(&self) -> Result<usize, DriverError> {
-        Err(DriverError::Closed)
+        crate::home::release(&self.core)
     }
 
     /// Fault-service rounds so far: batches of fault records that the worker has served.
     pub fn rounds(&self) -> u64 {
-        0
+        self.core.counters.get(Tick::Rounds)
     }
 
     /// The device's counters, then the driver's, each with its name.
     pub fn stats(&self) -> Result<Vec<(&'static str, u64)>, DriverError> {
-        Err(DriverError::Closed)
+        crate::stats::read(&self.core)
     }
 
     /// Makes the next `pages` allocations of device memory for pages of processes fail.
-    pub fn inject_alloc_failures(&self, _pages: u64) {}
+    pub fn inject_alloc_failures(&self, pages: u64) {
+        self.core.pool.fail_next(pages);
+    }
 
     /// Pages of device memory in use: by tables, by programs and stacks, and by pages of processes.
     pub fn vram_in_use(&self) -> u64 {
-        0
+        self.core.pool.in_use()
     }
 
-    /// Stops the fault worker and the device. Contexts must be closed before. Pages still in device memory can be
-    /// brought home by the CPU afterwards.
-    pub fn shutdown(&self) {}
+    /// Why the device was given up, if it was.
+    pub fn lost(&self) -> Option<DriverError> {
+        self.core.health.check().err()
+    }
+
+    /// Closes all contexts, stops the fault worker and the device. Pages still in device memory come home when the
+    /// CPU touches them, as long as this value lives.
+    pub fn shutdown(&self) {
+        for context in self.core.contexts() {
+            // A device that does not answer is switched off below all the same.
+            let _ = context.close();
+        }
+        self.core.hw.irq.shutdown();
+        let worker = self.worker.lock().take();
+        if let Some(worker) = worker {
+            worker.join();
+        }
+        let _ = self.core.hw.bar.write(reg::CONTROL, 0);
+    }
 }

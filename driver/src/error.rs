@@ -51,7 +51,10 @@ pub enum DriverError {
 impl DriverError {
     /// An errno with a short text of what was tried.
     pub fn errno_of(errno: Errno, what: impl Into<String>) -> Self {
-        Self::Errno { errno, what: what.into() }
+        Self::Errno {
+            errno,
+            what: what.into(),
+        }
     }
 
     /// The errno that a system call would return for this error.
@@ -62,7 +65,9 @@ impl DriverError {
             Self::Config(_) => Errno::EINVAL,
             Self::Closed => Errno::EBADF,
             Self::Hw(HwError::OutOfDmaMemory { .. }) => Errno::ENOMEM,
-            Self::Hw(_) | Self::NotOurs { .. } | Self::NoAnswer { .. } | Self::Lost(_) => Errno::EIO,
+            Self::Hw(_) | Self::NotOurs { .. } | Self::NoAnswer { .. } | Self::Lost(_) => {
+                Errno::EIO
+            }
         }
     }
 }

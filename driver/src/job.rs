@@ -1,28 +1,173 @@
 //! A running job.
 
-use crate::error::JobError;
+use crate::arena::ArgBlock;
+use crate::commands::CtxId;
+use crate::context::Context;
+use crate::core::Core;
+use crate::error::{DriverError, JobError};
+use crate::hw::DmaAddr;
+use hmm_core::Errno;
+use hmm_core::sync::Mutex;
+use hmmu_regs::{JobStatus, LaunchEntry};
+use std::sync::Arc;
+
+/// Errno codes of a Cancel start here; lower status codes are the device's own.
+pub(crate) const CANCEL_BASE: u8 = 16;
+
+/// How a job ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct JobEnd {
+    /// The smallest result of its threads.
+    pub result: u64,
+    /// Status byte.
+    pub status: u8,
+    /// Address or program counter of the first error.
+    pub info: u64,
+}
+
+impl JobEnd {
+    /// An end that the driver decides.
+    pub fn by_driver(status: JobStatus) -> Self {
+        Self {
+            result: 0,
+            status: status as u8,
+            info: 0,
+        }
+    }
+}
+
+/// What the driver keeps of a job until it has ended.
+pub(crate) struct JobState {
+    pub id: u32,
+    pub ctx: CtxId,
+    pub entry: LaunchEntry,
+    pub completion: DmaAddr,
+    pub args: ArgBlock,
+    pub context: Arc<Context>,
+    pub end: Mutex<Option<JobEnd>>,
+}
 
 /// A launched job. Dropping it does not end it.
-pub struct Job {}
+pub struct Job {
+    core: Arc<Core>,
+    state: Arc<JobState>,
+    launched: u64,
+}
+
+/// The errno of a status byte of a job or a copy.
+pub(crate) fn status_errno(status: u8) -> Errno {
+    if status >= CANCEL_BASE {
+        return Errno::from_raw(u32::from(status - CANCEL_BASE)).unwrap_or(Errno::EFAULT);
+    }
+    match JobStatus::from_raw(u64::from(status)) {
+        Some(JobStatus::Stopped) => Errno::ESRCH,
+        Some(JobStatus::Killed) => Errno::EINTR,
+        Some(JobStatus::Misaligned) => Errno::SIGBUS,
+        Some(JobStatus::BadAddress) => Errno::EFAULT,
+        Some(JobStatus::MemoryError) => Errno::EIO,
+        Some(JobStatus::Illegal | JobStatus::Breakpoint | JobStatus::BadEntry) => Errno::EINVAL,
+        Some(JobStatus::Ok) | None => Errno::EIO,
+    }
+}
+
+/// The code with which a Cancel carries an errno to the job's end.
+pub(crate) fn cancel_code(errno: Errno) -> u8 {
+    u8::try_from(errno.raw())
+        .ok()
+        .and_then(|raw| raw.checked_add(CANCEL_BASE))
+        .unwrap_or(CANCEL_BASE + 14)
+}
 
 impl Job {
+    pub(crate) fn new(core: Arc<Core>, state: Arc<JobState>) -> Self {
+        let launched = core.hw.clock.now();
+        Self {
+            core,
+            state,
+            launched,
+        }
+    }
+
+    fn ended(&self) -> Option<JobEnd> {
+        self.core.launcher.pump(&self.core);
+        *self.state.end.lock()
+    }
+
     /// Waits for the end; the result is the smallest `a0` of its threads.
+    ///
+    /// # Errors
+    /// The errno of the page fault that could not be served (EFAULT, EPERM, ENOMEM, ...); ESRCH when the context
+    /// was closed or its process ended; EINTR after [`Job::kill`]; EIO for a memory error or a lost device;
+    /// EINVAL for an instruction that the device does not have; SIGBUS for a misaligned access; ETIMEDOUT when it
+    /// ran longer than the configuration allows (it is killed then).
     pub fn wait(&self) -> Result<u64, JobError> {
-        Ok(0)
+        let deadline = self
+            .core
+            .config
+            .timeouts
+            .job
+            .map(|cycles| self.launched.saturating_add(cycles));
+        loop {
+            if let Some(end) = self.ended() {
+                return if end.status == JobStatus::Ok as u8 {
+                    Ok(end.result)
+                } else {
+                    Err(JobError {
+                        errno: status_errno(end.status),
+                        addr: end.info,
+                        status: end.status,
+                    })
+                };
+            }
+            let lost = JobError {
+                errno: Errno::EIO,
+                addr: 0,
+                status: JobStatus::MemoryError as u8,
+            };
+            if self.core.health.check().is_err() {
+                return Err(lost);
+            }
+            if deadline.is_some_and(|deadline| self.core.hw.clock.now() >= deadline) {
+                let _ = self.kill();
+                return Err(JobError {
+                    errno: Errno::ETIMEDOUT,
+                    addr: 0,
+                    status: JobStatus::Killed as u8,
+                });
+            }
+            if let Err(error) = self.core.hw.clock.pause() {
+                self.core.health.lose(&DriverError::from(error));
+                return Err(lost);
+            }
+        }
     }
 
     /// True once it has ended.
     pub fn done(&self) -> bool {
-        true
+        self.ended().is_some() || self.core.health.is_lost()
     }
 
-    /// Ends it; returns when none of its threads runs any more.
-    pub fn kill(&self) -> Result<(), crate::error::DriverError> {
-        Ok(())
+    /// Ends it; returns when none of its threads runs any more. A job that has ended already keeps its result.
+    pub fn kill(&self) -> Result<(), DriverError> {
+        self.core.launcher.kill(&self.core, &self.state)
     }
 
     /// Its number, as in traces.
     pub fn id(&self) -> u32 {
-        0
+        self.state.id
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errnos_travel_through_cancel_codes() {
+        for errno in [Errno::EPERM, Errno::EFAULT, Errno::ENOMEM, Errno::EHWPOISON] {
+            assert_eq!(status_errno(cancel_code(errno)), errno);
+        }
+        assert_eq!(status_errno(cancel_code(Errno::SIGBUS)), Errno::EFAULT);
+        assert_eq!(status_errno(JobStatus::Stopped as u8), Errno::ESRCH);
     }
 }

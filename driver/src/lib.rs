@@ -3,17 +3,41 @@
 //! The driver knows the device only through the traits of [`hw`]: registers, memory shared with the device,
 //! interrupts and time. It mirrors a process's address space ([`Context`]) into the device's page tables, serves
 //! its page faults, moves pages between system and device memory, and runs programs on the compute units.
+//!
+//! Locks, outermost first: those of hmm-core (mmap_lock, page locks), the copy channel's order, a ring, a context's
+//! tables, the job list, the page pool. Nobody waits for the device while holding one of the driver's.
 #![forbid(unsafe_code)]
 
+mod arena;
+mod commands;
 pub mod config;
 pub mod context;
+mod copier;
+mod core;
+mod counters;
 pub mod device;
 pub mod error;
+mod faults;
+mod health;
+mod home;
 pub mod hw;
 pub mod job;
+mod launcher;
+mod lookup;
+mod mem;
+mod migrate;
+mod notifier;
 pub mod policy;
+mod pool;
+mod probe;
 pub mod program;
+mod pte;
+mod range;
+mod ring;
 pub mod snapshot;
+mod stats;
+mod table;
+mod worker;
 
 pub use config::{DeviceConfig, TablePlace, Timeouts};
 pub use context::Context;
@@ -21,6 +45,6 @@ pub use device::Device;
 pub use error::{DriverError, JobError};
 pub use hw::Hardware;
 pub use job::Job;
-pub use policy::Policy;
+pub use policy::{MapRemote, MigrateOnFault, Policy};
 pub use program::Program;
 pub use snapshot::{PagePlace, PageState};

@@ -41,7 +41,10 @@ pub trait Policy: Send + Sync {
 fn block(addr: Va, pages: u64) -> PageRange {
     let bytes = pages.max(1).next_power_of_two() * PAGE_SIZE;
     let start = addr.0 & !(bytes - 1);
-    PageRange { start: Va(start), end: Va(start + bytes) }
+    PageRange {
+        start: Va(start),
+        end: Va(start + bytes),
+    }
 }
 
 /// Leaves pages where they are and maps them over the link; pages of the same aligned block that are present
@@ -60,7 +63,10 @@ impl Default for MapRemote {
 
 impl Policy for MapRemote {
     fn on_fault(&self, fault: &FaultInfo) -> Decision {
-        Decision { migrate: None, around: block(fault.addr, self.around_pages) }
+        Decision {
+            migrate: None,
+            around: block(fault.addr, self.around_pages),
+        }
     }
 }
 
@@ -80,6 +86,9 @@ impl Default for MigrateOnFault {
 impl Policy for MigrateOnFault {
     fn on_fault(&self, fault: &FaultInfo) -> Decision {
         let range = block(fault.addr, self.block_pages);
-        Decision { migrate: Some(range), around: range }
+        Decision {
+            migrate: Some(range),
+            around: range,
+        }
     }
 }

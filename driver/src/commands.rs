@@ -1,0 +1,128 @@
+//! Commands of the control ring.
+
+use crate::error::DriverError;
+use crate::health::Health;
+use crate::hw::Hardware;
+use crate::mem::DevPa;
+use crate::ring::{Index, Ring, RingRegs};
+use hmm_core::Va;
+use hmmu_regs::{Access, CtrlEntry, CtrlOp, CtxMode, FORMAT_VERSION, reg};
+use std::sync::Arc;
+
+/// A context's number on the device.
+pub(crate) type CtxId = u8;
+
+/// The control ring.
+pub(crate) struct Commands {
+    ring: Ring,
+    health: Arc<Health>,
+    ring_cycles: u64,
+    command_cycles: u64,
+}
+
+fn entry(op: CtrlOp, ctx: CtxId) -> CtrlEntry {
+    CtrlEntry::default()
+        .with_version(FORMAT_VERSION)
+        .with_op(op as u64)
+        .with_ctx(u64::from(ctx))
+}
+
+impl Commands {
+    /// Sets up the ring.
+    pub fn new(
+        hw: &Hardware,
+        health: Arc<Health>,
+        log2: u32,
+        ring_cycles: u64,
+        command_cycles: u64,
+    ) -> Result<Self, DriverError> {
+        let regs = RingRegs {
+            name: "control",
+            base: reg::CTRL_BASE,
+            size: reg::CTRL_SIZE,
+            prod: reg::CTRL_PROD,
+        };
+        Ok(Self {
+            ring: Ring::new(hw, regs, log2)?,
+            health,
+            ring_cycles,
+            command_cycles,
+        })
+    }
+
+    /// Issues a command; it completes later. Waits only when the ring is full.
+    fn issue(&self, command: CtrlEntry) -> Result<Index, DriverError> {
+        self.health.check()?;
+        self.ring
+            .push(&self.health, self.ring_cycles, false, |ticket, _| {
+                command
+                    .with_fence_addr(ticket.fence_addr.0)
+                    .with_fence_value(ticket.fence_value)
+                    .to_bytes()
+            })
+    }
+
+    /// Issues a command and waits until it has completed.
+    fn run(&self, command: CtrlEntry, what: impl Fn() -> String) -> Result<(), DriverError> {
+        let index = self.issue(command)?;
+        self.ring
+            .wait(&self.health, index, what, self.command_cycles)
+    }
+
+    /// Points a context at its root table and lets it translate.
+    pub fn ctx_set(&self, ctx: CtxId, root: DevPa) -> Result<(), DriverError> {
+        let command = entry(CtrlOp::CtxSet, ctx)
+            .with_arg0(root.0)
+            .with_arg1(CtxMode::Translate as u64);
+        self.run(command, || format!("the set-up of context {ctx}"))
+    }
+
+    /// Returns when nothing can use an old translation of `[addr, addr + len)` any more and all D bits of earlier
+    /// stores are in the tables.
+    pub fn invalidate(&self, ctx: CtxId, addr: Va, len: u64) -> Result<(), DriverError> {
+        let command = entry(CtrlOp::Invalidate, ctx)
+            .with_addr(addr.0)
+            .with_len(len);
+        self.run(command, || {
+            format!(
+                "the invalidation of {len:#x} bytes at {:#x} in context {ctx}",
+                addr.0
+            )
+        })
+    }
+
+    /// Lets the parked accesses of `[addr, addr + len)` try again. Does not wait.
+    pub fn replay(&self, ctx: CtxId, addr: Va, len: u64) -> Result<(), DriverError> {
+        self.issue(entry(CtrlOp::Replay, ctx).with_addr(addr.0).with_len(len))
+            .map(drop)
+    }
+
+    /// Ends the parked accesses of one kind to one page with an error code. Does not wait.
+    pub fn cancel(
+        &self,
+        ctx: CtxId,
+        addr: Va,
+        access: Access,
+        code: u8,
+    ) -> Result<(), DriverError> {
+        let command = entry(CtrlOp::Cancel, ctx)
+            .with_addr(addr.0)
+            .with_len(hmm_core::PAGE_SIZE)
+            .with_arg0(access as u64)
+            .with_arg1(u64::from(code));
+        self.issue(command).map(drop)
+    }
+
+    /// Stops a context: returns when no access of it is under way.
+    pub fn stop(&self, ctx: CtxId) -> Result<(), DriverError> {
+        self.run(entry(CtrlOp::Stop, ctx), || {
+            format!("the stop of context {ctx}")
+        })
+    }
+
+    /// Ends a job.
+    pub fn kill_job(&self, ctx: CtxId, job: u32) -> Result<(), DriverError> {
+        let command = entry(CtrlOp::KillJob, ctx).with_arg0(u64::from(job));
+        self.run(command, || format!("the kill of job {job}"))
+    }
+}

@@ -1,0 +1,104 @@
+//! What hmm-core asks of the owner of device memory: pages home on CPU faults, and pages that became free.
+
+use crate::core::Core;
+use crate::counters::Tick;
+use crate::error::DriverError;
+use crate::migrate::{self, Direction};
+use crate::policy::PageRange;
+use crate::pool::Use;
+use hmm_core::{
+    DevFault, DevPagemapOps, Errno, PAGE_SIZE, Pfn, VmFault, migrate_device_finalize,
+    migrate_device_pages, migrate_device_range,
+};
+use std::sync::Weak;
+
+/// How often pages that could not be moved at once are tried again when all must go.
+const RELEASE_ROUNDS: u32 = 64;
+
+/// The owner of the device's pages.
+pub(crate) struct Owner {
+    /// The device. Its pages cannot be used without it.
+    pub core: Weak<Core>,
+}
+
+impl DevPagemapOps for Owner {
+    fn migrate_to_ram(&self, fault: &DevFault<'_>) -> Result<(), VmFault> {
+        let core = self.core.upgrade().ok_or(VmFault::Sigbus)?;
+        core.counters.add(Tick::CpuFaults, 1);
+        core.trace(
+            "cpu_fault",
+            &[
+                ("mm", fault.mm().id()),
+                ("addr", fault.va.0),
+                ("pfn", fault.pfn.0),
+            ],
+        );
+        let range = PageRange {
+            start: fault.va,
+            end: fault.va + PAGE_SIZE,
+        };
+        match migrate::home(&core, fault.guard, range, fault.pfn) {
+            // When the page was busy nothing moved: the access faults again.
+            Ok((_, false)) => Ok(()),
+            Ok((_, true)) if core.sys.free_pages() == 0 => Err(VmFault::Oom),
+            Ok((_, true)) => Err(VmFault::Sigbus),
+            Err(Errno::ENOMEM) => Err(VmFault::Oom),
+            Err(_) => Err(VmFault::Sigbus),
+        }
+    }
+
+    fn folio_free(&self, pfn: Pfn) {
+        if let Some(core) = self.core.upgrade()
+            && let Some(addr) = core.pfn_vram(pfn)
+        {
+            core.pool.free(addr, Use::Folio);
+        }
+    }
+}
+
+/// Sends every page in device memory home; returns how many moved.
+pub(crate) fn release(core: &Core) -> Result<usize, DriverError> {
+    // First, so that no page is given out again behind our back.
+    core.pool.close_to_folios(true);
+    let result = release_all(core);
+    core.pool.close_to_folios(false);
+    result
+}
+
+fn release_all(core: &Core) -> Result<usize, DriverError> {
+    let Some(pagemap) = core.pagemap.get() else {
+        return Ok(0);
+    };
+    let batch = core.config.migrate_batch.max(1) as u64;
+    let mut moved = 0;
+    for _ in 0..RELEASE_ROUNDS {
+        let mut first = 0;
+        while first < pagemap.pages() && pagemap.used() > 0 {
+            let count = batch.min(pagemap.pages() - first);
+            let mut args = migrate_device_range(&core.sys, pagemap.base() + first, count);
+            args.dst = migrate::fill(core, &args.src, Direction::ToSystem);
+            migrate_device_pages(&core.sys, &mut args);
+            let asked = args.src.iter().filter(|src| src.is_migrate()).count() as u64;
+            let now = migrate::count(&args.src, &args.dst);
+            migrate::note(core, Direction::ToSystem, asked, now);
+            migrate_device_finalize(&core.sys, &mut args);
+            moved += now as usize;
+            first += count;
+        }
+        if pagemap.used() == 0 {
+            return Ok(moved);
+        }
+        if core.sys.free_pages() == 0 {
+            return Err(DriverError::errno_of(
+                Errno::ENOMEM,
+                "release: no system memory for the device's pages",
+            ));
+        }
+        // Somebody works on the pages that are left: let them finish.
+        core.hw.clock.pause()?;
+    }
+    Err(DriverError::errno_of(
+        Errno::EBUSY,
+        format!("release: {} pages stayed in use", pagemap.used()),
+    ))
+}

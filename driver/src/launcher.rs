@@ -1,0 +1,222 @@
+//! The launch ring and the jobs in it.
+//!
+//! No more jobs are handed to the device than it has job slots; the others wait here. So a job in the ring is taken
+//! at once, and stopping a context never leaves an entry behind that would start in its successor.
+
+use crate::commands::CtxId;
+use crate::core::Core;
+use crate::counters::Tick;
+use crate::error::DriverError;
+use crate::hw::{DmaAddr, Hardware};
+use crate::job::{JobEnd, JobState};
+use hmm_core::sync::Mutex;
+use hmmu_regs::{Completion, ENTRY_BYTES, JobStatus, reg};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Value of every job's fence; its memory is zero before.
+const FENCE: u64 = 1;
+
+#[derive(Default)]
+struct State {
+    produced: u64,
+    next_id: u32,
+    running: Vec<Arc<JobState>>,
+    waiting: VecDeque<Arc<JobState>>,
+}
+
+/// Hands jobs to the device and notes their ends.
+pub(crate) struct Launcher {
+    entries: DmaAddr,
+    log2: u32,
+    job_slots: usize,
+    state: Mutex<State>,
+}
+
+impl Launcher {
+    /// Sets up the ring.
+    pub fn new(hw: &Hardware, log2: u32, job_slots: usize) -> Result<Self, DriverError> {
+        let count = 1u64 << log2;
+        let entries = hw.dma.alloc(count * ENTRY_BYTES as u64, 4096)?;
+        hw.bar.write(reg::LAUNCH_BASE, entries.0)?;
+        hw.bar.write(reg::LAUNCH_SIZE, u64::from(log2))?;
+        let job_slots = job_slots.clamp(1, count as usize - 1);
+        Ok(Self {
+            entries,
+            log2,
+            job_slots,
+            state: Mutex::new(State::default()),
+        })
+    }
+
+    /// A new job number.
+    pub fn next_id(&self) -> u32 {
+        let mut state = self.state.lock();
+        state.next_id = state.next_id.wrapping_add(1);
+        state.next_id
+    }
+
+    /// Memory for a job's completion.
+    pub fn completion(core: &Core) -> Result<(DmaAddr, u64), DriverError> {
+        Ok((core.hw.dma.alloc(Completion::BYTES as u64, 32)?, FENCE))
+    }
+
+    /// Gives a completion's memory back.
+    pub fn free_completion(core: &Core, completion: DmaAddr) {
+        core.hw.dma.free(completion, Completion::BYTES as u64);
+    }
+
+    /// Queues a job; [`Launcher::pump`] starts it.
+    pub fn enqueue(&self, core: &Core, job: Arc<JobState>) {
+        core.counters.add(Tick::Jobs, 1);
+        self.state.lock().waiting.push_back(job);
+    }
+
+    /// Notes jobs that have ended and starts waiting ones. Never waits for the device.
+    pub fn pump(&self, core: &Core) {
+        let mut ended = Vec::new();
+        let mut state = self.state.lock();
+        state.running.retain(|job| {
+            let mut bytes = [0; Completion::BYTES];
+            core.hw.dma.read(job.completion, &mut bytes);
+            let completion = Completion::from_bytes(&bytes);
+            if completion.value() != FENCE {
+                return true;
+            }
+            let end = JobEnd {
+                result: completion.result(),
+                status: completion.status() as u8,
+                info: completion.info(),
+            };
+            ended.push((Arc::clone(job), end));
+            false
+        });
+        while state.running.len() < self.job_slots && !core.health.is_lost() {
+            let Some(job) = state.waiting.pop_front() else {
+                break;
+            };
+            let at = state.produced % (1 << self.log2) * ENTRY_BYTES as u64;
+            core.hw
+                .dma
+                .write(DmaAddr(self.entries.0 + at), &job.entry.to_bytes());
+            state.produced += 1;
+            let doorbell = core
+                .hw
+                .bar
+                .write(reg::LAUNCH_PROD, state.produced & 0xffff_ffff);
+            state.running.push(job);
+            if let Err(error) = doorbell {
+                core.health.lose(&error.into());
+            }
+        }
+        drop(state);
+        for (job, end) in ended {
+            finish(core, &job, end);
+        }
+    }
+
+    /// Ends a job.
+    pub fn kill(&self, core: &Core, job: &Arc<JobState>) -> Result<(), DriverError> {
+        let mut state = self.state.lock();
+        let place = state
+            .waiting
+            .iter()
+            .position(|waiting| Arc::ptr_eq(waiting, job));
+        if let Some(place) = place {
+            state.waiting.remove(place);
+            drop(state);
+            finish(core, job, JobEnd::by_driver(JobStatus::Killed));
+            return Ok(());
+        }
+        drop(state);
+        let deadline = core
+            .hw
+            .clock
+            .now()
+            .saturating_add(core.config.timeouts.command);
+        loop {
+            self.pump(core);
+            if job.end.lock().is_some() {
+                return Ok(());
+            }
+            // The entry may not have been taken yet when the first command comes: ask again until it has ended.
+            core.commands.kill_job(job.ctx, job.id)?;
+            let mut left = 64;
+            let now = || core.hw.clock.now();
+            let ended = || {
+                self.pump(core);
+                left -= 1;
+                job.end.lock().is_some() || left == 0 || now() >= deadline
+            };
+            core.health.wait(
+                || format!("job {}", job.id),
+                core.config.timeouts.command,
+                ended,
+            )?;
+            if now() >= deadline && job.end.lock().is_none() {
+                let error = DriverError::NoAnswer {
+                    what: format!("job {}, which was killed,", job.id),
+                    cycles: core.config.timeouts.command,
+                };
+                core.health.lose(&error);
+                return Err(error);
+            }
+        }
+    }
+
+    /// Ends all jobs of a context that wait here. Those that run must be stopped by the device.
+    pub fn drop_waiting(&self, core: &Core, ctx: CtxId) {
+        let mut dropped = Vec::new();
+        self.state.lock().waiting.retain(|job| {
+            let keep = job.ctx != ctx;
+            if !keep {
+                dropped.push(Arc::clone(job));
+            }
+            keep
+        });
+        for job in dropped {
+            finish(core, &job, JobEnd::by_driver(JobStatus::Stopped));
+        }
+    }
+
+    /// Waits until no job of a stopped context is in the device. When the device does not answer, its jobs end here.
+    pub fn drain(&self, core: &Core, ctx: CtxId) -> Result<(), DriverError> {
+        let waited = core.health.wait(
+            || format!("the jobs of context {ctx}, which was stopped,"),
+            core.config.timeouts.command,
+            || {
+                self.pump(core);
+                self.state.lock().running.iter().all(|job| job.ctx != ctx)
+            },
+        );
+        if waited.is_err() {
+            let mut gone = Vec::new();
+            self.state.lock().running.retain(|job| {
+                let keep = job.ctx != ctx;
+                if !keep {
+                    gone.push(Arc::clone(job));
+                }
+                keep
+            });
+            for job in gone {
+                // The completion's memory stays allocated: a lost device may still write it.
+                *job.end.lock() = Some(JobEnd::by_driver(JobStatus::MemoryError));
+            }
+        }
+        waited
+    }
+}
+
+fn finish(core: &Core, job: &JobState, end: JobEnd) {
+    core.trace(
+        "job_end",
+        &[
+            ("job", u64::from(job.id)),
+            ("status", u64::from(end.status)),
+            ("info", end.info),
+        ],
+    );
+    job.context.recycle(job.args);
+    Launcher::free_completion(core, job.completion);
+    *job.end.lock() = Some(end);
+}

@@ -1,0 +1,119 @@
+//! Bringing a device up.
+
+use crate::commands::Commands;
+use crate::config::DeviceConfig;
+use crate::copier::Copier;
+use crate::core::{Core, Slot};
+use crate::counters::Counters;
+use crate::error::DriverError;
+use crate::faults::FaultRing;
+use crate::health::Health;
+use crate::home::Owner;
+use crate::hw::Hardware;
+use crate::launcher::Launcher;
+use crate::mem::DevMem;
+use crate::pool::PagePool;
+use hmm_core::sync::Mutex;
+use hmm_core::{DevPagemap, DeviceMemory, PAGE_SIZE, System};
+use hmmu_regs::{MSIX_TABLE, MSIX_VECTORS, reg};
+use std::sync::{Arc, OnceLock};
+
+/// Where MSI-X messages go: the interrupt controller's window; the data is the vector's number.
+const MSIX_ADDRESS: u64 = 0xfee0_0000;
+
+/// Bit ENABLE of register CONTROL.
+const ENABLE: u64 = 1;
+
+fn check(config: &DeviceConfig) -> Result<(), DriverError> {
+    let refuse = |text: &str| Err(DriverError::Config(text.to_owned()));
+    if !(2..=15).contains(&config.ring_log2) {
+        return refuse("ring_log2 must be 2 to 15");
+    }
+    if config.stack_bytes == 0 || !config.stack_bytes.is_multiple_of(PAGE_SIZE) {
+        return refuse("stack_bytes must be a multiple of 4096");
+    }
+    if config.migrate_batch == 0 {
+        return refuse("migrate_batch must be at least 1");
+    }
+    if config.owner == 0 {
+        return refuse("owner must not be 0");
+    }
+    Ok(())
+}
+
+/// Bits `low..low + 8` of register CAPS.
+fn cap(caps: u64, low: u32) -> u64 {
+    (caps >> low) & 0xff
+}
+
+/// Sets a device up and enables it. The fault ring is left for the worker.
+pub(crate) fn probe(
+    hw: Hardware,
+    sys: Arc<System>,
+    config: DeviceConfig,
+) -> Result<(Arc<Core>, FaultRing), DriverError> {
+    check(&config)?;
+    let id = hw.bar.read(reg::ID)?;
+    if id != hmmu_regs::ID {
+        return Err(DriverError::NotOurs {
+            id,
+            expected: hmmu_regs::ID,
+        });
+    }
+    let caps = hw.bar.read(reg::CAPS)?;
+    let vram = hw.bar.read(reg::VRAM_SIZE)? / PAGE_SIZE;
+    let pages = config.vram_pages.map_or(vram, |pages| pages.min(vram));
+    if pages == 0 {
+        return Err(DriverError::Config("the device has no memory".to_owned()));
+    }
+    hw.bar.write(reg::CONTROL, 0)?;
+    hw.bar.write(reg::CPL_TIMEOUT, config.timeouts.completion)?;
+    hw.bar.write(reg::ERROR_INFO, 1)?;
+    for vector in 0..MSIX_VECTORS {
+        let entry = MSIX_TABLE + vector * 16;
+        hw.bar.write(entry, MSIX_ADDRESS)?;
+        // Message data below, vector control (0: not masked) above.
+        hw.bar.write(entry + 8, vector)?;
+    }
+    let health = Arc::new(Health::new(hw.clone()));
+    let counters = Arc::new(Counters::new());
+    let pool = Arc::new(PagePool::new(pages));
+    let mem = Arc::new(DevMem::new(hw.clone(), Arc::clone(&pool)));
+    let limits = config.timeouts;
+    let log2 = config.ring_log2;
+    let faults = FaultRing::new(&hw, log2)?;
+    let commands = Commands::new(&hw, Arc::clone(&health), log2, limits.ring, limits.command)?;
+    let copier = Copier::new(
+        &hw,
+        Arc::clone(&mem),
+        Arc::clone(&health),
+        Arc::clone(&counters),
+        log2,
+        limits.ring,
+        limits.copy,
+    )?;
+    let launcher = Launcher::new(&hw, log2, cap(caps, 56) as usize)?;
+    let core = Arc::new(Core {
+        warps: (cap(caps, 0) * cap(caps, 8)).max(1),
+        slots: Mutex::new(vec![Slot::Free; cap(caps, 16) as usize]),
+        pagemap: OnceLock::new(),
+        hw,
+        sys,
+        config,
+        health,
+        counters,
+        pool,
+        mem,
+        commands,
+        copier,
+        launcher,
+    });
+    let owner = Arc::new(Owner {
+        core: Arc::downgrade(&core),
+    });
+    let pagemap = DevPagemap::new(&core.sys, DeviceMemory::Private, pages, core.owner(), owner)
+        .map_err(|errno| DriverError::errno_of(errno, "adding the device's memory"))?;
+    let _ = core.pagemap.set(pagemap);
+    core.hw.bar.write(reg::CONTROL, ENABLE)?;
+    Ok((core, faults))
+}

@@ -1,0 +1,192 @@
+//! A ring of entries in shared memory that the driver fills and the device empties.
+
+use crate::error::DriverError;
+use crate::health::Health;
+use crate::hw::{DmaAddr, Hardware};
+use hmm_core::sync::Mutex;
+use hmmu_regs::ENTRY_BYTES;
+
+/// Bytes between two slots of completions: a Completion, or a Fence with room to spare.
+const SLOT_BYTES: u64 = 32;
+
+/// Where a ring's registers are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RingRegs {
+    /// Its name in messages.
+    pub name: &'static str,
+    /// Base register.
+    pub base: u64,
+    /// Size register.
+    pub size: u64,
+    /// Producer doorbell.
+    pub prod: u64,
+}
+
+/// The producer's side. Entry `i` (counted from the start of time) completes by writing the value `i + 1` to
+/// completion slot `i mod size`, so that progress is known from memory alone.
+pub(crate) struct Ring {
+    regs: RingRegs,
+    hw: Hardware,
+    entries: DmaAddr,
+    slots: DmaAddr,
+    log2: u32,
+    state: Mutex<State>,
+}
+
+struct State {
+    produced: u64,
+    /// Slots whose completion somebody still has to read.
+    held: Vec<bool>,
+}
+
+/// The number of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Index(pub u64);
+
+/// Where an entry's completion goes and what value it has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ticket {
+    /// Address of the slot.
+    pub fence_addr: DmaAddr,
+    /// Value that tells the entry has completed.
+    pub fence_value: u64,
+}
+
+impl Ring {
+    /// Allocates the ring and tells the device.
+    pub fn new(hw: &Hardware, regs: RingRegs, log2: u32) -> Result<Self, DriverError> {
+        let count = 1u64 << log2;
+        let entries = hw.dma.alloc(count * ENTRY_BYTES as u64, 4096)?;
+        let slots = hw.dma.alloc(count * SLOT_BYTES, 4096)?;
+        hw.bar.write(regs.base, entries.0)?;
+        hw.bar.write(regs.size, u64::from(log2))?;
+        let state = State {
+            produced: 0,
+            held: vec![false; count as usize],
+        };
+        Ok(Self {
+            regs,
+            hw: hw.clone(),
+            entries,
+            slots,
+            log2,
+            state: Mutex::new(state),
+        })
+    }
+
+    fn count(&self) -> u64 {
+        1 << self.log2
+    }
+
+    fn slot(&self, index: u64) -> DmaAddr {
+        DmaAddr(self.slots.0 + (index % self.count()) * SLOT_BYTES)
+    }
+
+    /// True when the device has completed an entry.
+    pub fn completed(&self, index: Index) -> bool {
+        let mut value = [0; 8];
+        self.hw.dma.read(self.slot(index.0), &mut value);
+        u64::from_le_bytes(value) > index.0
+    }
+
+    /// The completion slot's bytes.
+    pub fn completion(&self, index: Index) -> [u8; SLOT_BYTES as usize] {
+        let mut bytes = [0; SLOT_BYTES as usize];
+        self.hw.dma.read(self.slot(index.0), &mut bytes);
+        bytes
+    }
+
+    /// Puts an entry into the ring if there is room. `hold` keeps its completion slot from being used again until
+    /// [`Ring::release`]. `gate` is asked under the ring's lock, before the entry is placed; false refuses it.
+    pub fn try_push(
+        &self,
+        hold: bool,
+        gate: impl FnOnce() -> bool,
+        entry: impl FnOnce(Ticket, Index) -> [u8; ENTRY_BYTES],
+    ) -> Push {
+        let mut state = self.state.lock();
+        let index = state.produced;
+        let slot = (index % self.count()) as usize;
+        if state.held[slot]
+            || (index >= self.count() && !self.completed(Index(index - self.count())))
+        {
+            return Push::Full;
+        }
+        if !gate() {
+            return Push::Refused;
+        }
+        let ticket = Ticket {
+            fence_addr: self.slot(index),
+            fence_value: index + 1,
+        };
+        let bytes = entry(ticket, Index(index));
+        self.hw.dma.write(
+            DmaAddr(self.entries.0 + slot as u64 * ENTRY_BYTES as u64),
+            &bytes,
+        );
+        state.held[slot] = hold;
+        state.produced = index + 1;
+        // The doorbell goes out under the lock: indices must reach the device in order.
+        match self.hw.bar.write(self.regs.prod, (index + 1) & 0xffff_ffff) {
+            Ok(()) => Push::At(Index(index)),
+            Err(error) => Push::Failed(error.into()),
+        }
+    }
+
+    /// Puts an entry into the ring, waiting up to `cycles` for room.
+    pub fn push(
+        &self,
+        health: &Health,
+        cycles: u64,
+        hold: bool,
+        entry: impl Fn(Ticket, Index) -> [u8; ENTRY_BYTES],
+    ) -> Result<Index, DriverError> {
+        let mut done = None;
+        health.wait(
+            || format!("the {} ring (full)", self.regs.name),
+            cycles,
+            || match self.try_push(hold, || true, &entry) {
+                Push::At(index) => {
+                    done = Some(Ok(index));
+                    true
+                }
+                Push::Failed(error) => {
+                    done = Some(Err(error));
+                    true
+                }
+                Push::Full | Push::Refused => false,
+            },
+        )?;
+        done.unwrap_or(Err(DriverError::Closed))
+    }
+
+    /// Waits for an entry's completion.
+    pub fn wait(
+        &self,
+        health: &Health,
+        index: Index,
+        what: impl Fn() -> String,
+        cycles: u64,
+    ) -> Result<(), DriverError> {
+        health.wait(what, cycles, || self.completed(index))
+    }
+
+    /// Lets the completion slot of a held entry be used again.
+    pub fn release(&self, index: Index) {
+        let slot = (index.0 % self.count()) as usize;
+        self.state.lock().held[slot] = false;
+    }
+}
+
+/// What became of [`Ring::try_push`].
+#[derive(Debug)]
+pub(crate) enum Push {
+    /// It is in the ring.
+    At(Index),
+    /// No room now.
+    Full,
+    /// The gate was closed.
+    Refused,
+    /// The doorbell could not be written.
+    Failed(DriverError),
+}

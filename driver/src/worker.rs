@@ -1,0 +1,220 @@
+//! The fault worker: takes fault records, makes the pages usable, lets the accesses go on.
+//!
+//! It holds no lock of the driver while it calls hmm-core or waits, except that it commits under the lock of the
+//! context's tables after it has checked that no invalidation came since it looked.
+
+use crate::context::Context;
+use crate::core::Core;
+use crate::counters::Tick;
+use crate::error::DriverError;
+use crate::faults::{Fault, FaultRing, Work, merge};
+use crate::job::cancel_code;
+use crate::lookup::{Lookup, look_up};
+use crate::policy::PageRange;
+use crate::pte;
+use hmm_core::{Errno, PAGE_SIZE};
+use hmmu_regs::{Access, FaultReason, Vector};
+use std::sync::Arc;
+
+/// How often a range is looked up again when invalidations keep coming between. After that the accesses are sent
+/// back to fault again, so that the worker turns to others meanwhile.
+const ATTEMPTS: u32 = 32;
+
+/// Serves faults until interrupts are shut down or the device is lost.
+pub(crate) fn run(core: &Arc<Core>, mut ring: FaultRing) {
+    while core.hw.irq.wait(Vector::Fault as u16) {
+        loop {
+            match ring.fetch() {
+                Ok(faults) if faults.is_empty() => break,
+                Ok(faults) => serve_batch(core, faults),
+                Err(error) => {
+                    core.health.lose(&error);
+                    break;
+                }
+            }
+        }
+    }
+}
+
+fn serve_batch(core: &Arc<Core>, faults: Vec<Fault>) {
+    core.counters.add(Tick::Rounds, 1);
+    core.counters.add(Tick::FaultRecords, faults.len() as u64);
+    for fault in &faults {
+        core.trace(
+            "fault",
+            &[
+                ("id", u64::from(fault.id)),
+                ("ctx", u64::from(fault.ctx)),
+                ("addr", fault.addr.0),
+                ("access", fault.access as u64),
+                ("reason", fault.reason as u64),
+            ],
+        );
+    }
+    for work in merge(faults, core.config.policy.as_ref()) {
+        core.counters.add(Tick::FaultRanges, 1);
+        // A context that is gone has dropped its faults.
+        if let Some(context) = core.context(work.ctx)
+            && let Err(error) = serve(core, &context, work)
+        {
+            core.trace("fault_error", &[("errno", u64::from(error.errno().raw()))]);
+        }
+    }
+}
+
+/// What the entry must allow for an access to go on.
+fn needs(core: &Core, context: &Context, fault: &Fault) -> bool {
+    let space = context.space.lock();
+    let Some(table) = space.table.as_ref() else {
+        return false;
+    };
+    match fault.access {
+        Access::Read => table.allows(fault.addr, pte::R),
+        Access::Write => table.allows(fault.addr, pte::R | pte::W),
+        Access::Execute => table.allows(fault.addr, pte::X),
+        Access::Atomic => {
+            let vram = table.page(fault.addr).is_some_and(|page| page.is_vram());
+            let flags = if vram || !core.config.atomics_over_link {
+                0
+            } else {
+                pte::ATOMIC
+            };
+            table.allows(fault.addr, pte::R | pte::W | flags)
+                && (vram || core.config.atomics_over_link)
+        }
+    }
+}
+
+fn cancel(core: &Core, fault: &Fault, errno: Errno) -> Result<(), DriverError> {
+    core.counters.add(Tick::FaultsCancelled, 1);
+    core.trace(
+        "fault_cancel",
+        &[
+            ("id", u64::from(fault.id)),
+            ("errno", u64::from(errno.raw())),
+        ],
+    );
+    core.commands
+        .cancel(fault.ctx, fault.addr, fault.access, cancel_code(errno))
+}
+
+fn serve(core: &Arc<Core>, context: &Context, work: Work) -> Result<(), DriverError> {
+    let mut open = Vec::new();
+    let mut stale = 0;
+    for fault in work.faults {
+        if fault.reason == FaultReason::AccessError {
+            cancel(core, &fault, Errno::EIO)?;
+        } else if !fault.in_user_half() || fault.access == Access::Execute {
+            // The driver's half never faults on a right access, and processes have no executable memory.
+            cancel(core, &fault, Errno::EFAULT)?;
+        } else if needs(core, context, &fault) {
+            stale += 1;
+            open.push((fault, true));
+        } else {
+            open.push((fault, false));
+        }
+    }
+    core.counters.add(Tick::FaultsStale, stale);
+    let all_stale = open.iter().all(|(_, ready)| *ready);
+    let faults: Vec<Fault> = open.into_iter().map(|(fault, _)| fault).collect();
+    if faults.is_empty() {
+        return Ok(());
+    }
+    if all_stale {
+        return replay(core, context, work.around);
+    }
+    if let Some(range) = work.migrate {
+        // What cannot move is mapped where it is.
+        let _ = crate::migrate::prefer_device(core, &context.mm, range);
+    }
+    serve_range(core, context, work.around, &faults)
+}
+
+fn replay(core: &Core, context: &Context, range: PageRange) -> Result<(), DriverError> {
+    core.commands
+        .replay(context.id, range.start, range.end - range.start)
+}
+
+fn serve_range(
+    core: &Arc<Core>,
+    context: &Context,
+    range: PageRange,
+    faults: &[Fault],
+) -> Result<(), DriverError> {
+    let request = |page: hmm_core::Va| {
+        let here = || faults.iter().filter(move |fault| fault.addr == page);
+        here().next().map(|_| here().any(Fault::writes))
+    };
+    for _ in 0..ATTEMPTS {
+        match look_up(core, context, range, request) {
+            Lookup::Done => {
+                let missing: Vec<&Fault> = faults
+                    .iter()
+                    .filter(|fault| !needs(core, context, fault))
+                    .collect();
+                if !missing.is_empty() && missing.iter().all(|fault| fault.access == Access::Atomic)
+                {
+                    return serve_atomics(core, context, range, &missing);
+                }
+                // An access whose page went away again in between faults again.
+                return replay(core, context, range);
+            }
+            Lookup::Retry => core.counters.add(Tick::RangeRetries, 1),
+            Lookup::Closed => return Ok(()),
+            Lookup::Failed(errno) => return serve_singly(core, context, range, faults, errno),
+        }
+    }
+    replay(core, context, range)
+}
+
+/// One page of a range failed: serves every access by itself, so that only the wrong ones end with an error.
+fn serve_singly(
+    core: &Arc<Core>,
+    context: &Context,
+    range: PageRange,
+    faults: &[Fault],
+    errno: Errno,
+) -> Result<(), DriverError> {
+    let single = range.end - range.start == PAGE_SIZE;
+    match faults {
+        [fault] if single => cancel(core, fault, errno),
+        _ => {
+            for fault in faults {
+                let page = PageRange {
+                    start: fault.addr,
+                    end: fault.addr + PAGE_SIZE,
+                };
+                serve_range(core, context, page, std::slice::from_ref(fault))?;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Atomics on pages of system memory that the device cannot do over the link: the pages move to device memory.
+fn serve_atomics(
+    core: &Arc<Core>,
+    context: &Context,
+    range: PageRange,
+    faults: &[&Fault],
+) -> Result<(), DriverError> {
+    for fault in faults {
+        let page = PageRange {
+            start: fault.addr,
+            end: fault.addr + PAGE_SIZE,
+        };
+        let moved = crate::migrate::prefer_device(core, &context.mm, page);
+        let found =
+            (0..ATTEMPTS).find_map(|_| match look_up(core, context, page, |_| Some(true)) {
+                Lookup::Retry => None,
+                other => Some(other),
+            });
+        if let Some(Lookup::Failed(errno)) = found {
+            cancel(core, fault, errno)?;
+        } else if !needs(core, context, fault) && !matches!(moved, Ok(pages) if pages > 0) {
+            // It is shared, pinned, or there is no room: this device cannot do it.
+            cancel(core, fault, Errno::EOPNOTSUPP)?;
+        }
+    }
+    replay(core, context, range)
+}
