@@ -1,1 +1,4 @@
+//! The command `hmmu`.
+#![forbid(unsafe_code)]
+
 fn main() {}

@@ -1,0 +1,7 @@
+//! The machine around the hmmu device, and the command `hmmu`.
+#![forbid(unsafe_code)]
+
+pub mod kernels;
+pub mod log;
+pub mod oracle;
+pub mod rc;

@@ -1,0 +1,99 @@
+//! What a machine is made of.
+
+use crate::rc::LinkSpec;
+
+/// How the device is simulated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Backend {
+    /// The verilated design.
+    Rtl,
+    /// The functional model: fast, without timing.
+    Model,
+}
+
+impl Backend {
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rtl => "rtl",
+            Self::Model => "model",
+        }
+    }
+}
+
+/// Choices for a machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MachineConfig {
+    /// How the device is simulated.
+    pub backend: Backend,
+    /// Bytes of device memory.
+    pub vram: u64,
+    /// Bytes of system memory that processes can use.
+    pub ram: u64,
+    /// The link.
+    pub link: LinkSpec,
+    /// One-way latency of the link, nanoseconds.
+    pub link_latency_ns: u64,
+    /// Latency of system memory behind the link, nanoseconds.
+    pub memory_latency_ns: u64,
+    /// Cycles from an accepted read of device memory to its data.
+    pub vram_latency: u64,
+    /// Device clock, Hz.
+    pub clock_hz: u64,
+    /// Seeds interleavings, pauses and latencies.
+    pub seed: u64,
+    /// The run ends with an error after this many cycles.
+    pub max_cycles: u64,
+}
+
+/// Default of [`MachineConfig::max_cycles`].
+pub const MAX_CYCLES: u64 = 2_000_000_000;
+/// Smallest and largest device memory, bytes.
+pub const VRAM_RANGE: (u64, u64) = (64 << 10, 1 << 30);
+/// Smallest and largest system memory, bytes: below the interrupt window.
+pub const RAM_RANGE: (u64, u64) = (1 << 20, 2 << 30);
+
+impl MachineConfig {
+    /// The defaults of the scenario scripts.
+    #[must_use]
+    pub fn new(backend: Backend, seed: u64) -> Self {
+        Self {
+            backend,
+            vram: 16 << 20,
+            ram: 64 << 20,
+            link: LinkSpec { generation: 3, lanes: 8 },
+            link_latency_ns: 150,
+            memory_latency_ns: 100,
+            vram_latency: 20,
+            clock_hz: 250_000_000,
+            seed,
+            max_cycles: MAX_CYCLES,
+        }
+    }
+
+    /// Nanoseconds in device cycles, rounded up.
+    #[must_use]
+    pub fn cycles_of(&self, ns: u64) -> u64 {
+        (u128::from(ns) * u128::from(self.clock_hz)).div_ceil(1_000_000_000) as u64
+    }
+
+    /// Checks the sizes.
+    ///
+    /// # Errors
+    /// What cannot be used.
+    pub fn check(&self) -> Result<(), String> {
+        let sized = |name: &str, value: u64, (low, high): (u64, u64)| {
+            if value < low || value > high || !value.is_multiple_of(4096) {
+                return Err(format!("{name} of {value} bytes: expected {low}..={high}, a multiple of 4096"));
+            }
+            Ok(())
+        };
+        sized("vram", self.vram, VRAM_RANGE)?;
+        sized("ram", self.ram, RAM_RANGE)?;
+        if self.link_latency_ns > 1_000_000 {
+            return Err(format!("link_latency of {} ns: expected at most 1000000", self.link_latency_ns));
+        }
+        Ok(())
+    }
+}

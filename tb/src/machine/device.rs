@@ -1,0 +1,77 @@
+//! What a machine needs of a device, however it is made.
+
+use std::path::Path;
+
+use thiserror::Error;
+
+use super::host::HostSide;
+use crate::rc::LinkBytes;
+
+/// The device's simulation failed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub struct DeviceFailure(pub String);
+
+/// What the driver is doing, for the waves: shown beside the device's own signals.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HostMark {
+    /// What it does.
+    pub state: HostState,
+    /// Virtual page number that it is about.
+    pub page: u64,
+    /// Number of the fault record that it is about.
+    pub fault: u32,
+}
+
+/// States of the driver that waves show.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum HostState {
+    /// Nothing for this device.
+    #[default]
+    Idle = 0,
+    /// Serves a fault.
+    Fault = 1,
+    /// Moves pages to the device.
+    MigrateToDevice = 2,
+    /// Moves pages home.
+    MigrateToSystem = 3,
+    /// Invalidates.
+    Invalidate = 4,
+    /// Launches a job.
+    Launch = 5,
+    /// Copies.
+    Copy = 6,
+    /// Anything else.
+    Other = 7,
+}
+
+/// A device on the bus.
+pub trait Device: Send {
+    /// Lets clocks pass: at most `cycles`, fewer once the host was told something. Returns how many passed.
+    ///
+    /// # Errors
+    /// The simulation failed (an assertion of the design).
+    fn run(&mut self, cycles: u64, host: &mut HostSide) -> Result<u64, DeviceFailure>;
+
+    /// Bytes over the link so far.
+    fn link_bytes(&self) -> LinkBytes;
+
+    /// From now on it answers nothing.
+    fn hang(&mut self);
+
+    /// What the driver does now.
+    fn mark(&mut self, mark: HostMark);
+
+    /// Writes waves from now on.
+    ///
+    /// # Errors
+    /// This device has none, or the file cannot be written.
+    fn open_wave(&mut self, path: &Path) -> Result<(), DeviceFailure>;
+
+    /// Ends the waves.
+    ///
+    /// # Errors
+    /// The file could not be written.
+    fn close_wave(&mut self) -> Result<(), DeviceFailure>;
+}

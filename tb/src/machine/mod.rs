@@ -1,0 +1,297 @@
+//! The machine: system memory, the bus with a device, the clock, interrupts.
+//!
+//! Time is the device's clock and runs only while somebody waits ([`Machine::pause`] and the reads of the
+//! device). Which host thread runs next is hmm-core's scheduler's choice. No lock of `std` is held while
+//! another thread may run.
+
+mod config;
+mod device;
+mod host;
+mod hw;
+mod memory;
+mod model;
+#[cfg(feature = "rtl")]
+mod rtl;
+#[cfg(feature = "rtl")]
+mod vram;
+
+pub use config::{Backend, MAX_CYCLES, MachineConfig};
+pub use device::{Device, DeviceFailure, HostMark, HostState};
+pub use host::HostSide;
+pub use hw::hardware;
+pub use memory::SystemMemory;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hmm_core::sync;
+use hmmu_driver::hw::HwError;
+use rand::{Rng, SeedableRng};
+use rand_pcg::Pcg32;
+
+use crate::log::{EventLog, Now};
+use crate::rc::{LinkBytes, Window};
+use host::VECTORS;
+
+/// A pause lasts 1..=16 cycles while the host is at work.
+const SHORT_PAUSE: u64 = 16;
+/// Longest pause, cycles, when only the device can make progress.
+const LONG_PAUSE: u64 = 4096;
+/// Pauses without any work of the host before they get longer.
+const QUIET_PAUSES: u32 = 8;
+/// A read of the device is given up after this many cycles.
+const READ_TIMEOUT: u64 = 200_000;
+
+/// A machine with one device.
+pub struct Machine {
+    config: MachineConfig,
+    now: Arc<Now>,
+    log: Arc<EventLog>,
+    memory: Arc<SystemMemory>,
+    bus: Mutex<Bus>,
+    interrupts: sync::Mutex<Interrupts>,
+    raised: sync::Condvar,
+    aborted: AtomicBool,
+    limit: AtomicU64,
+}
+
+struct Bus {
+    device: Box<dyn Device>,
+    host: HostSide,
+    rng: Pcg32,
+    /// Work of the host as of the last pause, and pauses since it last changed.
+    work: u64,
+    own_work: u64,
+    quiet: u32,
+}
+
+struct Interrupts {
+    pending: [bool; VECTORS],
+    shutdown: bool,
+}
+
+impl Machine {
+    /// Builds a machine. Must be called in the run whose threads use it.
+    ///
+    /// # Errors
+    /// The configuration cannot be used, or this build lacks the device.
+    pub fn new(config: MachineConfig) -> Result<Arc<Self>, String> {
+        config.check()?;
+        let device = make_device(&config)?;
+        let now = Arc::new(Now::default());
+        let memory = Arc::new(SystemMemory::new(config.ram));
+        let bus = Bus {
+            device,
+            host: HostSide::new(Arc::clone(&memory)),
+            rng: Pcg32::seed_from_u64(config.seed ^ 0x7061_7573),
+            work: 0,
+            own_work: 0,
+            quiet: 0,
+        };
+        Ok(Arc::new(Self {
+            limit: AtomicU64::new(config.max_cycles),
+            config,
+            log: Arc::new(EventLog::new(Arc::clone(&now))),
+            now,
+            memory,
+            bus: Mutex::new(bus),
+            interrupts: sync::Mutex::new(Interrupts { pending: [false; VECTORS], shutdown: false }),
+            raised: sync::Condvar::new(),
+            aborted: AtomicBool::new(false),
+        }))
+    }
+
+    /// What it is made of.
+    #[must_use]
+    pub fn config(&self) -> &MachineConfig {
+        &self.config
+    }
+
+    /// The device clock, in cycles.
+    #[must_use]
+    pub fn now(&self) -> u64 {
+        self.now.get()
+    }
+
+    /// The event log.
+    #[must_use]
+    pub fn log(&self) -> &Arc<EventLog> {
+        &self.log
+    }
+
+    /// System memory.
+    #[must_use]
+    pub fn memory(&self) -> &Arc<SystemMemory> {
+        &self.memory
+    }
+
+    /// Bytes over the link so far.
+    #[must_use]
+    pub fn link_bytes(&self) -> LinkBytes {
+        self.bus().device.link_bytes()
+    }
+
+    /// The device answers nothing any more.
+    pub fn hang(&self) {
+        self.bus().device.hang();
+    }
+
+    /// Shows in the waves what the driver does.
+    pub fn mark(&self, mark: HostMark) {
+        self.bus().device.mark(mark);
+    }
+
+    /// Writes waves to a file from now on.
+    ///
+    /// # Errors
+    /// The device has none, or the file cannot be written.
+    pub fn open_wave(&self, path: &Path) -> Result<(), DeviceFailure> {
+        self.bus().device.open_wave(path)
+    }
+
+    /// Ends the waves.
+    ///
+    /// # Errors
+    /// The file could not be written.
+    pub fn close_wave(&self) -> Result<(), DeviceFailure> {
+        self.bus().device.close_wave()
+    }
+
+    /// Ends every wait of this run with an error.
+    pub fn abort(&self) {
+        self.aborted.store(true, Ordering::Relaxed);
+    }
+
+    /// Has the cycle limit been reached?
+    #[must_use]
+    pub fn over_limit(&self) -> bool {
+        self.now() >= self.limit.load(Ordering::Relaxed)
+    }
+
+    /// Takes the cycle limit away, so that a run that has hit it can look at the device and clean up.
+    pub fn lift_limit(&self) {
+        self.limit.store(u64::MAX, Ordering::Relaxed);
+    }
+
+    /// Lets some cycles pass and other threads run.
+    ///
+    /// # Errors
+    /// The cycle limit is reached, the run was aborted, or the simulation failed.
+    pub fn pause(&self) -> Result<(), HwError> {
+        if self.aborted.load(Ordering::Relaxed) {
+            return Err(HwError::Model("the run was aborted".into()));
+        }
+        if self.over_limit() {
+            return Err(HwError::Model(format!("cycle limit of {} cycles reached", self.config.max_cycles)));
+        }
+        let cycles = self.next_pause();
+        self.run(cycles)?;
+        sync::yield_now();
+        Ok(())
+    }
+
+    /// Waits until `cycles` more have passed.
+    ///
+    /// # Errors
+    /// As [`Machine::pause`].
+    pub fn wait(&self, cycles: u64) -> Result<(), HwError> {
+        let end = self.now().saturating_add(cycles);
+        while self.now() < end {
+            if self.aborted.load(Ordering::Relaxed) || self.over_limit() {
+                return self.pause();
+            }
+            let cycles = self.next_pause().min(end - self.now());
+            self.run(cycles)?;
+            sync::yield_now();
+        }
+        Ok(())
+    }
+
+    /// How long the next pause is: short while the host works, longer and longer while only the device does.
+    fn next_pause(&self) -> u64 {
+        let mut bus = self.bus();
+        let work = self.memory.touches() + self.log.events() + bus.own_work;
+        if work == bus.work {
+            bus.quiet = bus.quiet.saturating_add(1);
+        } else {
+            bus.work = work;
+            bus.quiet = 0;
+        }
+        let growth = bus.quiet.saturating_sub(QUIET_PAUSES).min(12);
+        let most = (SHORT_PAUSE << growth).min(LONG_PAUSE);
+        bus.rng.random_range(1..=most)
+    }
+
+    /// Lets the device run for up to `cycles`, and delivers its interrupts.
+    fn run(&self, cycles: u64) -> Result<(), HwError> {
+        let (result, raised) = {
+            let mut bus = self.bus();
+            let Bus { device, host, .. } = &mut *bus;
+            host.clear_notice();
+            let result = device.run(cycles, host);
+            if let Ok(ran) = &result {
+                self.now.advance(*ran);
+            }
+            (result, host.take_raised())
+        };
+        if raised.contains(&true) {
+            let mut interrupts = self.interrupts.lock();
+            for (pending, raised) in interrupts.pending.iter_mut().zip(raised) {
+                *pending |= raised;
+            }
+            drop(interrupts);
+            self.raised.notify_all();
+        }
+        result.map(|_| ()).map_err(|failure| HwError::Model(failure.0))
+    }
+
+    fn post(&self, window: Window, offset: u64, data: &[u8]) {
+        let mut bus = self.bus();
+        bus.own_work += 1;
+        bus.host.post(window, offset, data);
+    }
+
+    fn read(&self, window: Window, offset: u64, buf: &mut [u8]) -> Result<(), HwError> {
+        let what = || match window {
+            Window::Registers => format!("register {offset:#06x}"),
+            Window::Vram => format!("VRAM {offset:#x}"),
+        };
+        let id = {
+            let mut bus = self.bus();
+            bus.own_work += 1;
+            bus.host.ask(window, offset, buf.len())
+        };
+        let start = self.now();
+        loop {
+            if let Some(answer) = self.bus().host.answer(id) {
+                let data = answer.map_err(|_| HwError::Refused { what: what() })?;
+                buf.copy_from_slice(&data);
+                return Ok(());
+            }
+            let waited = self.now() - start;
+            if waited >= READ_TIMEOUT {
+                return Err(HwError::Timeout { what: what(), cycles: waited });
+            }
+            let cycles = self.bus().rng.random_range(1..=SHORT_PAUSE);
+            self.run(cycles)?;
+            sync::yield_now();
+        }
+    }
+
+    fn bus(&self) -> MutexGuard<'_, Bus> {
+        self.bus.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn make_device(config: &MachineConfig) -> Result<Box<dyn Device>, String> {
+    match config.backend {
+        Backend::Model => Ok(Box::new(model::ModelDevice::new(config))),
+        #[cfg(feature = "rtl")]
+        Backend::Rtl => Ok(Box::new(rtl::RtlDevice::new(config)?)),
+        #[cfg(not(feature = "rtl"))]
+        Backend::Rtl => Err("this hmmu was built without the RTL backend; use --backend model, or build it with \
+                             the feature `rtl`"
+            .into()),
+    }
+}

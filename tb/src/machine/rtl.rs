@@ -1,0 +1,143 @@
+//! The verilated device behind the root complex, with its memory.
+
+use std::path::Path;
+
+use hmmu_rtl::{Config, In, Sim};
+
+use super::config::MachineConfig;
+use super::device::{Device, DeviceFailure, HostMark};
+use super::host::HostSide;
+use super::vram::{Vram, VramRequest};
+use crate::rc::{Beat, CompleterConfig, LinkBytes, RcConfig, RootComplex};
+
+/// Bus addresses of the device's windows, above and below 4 GiB as firmware places them.
+const BAR0: u64 = 0xf000_0000;
+const BAR2: u64 = 0x40_0000_0000;
+/// Bus 1, device 0, function 0.
+const BDF: u16 = 0x0100;
+/// Max_Payload_Size 256 and Max_Read_Request_Size 512 bytes, by the encoding of the Device Control register.
+const MPS: u8 = 1;
+const MRRS: u8 = 2;
+/// Up to this many cycles of a completion's latency are drawn.
+const JITTER: u64 = 8;
+
+/// The verilated device.
+pub struct RtlDevice {
+    sim: Sim,
+    complex: RootComplex,
+    vram: Vram,
+    mark: HostMark,
+}
+
+impl RtlDevice {
+    /// The device out of reset, behind an idle link.
+    ///
+    /// # Errors
+    /// The design stopped in reset.
+    pub fn new(config: &MachineConfig) -> Result<Self, String> {
+        let sim = Sim::new(&Config {
+            bdf: BDF,
+            mps: MPS,
+            mrrs: MRRS,
+            rcb128: false,
+            bar0: BAR0,
+            bar2: BAR2,
+            vram_size: config.vram,
+        })
+        .map_err(|error| error.to_string())?;
+        let complex = RootComplex::new(&RcConfig {
+            link: config.link,
+            clock_hz: config.clock_hz,
+            link_latency: config.cycles_of(config.link_latency_ns),
+            completer: CompleterConfig {
+                latency: config.cycles_of(config.memory_latency_ns),
+                jitter: JITTER,
+                rcb: 64,
+                mps: 128 << MPS,
+            },
+            bar0: BAR0,
+            bar2: BAR2,
+            bdf: BDF,
+            seed: config.seed,
+        });
+        let vram = Vram::new(config.vram, config.vram_latency);
+        Ok(Self { sim, complex, vram, mark: HostMark::default() })
+    }
+
+    fn clock(&mut self, host: &mut HostSide) -> Result<(), DeviceFailure> {
+        let offer = self.complex.offer();
+        let data = self.vram.data();
+        let beat = offer.unwrap_or_default();
+        let input = In {
+            rx_valid: offer.is_some(),
+            rx_sop: beat.sop,
+            rx_eop: beat.eop,
+            rx_hdr: split(beat.header),
+            rx_data: split(beat.data),
+            tx_ready: self.complex.ready(),
+            vram_req_ready: self.vram.ready(),
+            vram_rsp_valid: data.is_some(),
+            vram_rsp_rdata: split(data.unwrap_or_default()),
+            host_state: self.mark.state as u8,
+            host_page: self.mark.page,
+            host_fault_id: self.mark.fault,
+        };
+        let out = self.sim.tick(&input).map_err(|error| DeviceFailure(error.to_string()))?;
+        let sent = (out.tx_valid && input.tx_ready).then(|| Beat {
+            sop: out.tx_sop,
+            eop: out.tx_eop,
+            header: join(out.tx_hdr),
+            data: join(out.tx_data),
+        });
+        self.complex.clock(input.rx_valid && out.rx_ready, sent.as_ref(), host);
+        let request = (out.vram_req_valid && input.vram_req_ready).then(|| VramRequest {
+            addr: out.vram_req_addr,
+            write: out.vram_req_write.then(|| (join(out.vram_req_wdata), out.vram_req_wstrb)),
+        });
+        self.vram.clock(input.vram_rsp_valid && out.vram_rsp_ready, request);
+        Ok(())
+    }
+}
+
+fn split(value: u128) -> [u64; 2] {
+    [value as u64, (value >> 64) as u64]
+}
+
+fn join(words: [u64; 2]) -> u128 {
+    u128::from(words[0]) | u128::from(words[1]) << 64
+}
+
+impl Device for RtlDevice {
+    fn run(&mut self, cycles: u64, host: &mut HostSide) -> Result<u64, DeviceFailure> {
+        let mut ran = 0;
+        while ran < cycles {
+            self.clock(host)?;
+            ran += 1;
+            if host.noticed() {
+                break;
+            }
+        }
+        Ok(ran)
+    }
+
+    fn link_bytes(&self) -> LinkBytes {
+        self.complex.bytes()
+    }
+
+    fn hang(&mut self) {
+        self.complex.hang();
+    }
+
+    fn mark(&mut self, mark: HostMark) {
+        self.mark = mark;
+    }
+
+    fn open_wave(&mut self, path: &Path) -> Result<(), DeviceFailure> {
+        self.sim.trace_open(path).map_err(|error| DeviceFailure(error.message))
+    }
+
+    fn close_wave(&mut self) -> Result<(), DeviceFailure> {
+        self.sim.trace_close();
+        Ok(())
+    }
+}

@@ -1,0 +1,408 @@
+//! The shadow of all processes' memory.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::flight::{Data, Flight, Outcome, Segment, Ticket};
+use super::page::{ByteSet, PAGE, Page};
+use super::Mismatch;
+
+/// The oracle. Its calls never wait for anything.
+#[derive(Debug, Default)]
+pub struct Oracle {
+    shadow: Mutex<Shadow>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    page: u64,
+    shared: bool,
+}
+
+#[derive(Debug, Default)]
+struct Shadow {
+    next: u64,
+    pages: BTreeMap<u64, Page>,
+    /// By process, by virtual page number.
+    spaces: BTreeMap<u64, BTreeMap<u64, Slot>>,
+    flights: BTreeMap<Ticket, Flight>,
+    /// Ranges whose munmap is under way: (process, address, bytes), and what was there.
+    dying: BTreeMap<Ticket, Dying>,
+}
+
+#[derive(Debug)]
+struct Dying {
+    mm: u64,
+    start: u64,
+    len: u64,
+    slots: Vec<(u64, Slot)>,
+}
+
+impl Oracle {
+    /// A new process with nothing mapped.
+    pub fn process(&self, mm: u64) {
+        self.lock().spaces.insert(mm, BTreeMap::new());
+    }
+
+    /// `child` is a copy of `parent`.
+    pub fn fork(&self, parent: u64, child: u64) {
+        let mut shadow = self.lock();
+        let slots: Vec<(u64, Slot)> =
+            shadow.spaces.get(&parent).map(|s| s.iter().map(|(v, s)| (*v, *s)).collect()).unwrap_or_default();
+        let mut space = BTreeMap::new();
+        for (vpn, slot) in slots {
+            let page = if slot.shared { slot.page } else { shadow.copy(slot.page) };
+            space.insert(vpn, Slot { page, shared: slot.shared });
+        }
+        shadow.spaces.insert(child, space);
+    }
+
+    /// The process is gone.
+    pub fn exit(&self, mm: u64) {
+        let mut shadow = self.lock();
+        shadow.move_flights(mm, 0, u64::MAX);
+        shadow.spaces.remove(&mm);
+        shadow.collect();
+    }
+
+    /// Zeroed memory was mapped.
+    pub fn map(&self, mm: u64, start: u64, len: u64, shared: bool) {
+        let mut shadow = self.lock();
+        shadow.move_flights(mm, start, len);
+        for vpn in pages(start, len) {
+            let page = shadow.add(Page::default());
+            if let Some(space) = shadow.spaces.get_mut(&mm) {
+                space.insert(vpn, Slot { page, shared });
+            }
+        }
+    }
+
+    /// A munmap starts.
+    pub fn begin_unmap(&self, mm: u64, start: u64, len: u64) -> Ticket {
+        let mut shadow = self.lock();
+        shadow.move_flights(mm, start, len);
+        let mut slots = Vec::new();
+        if let Some(space) = shadow.spaces.get_mut(&mm) {
+            let inside: Vec<u64> = space.range(vpn_range(start, len)).map(|(vpn, _)| *vpn).collect();
+            for vpn in inside {
+                slots.extend(space.remove(&vpn).map(|slot| (vpn, slot)));
+            }
+        }
+        let ticket = shadow.ticket();
+        shadow.dying.insert(ticket, Dying { mm, start, len, slots });
+        ticket
+    }
+
+    /// A munmap has ended; `done` is false if it was refused.
+    pub fn end_unmap(&self, ticket: Ticket, done: bool) {
+        let mut shadow = self.lock();
+        let Some(dying) = shadow.dying.remove(&ticket) else { return };
+        if !done && let Some(space) = shadow.spaces.get_mut(&dying.mm) {
+            for (vpn, slot) in dying.slots {
+                space.entry(vpn).or_insert(slot);
+            }
+        }
+        shadow.collect();
+    }
+
+    /// A read starts.
+    pub fn begin_read(&self, mm: u64, addr: u64, len: u64) -> Ticket {
+        self.lock().begin(mm, addr, len, None)
+    }
+
+    /// A write starts.
+    pub fn begin_write(&self, mm: u64, addr: u64, len: u64, data: Data) -> Ticket {
+        let mut shadow = self.lock();
+        let ticket = shadow.begin(mm, addr, len, Some(data));
+        // Two writes under way at once to one byte: nobody can tell which comes last.
+        let Some(mine) = shadow.flights.get(&ticket) else { return ticket };
+        let overlapping: Vec<Ticket> = shadow
+            .flights
+            .iter()
+            .filter(|(other, flight)| **other != ticket && flight.data.is_some() && flight.overlaps(&mine.segments))
+            .map(|(other, _)| *other)
+            .collect();
+        for other in overlapping {
+            let common = shadow.common(ticket, other);
+            for t in [ticket, other] {
+                if let Some(flight) = shadow.flights.get_mut(&t) {
+                    flight.tainted.extend(common.iter().copied());
+                }
+            }
+        }
+        ticket
+    }
+
+    /// A read that never came to its end.
+    pub fn abandon(&self, ticket: Ticket) {
+        self.lock().flights.remove(&ticket);
+    }
+
+    /// A read has ended with these bytes.
+    ///
+    /// # Errors
+    /// A byte that cannot be.
+    pub fn end_read(&self, ticket: Ticket, data: &[u8]) -> Result<(), Mismatch> {
+        self.lock().end_read(ticket, data)
+    }
+
+    /// A write has ended.
+    pub fn end_write(&self, ticket: Ticket, outcome: Outcome) {
+        self.lock().end_write(ticket, outcome);
+    }
+
+    /// The bytes of a range if every one of them is known, for copies. `None` if not.
+    #[must_use]
+    pub fn known(&self, mm: u64, addr: u64, len: u64) -> Option<Vec<u8>> {
+        let shadow = self.lock();
+        let segments = shadow.segments(mm, addr, len);
+        let mut bytes = Vec::with_capacity(len as usize);
+        for segment in &segments {
+            for at in segment.at..segment.at + segment.len as u16 {
+                let set = shadow.candidates(segment.page, at, None);
+                let value = set.values();
+                if value.len() != 1 {
+                    return None;
+                }
+                bytes.push(value[0]);
+            }
+        }
+        (bytes.len() as u64 == len).then_some(bytes)
+    }
+
+    /// Mapped runs of a process: (address, bytes).
+    #[must_use]
+    pub fn mapped(&self, mm: u64) -> Vec<(u64, u64)> {
+        let shadow = self.lock();
+        let mut runs: Vec<(u64, u64)> = Vec::new();
+        for vpn in shadow.spaces.get(&mm).into_iter().flat_map(BTreeMap::keys) {
+            let start = vpn * PAGE as u64;
+            match runs.last_mut() {
+                Some((first, len)) if *first + *len == start => *len += PAGE as u64,
+                _ => runs.push((start, PAGE as u64)),
+            }
+        }
+        runs
+    }
+
+    /// Is the page of this address mapped shared?
+    #[must_use]
+    pub fn is_shared(&self, mm: u64, addr: u64) -> bool {
+        let shadow = self.lock();
+        shadow.spaces.get(&mm).and_then(|s| s.get(&(addr / PAGE as u64))).is_some_and(|slot| slot.shared)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shadow> {
+        self.shadow.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn pages(start: u64, len: u64) -> std::ops::Range<u64> {
+    start / PAGE as u64..start.saturating_add(len).div_ceil(PAGE as u64)
+}
+
+fn vpn_range(start: u64, len: u64) -> std::ops::Range<u64> {
+    pages(start, len)
+}
+
+impl Shadow {
+    fn ticket(&mut self) -> Ticket {
+        self.next += 1;
+        Ticket(self.next)
+    }
+
+    fn add(&mut self, page: Page) -> u64 {
+        self.next += 1;
+        self.pages.insert(self.next, page);
+        self.next
+    }
+
+    /// A copy of a page, with what writes under way may have put there.
+    fn copy(&mut self, page: u64) -> u64 {
+        let mut copy = self.pages.get(&page).cloned().unwrap_or_default();
+        for flight in self.flights.values().filter(|f| f.data.is_some()) {
+            for segment in flight.segments.iter().filter(|s| s.page == page) {
+                for at in segment.at..segment.at + segment.len as u16 {
+                    copy.loosen(at, self.candidates(page, at, None));
+                }
+            }
+        }
+        self.add(copy)
+    }
+
+    fn collect(&mut self) {
+        let mut live: std::collections::BTreeSet<u64> =
+            self.spaces.values().flat_map(|space| space.values().map(|slot| slot.page)).collect();
+        live.extend(self.dying.values().flat_map(|dying| dying.slots.iter().map(|(_, slot)| slot.page)));
+        self.pages.retain(|page, _| live.contains(page));
+    }
+
+    fn move_flights(&mut self, mm: u64, start: u64, len: u64) {
+        for flight in self.flights.values_mut().filter(|flight| flight.touches(mm, start, len)) {
+            flight.moved = true;
+        }
+    }
+
+    fn segments(&self, mm: u64, addr: u64, len: u64) -> Vec<Segment> {
+        let Some(space) = self.spaces.get(&mm) else { return Vec::new() };
+        let mut segments = Vec::new();
+        let mut at = addr;
+        let end = addr.saturating_add(len);
+        while at < end {
+            let stop = ((at / PAGE as u64 + 1) * PAGE as u64).min(end);
+            if let Some(slot) = space.get(&(at / PAGE as u64)) {
+                segments.push(Segment {
+                    page: slot.page,
+                    at: (at % PAGE as u64) as u16,
+                    index: (at - addr) as usize,
+                    len: (stop - at) as usize,
+                });
+            }
+            at = stop;
+        }
+        segments
+    }
+
+    fn begin(&mut self, mm: u64, addr: u64, len: u64, data: Option<Data>) -> Ticket {
+        let segments = self.segments(mm, addr, len);
+        let dying = self.dying.values().any(|d| {
+            d.mm == mm && addr < d.start.saturating_add(d.len) && d.start < addr.saturating_add(len)
+        });
+        let ticket = self.ticket();
+        self.flights.insert(
+            ticket,
+            Flight {
+                mm,
+                addr,
+                len: len as usize,
+                segments,
+                data,
+                tainted: Default::default(),
+                gone: Default::default(),
+                moved: dying,
+            },
+        );
+        ticket
+    }
+
+    /// Bytes that two accesses share.
+    fn common(&self, a: Ticket, b: Ticket) -> Vec<(u64, u16)> {
+        let (Some(a), Some(b)) = (self.flights.get(&a), self.flights.get(&b)) else { return Vec::new() };
+        let mut bytes = Vec::new();
+        for segment in &a.segments {
+            for at in segment.at..segment.at + segment.len as u16 {
+                if b.position(segment.page, at).is_some() {
+                    bytes.push((segment.page, at));
+                }
+            }
+        }
+        bytes
+    }
+
+    /// What a byte may be now, writes under way included (but for one).
+    fn candidates(&self, page: u64, at: u16, without: Option<Ticket>) -> ByteSet {
+        let mut set = self.pages.get(&page).map_or(ByteSet::ALL, |page| page.get(at));
+        for (ticket, flight) in &self.flights {
+            if Some(*ticket) != without
+                && let Some(data) = &flight.data
+                && let Some(index) = flight.position(page, at)
+            {
+                set.join(data.at(index));
+            }
+        }
+        set
+    }
+
+    fn end_read(&mut self, ticket: Ticket, data: &[u8]) -> Result<(), Mismatch> {
+        let Some(flight) = self.flights.remove(&ticket) else { return Ok(()) };
+        if flight.moved {
+            return Ok(());
+        }
+        let covered: usize = flight.segments.iter().map(|s| s.len).sum();
+        if covered < flight.len {
+            let mut at = 0;
+            while let Some(segment) = flight.segments.iter().find(|s| s.index == at) {
+                at += segment.len;
+            }
+            return Err(Mismatch::Unmapped { mm: flight.mm, addr: flight.addr + at as u64 });
+        }
+        let writes = self.flights.values().any(|f| f.data.is_some() && f.overlaps(&flight.segments));
+        for segment in &flight.segments {
+            let part = &data[segment.index..segment.index + segment.len];
+            let exact = self.pages.get(&segment.page).is_some_and(|page| page.equals(segment.at, part));
+            if exact {
+                continue;
+            }
+            for (at, &got) in (segment.at..).zip(part) {
+                let mut allowed = self.candidates(segment.page, at, None);
+                if let Some(gone) = flight.gone.get(&(segment.page, at)) {
+                    allowed.join(*gone);
+                }
+                if !allowed.has(got) {
+                    let addr = flight.addr + segment.index as u64 + u64::from(at - segment.at);
+                    return Err(Mismatch::Byte { mm: flight.mm, addr, got, allowed: allowed.values() });
+                }
+                // Nobody wrote it while it was read: now it is known.
+                if !writes
+                    && !flight.gone.contains_key(&(segment.page, at))
+                    && let Some(page) = self.pages.get_mut(&segment.page)
+                {
+                    page.settle(at, got);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn end_write(&mut self, ticket: Ticket, outcome: Outcome) {
+        let Some(mut flight) = self.flights.remove(&ticket) else { return };
+        let partial = match outcome {
+            Outcome::Nothing => return,
+            Outcome::Partial => true,
+            Outcome::Done => false,
+            Outcome::Wrote(data) => {
+                // Until now it counted as anything, so whoever ran beside it is covered.
+                flight.data = Some(data);
+                false
+            }
+        };
+        let Some(data) = flight.data.take() else { return };
+        if flight.moved {
+            // It may have gone to what is mapped there now, or to nothing.
+            flight.segments = self.segments(flight.mm, flight.addr, flight.len as u64);
+        }
+        let loose = partial || flight.moved;
+        for segment in flight.segments.clone() {
+            let beside = self.flights.values().any(|f| f.overlaps(std::slice::from_ref(&segment)));
+            if !loose
+                && !beside
+                && flight.tainted.is_empty()
+                && let Data::Bytes(bytes) = &data
+                && let Some(page) = self.pages.get_mut(&segment.page)
+            {
+                page.settle_run(segment.at, &bytes[segment.index..segment.index + segment.len]);
+                continue;
+            }
+            for at in segment.at..segment.at + segment.len as u16 {
+                let key = (segment.page, at);
+                let new = data.at(segment.index + usize::from(at - segment.at));
+                let old = self.candidates(segment.page, at, None);
+                let others = self.flights.values().any(|f| f.data.is_some() && f.position(key.0, at).is_some());
+                let exact = !loose && !others && !flight.tainted.contains(&key) && new != ByteSet::ALL;
+                for read in self.flights.values_mut().filter(|f| f.data.is_none()) {
+                    if read.position(key.0, at).is_some() {
+                        read.gone.entry(key).or_default().join(old);
+                    }
+                }
+                let Some(page) = self.pages.get_mut(&segment.page) else { continue };
+                if exact {
+                    page.settle(at, new.values()[0]);
+                } else {
+                    let mut set = page.get(at);
+                    set.join(new);
+                    page.loosen(at, set);
+                }
+            }
+        }
+    }
+}

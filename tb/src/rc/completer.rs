@@ -1,0 +1,145 @@
+//! The device's reads and AtomicOps of host memory: their latency, and completions split at the RCB.
+
+use rand::Rng;
+use rand_pcg::Pcg32;
+
+use super::tlp::{AtomicReq, Completion, ReadReq, Status, Tlp, enabled_span};
+use super::{AtomicOp, HostPort};
+
+/// What the completer is like.
+#[derive(Clone, Copy, Debug)]
+pub struct CompleterConfig {
+    /// Cycles from a request's arrival to its first completion.
+    pub latency: u64,
+    /// Up to this many cycles more, drawn for each request: tags complete out of order.
+    pub jitter: u64,
+    /// Read completion boundary, bytes: 64 or 128.
+    pub rcb: u64,
+    /// Largest payload, bytes.
+    pub mps: u64,
+}
+
+#[derive(Debug)]
+struct Pending {
+    ready_at: u64,
+    requester: u16,
+    tag: u8,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    /// Bytes still to send, from an address.
+    Read { addr: u64, left: usize, dwords_left: usize },
+    /// The old value, read when the request arrived.
+    Atomic { data: Vec<u8> },
+    Refused,
+}
+
+/// Requests that wait for their completions.
+#[derive(Debug)]
+pub struct Completer {
+    config: CompleterConfig,
+    id: u16,
+    pending: Vec<Pending>,
+}
+
+impl Completer {
+    /// A completer with this ID.
+    #[must_use]
+    pub fn new(config: CompleterConfig, id: u16) -> Self {
+        Self { config, id, pending: Vec::new() }
+    }
+
+    /// Takes a read that arrived at cycle `now`.
+    pub fn read(&mut self, now: u64, req: &ReadReq, rng: &mut Pcg32) {
+        let (addr, left) = enabled_span(req.addr, req.dwords, req.first_be, req.last_be);
+        let what = What::Read { addr, left, dwords_left: usize::from(req.dwords) };
+        self.add(now, req.requester, req.tag, what, rng);
+    }
+
+    /// Takes an AtomicOp that arrived at cycle `now`, and does it.
+    pub fn atomic(&mut self, now: u64, req: &AtomicReq, host: &mut dyn HostPort, rng: &mut Pcg32) {
+        let size = if req.op == AtomicOp::Cas { req.data.len() / 2 } else { req.data.len() };
+        let mut operands = [0; 2];
+        for (operand, raw) in operands.iter_mut().zip(req.data.chunks(size)) {
+            let mut full = [0; 8];
+            full[..size].copy_from_slice(raw);
+            *operand = u64::from_le_bytes(full);
+        }
+        let what = match host.mem_atomic(req.op, req.addr, size, operands) {
+            Ok(old) => What::Atomic { data: old.to_le_bytes()[..size].to_vec() },
+            Err(_) => What::Refused,
+        };
+        self.add(now, req.requester, req.tag, what, rng);
+    }
+
+    fn add(&mut self, now: u64, requester: u16, tag: u8, what: What, rng: &mut Pcg32) {
+        let jitter = if self.config.jitter == 0 { 0 } else { rng.random_range(0..=self.config.jitter) };
+        self.pending.push(Pending { ready_at: now + self.config.latency + jitter, requester, tag, what });
+    }
+
+    /// Is nothing waiting?
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// The next completion that may go at cycle `now`.
+    pub fn next(&mut self, now: u64, host: &mut dyn HostPort, rng: &mut Pcg32) -> Option<Tlp> {
+        // Oldest ready first: the drawn latencies alone reorder tags.
+        let index = (0..self.pending.len())
+            .filter(|&i| self.pending[i].ready_at <= now)
+            .min_by_key(|&i| self.pending[i].ready_at)?;
+        let pending = &mut self.pending[index];
+        let to = (self.id, pending.requester, pending.tag);
+        let (cpl, done) = match &mut pending.what {
+            What::Atomic { data } => {
+                let byte_count = data.len() as u16;
+                (cpl(to, Status::Success, byte_count, 0, std::mem::take(data)), true)
+            }
+            What::Refused => (cpl(to, Status::Unsupported, 4, 0, Vec::new()), true),
+            What::Read { addr, left, dwords_left } => {
+                let start = *addr & !3;
+                let skip = (*addr - start) as usize;
+                let bytes = chunk(&self.config, start, *dwords_left * 4, rng);
+                let mut data = vec![0; bytes];
+                let lower = (*addr & 0x7f) as u8;
+                // A read without enabled bytes still brings one DW and a count of one (section 2.2.9).
+                let count = (*left).max(1) as u16;
+                if host.mem_read(start, &mut data).is_err() {
+                    (cpl(to, Status::Unsupported, count, lower, Vec::new()), true)
+                } else {
+                    *addr = start + bytes as u64;
+                    *left = left.saturating_sub(bytes - skip);
+                    *dwords_left -= bytes / 4;
+                    let done = *dwords_left == 0;
+                    (cpl(to, Status::Success, count, lower, data), done)
+                }
+            }
+        };
+        if done {
+            self.pending.remove(index);
+        }
+        Some(Tlp::Completion(cpl))
+    }
+}
+
+/// Bytes of the next completion of a read: all that is left, or up to a read completion boundary within the
+/// largest payload (specification section 2.3.1.1). Which boundary is drawn, as root complexes differ.
+fn chunk(config: &CompleterConfig, start: u64, left: usize, rng: &mut Pcg32) -> usize {
+    let to_boundary = (config.rcb - start % config.rcb) as usize;
+    let mps = config.mps as usize;
+    if left <= to_boundary || (left <= mps && rng.random_ratio(1, 2)) {
+        return left.min(mps);
+    }
+    let more = (mps - to_boundary.min(mps)) / config.rcb as usize;
+    let bytes = to_boundary + rng.random_range(0..=more) * config.rcb as usize;
+    bytes.min(left)
+}
+
+/// A completion from, to and for: completer, requester, tag.
+fn cpl(to: (u16, u16, u8), status: Status, byte_count: u16, lower_addr: u8, data: Vec<u8>) -> Completion {
+    let (completer, requester, tag) = to;
+    Completion { completer, requester, tag, status, byte_count, lower_addr, data, poisoned: false }
+}

@@ -1,0 +1,115 @@
+//! The root complex: what stands between the host and a device that speaks PCIe TLPs.
+//!
+//! Everything here follows the PCI Express Base Specification 4.0, chapter 2 (transaction layer).
+//! The root complex takes its requests and its memory through [`HostPort`], so that another host than
+//! the modelled one (an emulator's PCI proxy, say) can stand behind it.
+
+mod complex;
+mod completer;
+mod link;
+mod requester;
+mod stream;
+pub mod tlp;
+
+pub use completer::CompleterConfig;
+pub use complex::{LinkBytes, RcConfig, RootComplex};
+pub use link::{Link, LinkSpec};
+pub use stream::{Beat, Collector, Feeder};
+
+use thiserror::Error;
+
+/// A window of the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Window {
+    /// BAR0: registers.
+    Registers,
+    /// BAR2: device memory.
+    Vram,
+}
+
+/// What the host asks of the device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostRequest {
+    /// A posted write.
+    Write {
+        /// Where.
+        window: Window,
+        /// Byte offset in the window.
+        offset: u64,
+        /// What.
+        data: Vec<u8>,
+    },
+    /// A read, answered through [`HostPort::read_done`].
+    Read {
+        /// Names the read in its answer.
+        id: u64,
+        /// Where.
+        window: Window,
+        /// Byte offset in the window.
+        offset: u64,
+        /// Bytes.
+        len: usize,
+    },
+}
+
+/// Why the device did not answer a read with data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum ReadError {
+    /// Completion status Unsupported Request.
+    #[error("unsupported request")]
+    Unsupported,
+    /// Completion status Completer Abort.
+    #[error("completer abort")]
+    Abort,
+    /// The data is marked as poisoned.
+    #[error("poisoned data")]
+    Poisoned,
+    /// A completion that does not fit its request.
+    #[error("a malformed completion")]
+    Malformed,
+}
+
+/// No memory at this bus address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("no memory at bus address {0:#x}")]
+pub struct BusError(pub u64);
+
+/// The atomic operations of PCIe (specification section 6.15).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AtomicOp {
+    /// Adds the operand.
+    FetchAdd,
+    /// Stores the operand.
+    Swap,
+    /// Stores the second operand if the value equals the first.
+    Cas,
+}
+
+/// The host behind a root complex.
+pub trait HostPort {
+    /// The next thing that the host wants of the device, if there is one.
+    fn next_request(&mut self) -> Option<HostRequest>;
+    /// The answer to a read.
+    fn read_done(&mut self, id: u64, result: Result<Vec<u8>, ReadError>);
+    /// The device reads host memory.
+    fn mem_read(&mut self, addr: u64, buf: &mut [u8]) -> Result<(), BusError>;
+    /// The device writes host memory.
+    fn mem_write(&mut self, addr: u64, data: &[u8]) -> Result<(), BusError>;
+    /// The device raises an MSI-X vector.
+    fn interrupt(&mut self, vector: u16);
+
+    /// One atomic operation on 4 or 8 bytes of host memory; returns the old value.
+    fn mem_atomic(&mut self, op: AtomicOp, addr: u64, size: usize, operands: [u64; 2]) -> Result<u64, BusError> {
+        let mut raw = [0; 8];
+        self.mem_read(addr, &mut raw[..size])?;
+        let old = u64::from_le_bytes(raw);
+        let new = match op {
+            AtomicOp::FetchAdd => old.wrapping_add(operands[0]),
+            AtomicOp::Swap => operands[0],
+            AtomicOp::Cas if old == operands[0] => operands[1],
+            AtomicOp::Cas => return Ok(old),
+        };
+        self.mem_write(addr, &new.to_le_bytes()[..size])?;
+        Ok(old)
+    }
+}
