@@ -1,19 +1,61 @@
+# Every file of the device, in dependency order. Lint, simulation and synthesis read this list.
+# Packages.
 gen/hmmu_regs_pkg.sv
 hmmu_pkg.sv
-ring_fetch.sv
 pcie_pkg.sv
+copy_pkg.sv
+cu_pkg.sv
+# Building blocks.
 sync_fifo.sv
+mem_merge.sv
+ring_fetch.sv
+post_writer.sv
+# Bus.
 dw_pack.sv
 dw_spread.sv
 pcie_rx.sv
 pcie_cpl.sv
-pcie_completer.sv
-pcie_bwr.sv
 pcie_tags.sv
+pcie_bwr.sv
 pcie_requester.sv
+pcie_completer.sv
 pcie_tx.sv
 msix.sv
 pcie_ep.sv
 fabric_arb.sv
 mem_fabric.sv
 vram_ctrl.sv
+# Translation.
+l1_tlb.sv
+l2_tlb.sv
+walker.sv
+fault_unit.sv
+mmu_ctrl.sv
+mmu.sv
+# Compute.
+cu_fifo.sv
+cu_alu.sv
+cu_mul.sv
+cu_div.sv
+cu_muldiv.sv
+cu_decode.sv
+cu_regfile.sv
+cu_amo.sv
+cu_icache.sv
+cu_fetch.sv
+cu_lsu.sv
+cu_warps.sv
+cu.sv
+# Queues.
+launch_unit.sv
+ctrl_unit.sv
+copy_buffer.sv
+copy_slots.sv
+copy_read.sv
+copy_write.sv
+copy_issue.sv
+copy_engine.sv
+counters.sv
+dev_regs.sv
+# Device.
+hmmu_top.sv

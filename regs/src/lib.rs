@@ -484,11 +484,13 @@ pub enum ErrorCode {
     BadEntry = 6,
     /// A queue entry could not be read; its ring has stopped.
     RingFetch = 7,
+    /// An access beyond VRAM_SIZE; a write there was dropped.
+    VramRange = 8,
 }
 
 impl ErrorCode {
     /// All values, in order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::None,
         Self::CplTimeout,
         Self::CplUr,
@@ -497,6 +499,7 @@ impl ErrorCode {
         Self::Malformed,
         Self::BadEntry,
         Self::RingFetch,
+        Self::VramRange,
     ];
 
     /// The value with this encoding, if there is one.
@@ -510,6 +513,7 @@ impl ErrorCode {
             5 => Some(Self::Malformed),
             6 => Some(Self::BadEntry),
             7 => Some(Self::RingFetch),
+            8 => Some(Self::VramRange),
             _ => None,
         }
     }
@@ -525,6 +529,7 @@ impl ErrorCode {
             Self::Malformed => "malformed",
             Self::BadEntry => "bad_entry",
             Self::RingFetch => "ring_fetch",
+            Self::VramRange => "vram_range",
         }
     }
 }

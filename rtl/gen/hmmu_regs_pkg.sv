@@ -116,7 +116,8 @@ package hmmu_regs_pkg;
     ErrorCodeCplPoisoned = 8'd4,
     ErrorCodeMalformed = 8'd5,
     ErrorCodeBadEntry = 8'd6,
-    ErrorCodeRingFetch = 8'd7
+    ErrorCodeRingFetch = 8'd7,
+    ErrorCodeVramRange = 8'd8
   } error_code_e;
 
   // What a hardware warp does.

@@ -1,0 +1,91 @@
+// hmmu for simulation: the device, and what its driver does beside it in the same waves.
+//
+// The host_*_i inputs change nothing: they are registered into host_state_q, host_page_q and
+// host_fault_id_q so that a wave shows driver and device together. Not for synthesis.
+module hmmu_sim_top
+  import hmmu_pkg::*;
+(
+  input  logic             clk_i,
+  input  logic             rst_ni,
+  input  logic             rx_valid_i,
+  output logic             rx_ready_o,
+  input  logic             rx_sop_i,
+  input  logic             rx_eop_i,
+  input  logic [127:0]     rx_hdr_i,
+  input  logic [DataW-1:0] rx_data_i,
+  output logic             tx_valid_o,
+  input  logic             tx_ready_i,
+  output logic             tx_sop_o,
+  output logic             tx_eop_o,
+  output logic [127:0]     tx_hdr_o,
+  output logic [DataW-1:0] tx_data_o,
+  input  logic [15:0]      cfg_bdf_i,
+  input  logic [2:0]       cfg_mps_i,
+  input  logic [2:0]       cfg_mrrs_i,
+  input  logic             cfg_rcb_i,
+  input  logic             cfg_msix_en_i,
+  input  logic [63:0]      cfg_bar0_i,
+  input  logic [63:0]      cfg_bar2_i,
+  input  logic [39:0]      vram_size_i,
+  output logic             vram_req_valid_o,
+  input  logic             vram_req_ready_i,
+  output logic             vram_req_write_o,
+  output logic [39:0]      vram_req_addr_o,
+  output logic [DataW-1:0] vram_req_wdata_o,
+  output logic [StrbW-1:0] vram_req_wstrb_o,
+  input  logic             vram_rsp_valid_i,
+  output logic             vram_rsp_ready_o,
+  input  logic [DataW-1:0] vram_rsp_rdata_i,
+  input  logic [7:0]       host_state_i,
+  input  logic [51:0]      host_page_i,
+  input  logic [31:0]      host_fault_id_i
+);
+
+  // What the driver does.
+  typedef enum logic [7:0] {
+    HostIdle       = 8'd0,
+    HostFaultFetch = 8'd1,    // takes records from the fault ring
+    HostRangeFault = 8'd2,    // asks the memory manager for pages
+    HostMapPages   = 8'd3,    // writes page-table entries
+    HostMigrate    = 8'd4,    // moves pages
+    HostInvalidate = 8'd5,    // takes a mapping away
+    HostReplay     = 8'd6,
+    HostCancel     = 8'd7,
+    HostLaunch     = 8'd8,
+    HostCopy       = 8'd9,
+    HostHarvest    = 8'd10    // reads accessed and dirty bits
+  } host_state_e;
+
+  host_state_e host_state_q    /* verilator public_flat_rd */;
+  logic [51:0] host_page_q     /* verilator public_flat_rd */;
+  logic [31:0] host_fault_id_q /* verilator public_flat_rd */;
+
+  always_ff @(posedge clk_i) begin
+    host_state_q    <= host_state_e'(host_state_i);
+    host_page_q     <= host_page_i;
+    host_fault_id_q <= host_fault_id_i;
+  end
+
+  // BAR2 is the power of two that holds the memory. Only reset computes it.
+  logic [39:0] bar2_size_q;
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) begin
+      bar2_size_q <= 40'd1;
+      for (int unsigned b = 0; b < 39; b++) begin
+        if (vram_size_i > (40'd1 << b)) bar2_size_q <= 40'd1 << (b + 1);
+      end
+    end
+  end
+
+  hmmu_top u_hmmu (
+    .clk_i, .rst_ni,
+    .rx_valid_i, .rx_ready_o, .rx_sop_i, .rx_eop_i, .rx_hdr_i, .rx_data_i,
+    .tx_valid_o, .tx_ready_i, .tx_sop_o, .tx_eop_o, .tx_hdr_o, .tx_data_o,
+    .cfg_bdf_i, .cfg_mps_i, .cfg_mrrs_i, .cfg_rcb_i, .cfg_msix_en_i, .cfg_bar0_i, .cfg_bar2_i,
+    .cfg_bar2_size_i (bar2_size_q),
+    .vram_size_i,
+    .vram_req_valid_o, .vram_req_ready_i, .vram_req_write_o, .vram_req_addr_o, .vram_req_wdata_o,
+    .vram_req_wstrb_o, .vram_rsp_valid_i, .vram_rsp_ready_o, .vram_rsp_rdata_i
+  );
+
+endmodule
