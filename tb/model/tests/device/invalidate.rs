@@ -1,0 +1,148 @@
+//! Invalidation: stale until told, exact after.
+
+use crate::rig::Rig;
+use hmmu_model::rv64::enc::*;
+use hmmu_model::{DeviceConfig, Latency};
+use hmmu_regs::*;
+
+const DATA: u64 = 0x7f00_0000_0000;
+const FLAG: u64 = 0x10_0000;
+
+/// Loads *a0 into s0 for ever until FLAG's word is set; result: the last value loaded.
+const WATCH: [u32; 6] = [
+    lui(6, (FLAG >> 12) as u32),
+    ld(8, 10, 0),
+    ld(7, 6, 0),
+    beq(7, 0, -8),
+    addi(10, 8, 0),
+    ECALL,
+];
+
+#[test]
+fn a_forgotten_invalidation_shows_as_stale_data() {
+    let mut rig = Rig::new();
+    rig.load(0, &WATCH);
+    let flag = rig.map_ram(0, FLAG, "r");
+    let old = rig.map_ram(0, DATA, "r");
+    rig.ram.write64(old, 1);
+    let fence = rig.launch(0, DATA, 1);
+    rig.tick(5000);
+    let new = rig.map_ram(0, DATA, "r");
+    rig.ram.write64(new, 2);
+    rig.tick(5000);
+    rig.ram.write64(flag, 1);
+    assert_eq!(
+        rig.completion(fence).result(),
+        1,
+        "no invalidation, so the old page is still read"
+    );
+}
+
+#[test]
+fn after_an_invalidation_only_the_new_page_is_read() {
+    let mut rig = Rig::new();
+    rig.load(0, &WATCH);
+    let flag = rig.map_ram(0, FLAG, "r");
+    let old = rig.map_ram(0, DATA, "r");
+    rig.ram.write64(old, 1);
+    let fence = rig.launch(0, DATA, 1);
+    rig.tick(5000);
+    let new = rig.map_ram(0, DATA, "r");
+    rig.ram.write64(new, 2);
+    rig.invalidate(0, DATA);
+    rig.ram.write64(old, 3);
+    rig.tick(1000);
+    rig.ram.write64(flag, 1);
+    assert_eq!(rig.completion(fence).result(), 2);
+    assert_eq!(rig.count(Counter::Invalidations), 1);
+    assert!(rig.count(Counter::InvalidateWorst) > 0);
+    assert_eq!(
+        rig.count(Counter::InvalidateWorst),
+        rig.count(Counter::InvalidateCycles)
+    );
+}
+
+#[test]
+fn an_invalidation_of_another_page_or_context_keeps_the_translation() {
+    let mut rig = Rig::new();
+    rig.load(0, &WATCH);
+    let flag = rig.map_ram(0, FLAG, "r");
+    rig.map_ram(0, DATA, "r");
+    let fence = rig.launch(0, DATA, 1);
+    rig.tick(5000);
+    let walks = rig.count(Counter::Walks);
+    rig.invalidate(0, DATA + 4096);
+    rig.invalidate(1, DATA);
+    rig.control(CtrlOp::Invalidate, 0, DATA, 0, 0, 0);
+    rig.tick(1000);
+    assert_eq!(rig.count(Counter::Walks), walks);
+    // A range that wraps counts as everything.
+    rig.control(CtrlOp::Invalidate, 0, 0x1000, u64::MAX, 0, 0);
+    rig.tick(1000);
+    assert_eq!(rig.count(Counter::Walks), walks + 3);
+    rig.ram.write64(flag, 1);
+    assert_eq!(rig.completion(fence).status(), 0);
+}
+
+/// A store loop of one warp: *a0 = counter, for ever. Revokes the page at every cycle offset of the loop's life
+/// and checks that no store lands after the fence.
+#[test]
+fn no_store_lands_after_the_acknowledgement_whatever_the_moment() {
+    for offset in 0..400 {
+        let latency = Latency {
+            jitter: 3,
+            seed: offset,
+            ..Latency::default()
+        };
+        let mut rig = Rig::with(DeviceConfig {
+            latency,
+            ..DeviceConfig::default()
+        });
+        rig.load(0, &[addi(5, 5, 1), sd(5, 10, 0), jal(0, -8)]);
+        let page = rig.map_ram(0, DATA, "rw");
+        let fence = rig.launch(0, DATA, 2);
+        rig.tick(offset);
+        rig.revoke(0, DATA);
+        rig.invalidate(0, DATA);
+        let stored = rig.ram.read64(page);
+        let entry = rig.pte(0, DATA);
+        assert_eq!(
+            entry.d(),
+            u64::from(stored != 0),
+            "offset {offset}: dirty exactly if something was stored"
+        );
+        let record = rig.fault();
+        assert_eq!(
+            (record.addr(), record.access()),
+            (DATA, Access::Write as u64),
+            "offset {offset}"
+        );
+        rig.tick(2000);
+        assert_eq!(rig.ram.read64(page), stored, "offset {offset}");
+        assert_eq!(
+            rig.pte(0, DATA),
+            entry,
+            "offset {offset}: a revoked entry is not touched"
+        );
+        // A new page; the loop goes on there.
+        let page = rig.map_ram(0, DATA, "rw");
+        rig.replay(0, DATA);
+        rig.tick(2000);
+        assert!(rig.ram.read64(page) > stored, "offset {offset}");
+        assert!(!rig.done(fence));
+    }
+}
+
+#[test]
+fn a_parked_fault_stays_parked_through_an_invalidation() {
+    let mut rig = Rig::new();
+    rig.load(0, &[ld(10, 10, 0), ECALL]);
+    let fence = rig.launch(0, DATA, 1);
+    rig.fault();
+    rig.map_ram(0, DATA, "r");
+    rig.invalidate(0, DATA);
+    rig.tick(3000);
+    assert!(!rig.done(fence));
+    rig.replay(0, DATA);
+    assert_eq!(rig.completion(fence).status(), 0);
+}
