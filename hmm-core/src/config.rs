@@ -12,6 +12,9 @@ pub struct SystemConfig {
 impl SystemConfig {
     /// `ram_pages` pages, none of them reserved.
     pub fn new(ram_pages: u64) -> SystemConfig {
-        SystemConfig { ram_pages, reserved_pages: 0 }
+        SystemConfig {
+            ram_pages,
+            reserved_pages: 0,
+        }
     }
 }

@@ -1,11 +1,17 @@
-//! Looking at, and faulting in, a range of an address space for a device.
+//! Looking at, and faulting in, a range of an address space for a device (`hmm_range_fault`).
 
 use std::sync::Arc;
 
 use crate::addr::{Pfn, Va};
 use crate::errno::Errno;
+use crate::fault::{FaultFlags, handle_mm_fault};
 use crate::mm::MmapReadGuard;
 use crate::notifier::MmuIntervalNotifier;
+use crate::pagetable::PageTable;
+use crate::pte::{PresentPte, Pte};
+use crate::sync;
+use crate::system::System;
+use crate::vma_tree::Vma;
 
 /// One page of a range: request on the way in, result on the way out. Linux's layout.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -20,30 +26,38 @@ impl HmmPfn {
     pub const ERROR: u64 = 1 << 61;
     /// Request: fault the page in.
     pub const REQ_FAULT: u64 = HmmPfn::VALID;
-    /// Request: make it writable.
+    /// Request, with [`HmmPfn::REQ_FAULT`]: make it writable.
     pub const REQ_WRITE: u64 = HmmPfn::WRITE;
-    /// Shift of the 5-bit order (log2 pages of the CPU's mapping).
+    /// Shift of the 5-bit order.
     pub const ORDER_SHIFT: u32 = 52;
 
     /// Whether there is a page.
     pub fn is_valid(self) -> bool {
         self.0 & HmmPfn::VALID != 0
     }
+
     /// Whether it may be written.
     pub fn is_write(self) -> bool {
         self.0 & HmmPfn::WRITE != 0
     }
+
     /// Whether it cannot be accessed.
     pub fn is_error(self) -> bool {
         self.0 & HmmPfn::ERROR != 0
     }
-    /// log2 of the pages that the CPU maps with one entry.
+
+    /// log2 of the pages that the CPU maps with one entry. A hint: the mapping may reach out of the range.
     pub fn order(self) -> u32 {
         (self.0 >> HmmPfn::ORDER_SHIFT & 0x1f) as u32
     }
-    /// The page.
+
+    /// The page; meaningful only if valid.
     pub fn pfn(self) -> Pfn {
         Pfn(self.0 & ((1 << HmmPfn::ORDER_SHIFT) - 1))
+    }
+
+    fn valid(pfn: Pfn, write: bool) -> HmmPfn {
+        HmmPfn(pfn.0 | HmmPfn::VALID | if write { HmmPfn::WRITE } else { 0 })
     }
 }
 
@@ -57,9 +71,9 @@ pub struct HmmRange<'a> {
     pub start: Va,
     /// One past the last address, page aligned.
     pub end: Va,
-    /// One entry a page: requests in, results out.
+    /// One entry a page: requests in, results out. After an error it is a mix of both; renew the requests.
     pub pfns: &'a mut [HmmPfn],
-    /// Requests for all pages.
+    /// Requests for all pages; 0 takes a snapshot, without faulting.
     pub default_flags: u64,
     /// Which request bits of the entries count.
     pub pfn_flags_mask: u64,
@@ -67,7 +81,166 @@ pub struct HmmRange<'a> {
     pub dev_private_owner: u64,
 }
 
-/// Fills in a range.
-pub fn hmm_range_fault(_guard: &MmapReadGuard<'_>, _range: &mut HmmRange<'_>) -> Result<(), Errno> {
-    Err(Errno::EFAULT)
+/// What stops a walk.
+enum Stop {
+    Fault { write: bool },
+    Wait { pfn: Pfn },
+}
+
+/// What a request wants of a page.
+#[derive(Clone, Copy)]
+struct Want {
+    fault: bool,
+    write: bool,
+}
+
+/// Fills in `range.pfns`. Pages whose request says so are faulted in as a CPU access would, so a page in
+/// another device's private memory comes home; the caller's own device pages are reported as they are,
+/// also through a read-only entry that this process alone has, which then becomes writable on request
+/// (where Linux returns it read-only whatever was asked, and the device faults for ever).
+///
+/// Results count only if `notifier.read_retry(notifier_seq)` is false under the driver's lock.
+///
+/// # Errors
+/// EBUSY when an invalidation came since `notifier_seq`: begin again. EPERM when write was asked for and
+/// the mapping does not allow it. EFAULT when a page was asked for where nothing readable is mapped or the
+/// fault failed, or the process is dead. EINVAL for arguments that do not fit together.
+pub fn hmm_range_fault(guard: &MmapReadGuard<'_>, range: &mut HmmRange<'_>) -> Result<(), Errno> {
+    let pages = range.end.page().saturating_sub(range.start.page());
+    if !range.start.is_aligned()
+        || !range.end.is_aligned()
+        || pages == 0
+        || pages != range.pfns.len() as u64
+        || range.notifier.mm_id() != guard.mm().id()
+        || range.start < range.notifier.start()
+        || range.end > range.notifier.end()
+    {
+        return Err(Errno::EINVAL);
+    }
+    let mut next = 0;
+    loop {
+        if !guard.mm().is_alive() {
+            return Err(Errno::EFAULT);
+        }
+        if range.notifier.read_retry(range.notifier_seq) {
+            return Err(Errno::EBUSY);
+        }
+        let Some(stop) = walk(guard, range, &mut next)? else {
+            return Ok(());
+        };
+        match stop {
+            Stop::Wait { pfn } => {
+                guard.mm().system().frames.wait_unlocked(pfn);
+                sync::preempt();
+            }
+            Stop::Fault { write } => {
+                let va = Va::of_page(range.start.page() + next as u64);
+                let vma = guard.vma(va).ok_or(Errno::EFAULT)?;
+                let flags = FaultFlags {
+                    write,
+                    unshare: false,
+                };
+                handle_mm_fault(guard, vma, va, flags).map_err(|_| Errno::EFAULT)?;
+            }
+        }
+    }
+}
+
+/// Fills in entries from `next` on, until one needs something first. Entries before `next` are results,
+/// from there on still requests.
+fn walk(
+    guard: &MmapReadGuard<'_>,
+    range: &mut HmmRange<'_>,
+    next: &mut usize,
+) -> Result<Option<Stop>, Errno> {
+    let mut pt = guard.mm().pt.lock();
+    let mut vma: Option<&Vma> = None;
+    while *next < range.pfns.len() {
+        let va = Va::of_page(range.start.page() + *next as u64);
+        let request = (range.pfns[*next].0 & range.pfn_flags_mask) | range.default_flags;
+        let want = Want {
+            fault: request & HmmPfn::REQ_FAULT != 0,
+            write: request & HmmPfn::REQ_FAULT != 0 && request & HmmPfn::REQ_WRITE != 0,
+        };
+        if vma.is_none_or(|vma| va >= vma.end) {
+            vma = guard.vma(va);
+        }
+        let Some(found) = vma.filter(|vma| vma.prot.read) else {
+            if want.fault {
+                return Err(Errno::EFAULT);
+            }
+            range.pfns[*next] = HmmPfn(HmmPfn::ERROR);
+            *next += 1;
+            continue;
+        };
+        match look(
+            guard.mm().system(),
+            &mut pt,
+            found,
+            va,
+            want,
+            range.dev_private_owner,
+        ) {
+            Ok(result) => {
+                range.pfns[*next] = result;
+                *next += 1;
+            }
+            Err(Stop::Fault { write: true }) if !found.prot.write => return Err(Errno::EPERM),
+            Err(stop) => return Ok(Some(stop)),
+        }
+    }
+    Ok(None)
+}
+
+/// What the page at `va` gives, or what must happen first.
+fn look(
+    sys: &System,
+    pt: &mut PageTable,
+    vma: &Vma,
+    va: Va,
+    want: Want,
+    owner: u64,
+) -> Result<HmmPfn, Stop> {
+    let missing = |otherwise: HmmPfn| {
+        if want.fault {
+            Err(Stop::Fault { write: want.write })
+        } else {
+            Ok(otherwise)
+        }
+    };
+    match pt.get(va.page()) {
+        Pte::None | Pte::Present(PresentPte { none: true, .. }) => missing(HmmPfn::default()),
+        Pte::Present(PresentPte { pfn, write, .. }) => {
+            if want.write && !write {
+                missing(HmmPfn::default())
+            } else {
+                Ok(HmmPfn::valid(pfn, write))
+            }
+        }
+        Pte::Device { pfn, .. } if sys.frames.owner_of(pfn) != Some(owner) => {
+            missing(HmmPfn::default())
+        }
+        Pte::Device { pfn, write } => {
+            if !want.write || write {
+                return Ok(HmmPfn::valid(pfn, write));
+            }
+            let ours = vma.prot.write
+                && sys.frames.with(pfn, |frame| {
+                    frame.exclusive |= frame.sole_user();
+                    frame.exclusive
+                });
+            if !ours {
+                return missing(HmmPfn::default());
+            }
+            pt.set(va.page(), Pte::Device { pfn, write: true });
+            Ok(HmmPfn::valid(pfn, true))
+        }
+        Pte::Migration { pfn, .. } => {
+            if want.fault {
+                Err(Stop::Wait { pfn })
+            } else {
+                Ok(HmmPfn::default())
+            }
+        }
+    }
 }

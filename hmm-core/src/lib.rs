@@ -1,32 +1,74 @@
-//! The host's memory manager as far as HMM needs it.
+//! The host's memory manager as far as HMM needs it, with Linux's semantics.
+//!
+//! A [`System`] has system memory (its contents behind [`PhysMem`]), a table of all pages, and processes:
+//! [`Mm`]s with mappings, page tables, fork and copy-on-write, and CPU loads and stores. A device adds
+//! memory of its own with [`DevPagemap`], follows an address space with [`MmuIntervalNotifier`], looks at
+//! it with [`hmm_range_fault`] and moves pages with `migrate_vma_*`. Nothing here knows any device.
+//!
+//! Threads are ordinary blocking code over [`sync`], which interleaves them by a seed.
+//!
+//! # What always holds
+//! - A page of a process is in one place. Its CPU entry names a new page only after the subscribers of
+//!   the range have given up the old one.
+//! - Device-private memory is never mapped by the CPU and never pinned, and can always come home.
+//! - A pinned page never moves.
+//! - rss and control-group charge do not change when a page migrates.
+//!
+//! [`System::check_invariants`] checks what of this can be seen from here.
+//!
+//! # Order of locks
+//! From the outermost to the innermost:
+//! 1. `mmap_lock` of an address space ([`Mm::mmap_read_lock`]; for writing inside of mmap, munmap, mprotect,
+//!    mremap, fork, exit). A fork takes the new child's after the parent's. A thread takes it once.
+//! 2. Page locks. Waited for only with nothing but `mmap_lock` held; a thread that has one may only try
+//!    to get others.
+//! 3. Locks of drivers that their notifier callbacks take. A driver must not hold one while it calls
+//!    anything here except `read_retry`, `set_seq` and `set_page_dirty`.
+//! 4. The page table's lock, parent's before child's; several at once only in order of [`Mm::id`].
+//! 5. The subscriptions' lock, and a driver's lock of its free list (taken by `folio_free`).
+//! 6. The locks of `std` inside the page table of all pages, control groups and shared objects. They stand
+//!    for atomic operations: nothing is called and no thread switches while one is held.
 #![forbid(unsafe_code)]
 
 pub mod addr;
+mod check;
 pub mod config;
 pub mod errno;
+mod fault;
+mod frame;
+mod frames;
 pub mod hmm;
+pub mod memcg;
 pub mod memremap;
 pub mod migrate;
 pub mod mm;
 pub mod notifier;
+mod pagetable;
 pub mod phys;
+pub mod pte;
+mod rmap;
+mod shmem;
 pub mod sync;
 pub mod system;
 pub mod trace;
 pub mod vma;
+mod vma_tree;
 
 pub use addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, Va};
 pub use config::SystemConfig;
 pub use errno::Errno;
 pub use hmm::{HmmPfn, HmmRange, hmm_range_fault};
+pub use memcg::Memcg;
 pub use memremap::{DevFault, DevPagemap, DevPagemapOps, DeviceMemory, VmFault};
 pub use migrate::{
-    MigrateDevice, MigratePfn, MigrateSelect, MigrateVma, migrate_device_finalize, migrate_device_pages,
-    migrate_device_pfns, migrate_device_range, migrate_vma_finalize, migrate_vma_pages, migrate_vma_setup,
+    MigrateDevice, MigratePfn, MigrateSelect, MigrateVma, migrate_device_finalize,
+    migrate_device_pages, migrate_device_pfns, migrate_device_range, migrate_vma_finalize,
+    migrate_vma_pages, migrate_vma_setup,
 };
 pub use mm::{Mm, MmapReadGuard, PagemapEntry, PinnedPages, Rss};
 pub use notifier::{MmuIntervalNotifier, MmuIntervalNotifierOps, MmuNotifierRange, MmuNotifyEvent};
 pub use phys::PhysMem;
+pub use pte::Pte;
 pub use system::System;
 pub use trace::{NoTrace, Tracer};
 pub use vma::{Advice, MmapOptions, MremapOptions, Prot, VmaInfo};

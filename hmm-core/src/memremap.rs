@@ -1,4 +1,4 @@
-//! Device memory that has pages.
+//! Device memory that has page structures (ZONE_DEVICE).
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ pub enum DeviceMemory {
     Private,
 }
 
-/// A CPU fault on a device-private page. The page is locked and referenced by the fault path.
+/// A CPU fault on a device-private page. The fault path has the page locked and referenced.
 pub struct DevFault<'a> {
     /// mmap_lock, held by the fault path.
     pub guard: &'a MmapReadGuard<'a>,
@@ -51,45 +51,86 @@ impl DevFault<'_> {
 
 /// What a driver does for its device memory.
 pub trait DevPagemapOps: Send + Sync {
-    /// Brings the page of the fault back to system memory, through `migrate_vma_*` with `fault_page` set.
-    /// Page locks and mmap_lock are held: no lock may be taken under which the driver calls hmm-core.
+    /// Brings the page of the fault back to system memory, by a migration with `fault_page` set. Page locks
+    /// and mmap_lock are held. Success without the page being home makes the access fault again.
+    ///
+    /// # Errors
+    /// [`VmFault::Oom`] when there is no memory, [`VmFault::Sigbus`] when the page's contents are lost.
     fn migrate_to_ram(&self, fault: &DevFault<'_>) -> Result<(), VmFault>;
-    /// The last reference is gone: the page can be given out again. Must not wait.
+
+    /// The last reference is gone: the page can be given out again. Called with mmap_lock or page locks
+    /// held, so it takes only a lock under which nothing else is called.
     fn folio_free(&self, pfn: Pfn);
 }
 
 /// A range of device memory with page structures.
-pub struct DevPagemap {}
+pub struct DevPagemap {
+    sys: Arc<System>,
+    base: Pfn,
+    pages: u64,
+    owner: u64,
+}
 
 impl DevPagemap {
-    /// Adds `npages` of device memory. `owner` (not 0) tells devices apart.
+    /// Adds `npages` of device memory in a free range of page numbers. `owner` tells devices apart.
+    ///
+    /// # Errors
+    /// EINVAL for no pages or an owner of 0.
     pub fn new(
-        _sys: &Arc<System>,
-        _kind: DeviceMemory,
-        _npages: u64,
-        _owner: u64,
-        _ops: Arc<dyn DevPagemapOps>,
+        sys: &Arc<System>,
+        kind: DeviceMemory,
+        npages: u64,
+        owner: u64,
+        ops: Arc<dyn DevPagemapOps>,
     ) -> Result<Arc<DevPagemap>, Errno> {
-        Err(Errno::EINVAL)
+        let DeviceMemory::Private = kind;
+        if npages == 0 || owner == 0 {
+            return Err(Errno::EINVAL);
+        }
+        let base = sys.frames.add_device(npages, owner, ops);
+        sys.event("device_memory", &[("pfn", base.0), ("pages", npages)]);
+        Ok(Arc::new(DevPagemap {
+            sys: Arc::clone(sys),
+            base,
+            pages: npages,
+            owner,
+        }))
     }
+
     /// The first page.
     pub fn base(&self) -> Pfn {
-        Pfn(0)
+        self.base
     }
+
     /// Number of pages.
     pub fn pages(&self) -> u64 {
-        0
+        self.pages
     }
+
     /// Who owns it.
     pub fn owner(&self) -> u64 {
-        0
+        self.owner
     }
-    /// Takes a free page into use (zone_device_page_init): reference count 1, locked.
-    pub fn init_page(&self, _pfn: Pfn) {}
+
+    /// Whether a page is in this range.
+    pub fn contains(&self, pfn: Pfn) -> bool {
+        pfn >= self.base && pfn - self.base < self.pages
+    }
+
+    /// Takes a free page into use (zone_device_page_init): one reference, locked. Panics if it is in use.
+    pub fn init_page(&self, pfn: Pfn) {
+        assert!(self.contains(pfn), "{pfn} is not of this device");
+        self.sys.frames.init_device_page(pfn);
+    }
+
     /// Pages in use.
     pub fn used(&self) -> u64 {
-        0
+        self.sys.frames.device_used(self.base)
     }
-    /// Takes the range away; waits until all its pages are free (evict them first).
-    pub fn remove(&self) {}
+
+    /// Takes the range away: forbids new pages and waits until all are free, so evict them first and hold
+    /// no lock that this needs. Then lets go of the driver.
+    pub fn remove(&self) {
+        self.sys.frames.remove_device(self.base);
+    }
 }

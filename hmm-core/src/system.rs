@@ -1,62 +1,197 @@
 //! The whole of system memory and everybody who uses it.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use crate::addr::Pfn;
 use crate::config::SystemConfig;
+use crate::frames::Frames;
+use crate::memcg::Memcg;
+use crate::memremap::VmFault;
 use crate::mm::Mm;
 use crate::phys::PhysMem;
 use crate::trace::Tracer;
 
 /// System memory, its pages, and the processes.
-pub struct System {}
+pub struct System {
+    config: SystemConfig,
+    phys: Arc<dyn PhysMem>,
+    tracer: Arc<dyn Tracer>,
+    pub(crate) frames: Frames,
+    zero_page: Pfn,
+    mms: Mutex<BTreeMap<u64, Weak<Mm>>>,
+    next_mm: AtomicU64,
+    /// Broken rules that were seen where no error can be returned.
+    violations: Mutex<Vec<String>>,
+}
 
 impl System {
-    /// A system without processes.
-    pub fn new(config: SystemConfig, phys: Arc<dyn PhysMem>, tracer: Arc<dyn Tracer>) -> Arc<System> {
-        let _ = (config, phys, tracer);
-        Arc::new(System {})
+    /// A system without processes. One page becomes the zero page; `config` must leave at least that one.
+    pub fn new(
+        config: SystemConfig,
+        phys: Arc<dyn PhysMem>,
+        tracer: Arc<dyn Tracer>,
+    ) -> Arc<System> {
+        let frames = Frames::new(config);
+        let zero_page = frames
+            .alloc()
+            .expect("the configuration leaves no page to use");
+        phys.zero_page(zero_page);
+        Arc::new(System {
+            config,
+            phys,
+            tracer,
+            frames,
+            zero_page,
+            mms: Mutex::default(),
+            next_mm: AtomicU64::new(1),
+            violations: Mutex::default(),
+        })
     }
-    /// A new process with an empty address space.
+
+    /// A new process with an empty address space, in a memory control group of its own.
     pub fn create_mm(self: &Arc<System>) -> Arc<Mm> {
-        unreachable!()
+        self.create_mm_in(Arc::new(Memcg::unlimited()))
     }
-    /// Checks that hold at any time; the error names what is wrong.
-    pub fn check_invariants(&self) -> Result<(), String> {
-        Ok(())
+
+    pub(crate) fn create_mm_in(self: &Arc<System>, memcg: Arc<Memcg>) -> Arc<Mm> {
+        let id = self.next_mm.fetch_add(1, Ordering::Relaxed);
+        let mm = Arc::new(Mm::new(id, Arc::clone(self), memcg));
+        self.mms
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(id, Arc::downgrade(&mm));
+        mm
     }
-    /// As [`System::check_invariants`], and also what holds only while no operation is under way.
-    pub fn check_quiescent(&self) -> Result<(), String> {
-        Ok(())
+
+    pub(crate) fn forget_mm(&self, id: u64) {
+        self.mms
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&id);
     }
+
+    pub(crate) fn mm(&self, id: u64) -> Option<Arc<Mm>> {
+        self.mms
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&id)?
+            .upgrade()
+    }
+
+    /// Every address space that has not been dropped, by id.
+    pub(crate) fn mms(&self) -> Vec<Arc<Mm>> {
+        let mms = self.mms.lock().unwrap_or_else(PoisonError::into_inner);
+        mms.values().filter_map(Weak::upgrade).collect()
+    }
+
+    /// How it was set up.
+    pub fn config(&self) -> SystemConfig {
+        self.config
+    }
+
     /// System pages that nobody uses.
     pub fn free_pages(&self) -> u64 {
-        0
+        self.frames.free_pages()
     }
-    /// Takes a free system page (reference count 1, unlocked, contents undefined). None when there is none.
+
+    /// Takes a free system page (one reference, unlocked, contents undefined) as the destination of a
+    /// migration or for the driver itself; drop it with [`System::put_page`]. None when memory is full.
     pub fn alloc_page(&self) -> Option<Pfn> {
-        None
+        self.frames.alloc()
     }
-    /// Takes another reference.
-    pub fn get_page(&self, _pfn: Pfn) {}
+
+    /// A page of a process: charged to its control group, contents undefined.
+    pub(crate) fn alloc_user_page(&self, memcg: &Arc<Memcg>) -> Result<Pfn, VmFault> {
+        if !memcg.try_charge() {
+            return Err(VmFault::Oom);
+        }
+        let Some(pfn) = self.frames.alloc() else {
+            memcg.uncharge();
+            return Err(VmFault::Oom);
+        };
+        self.frames.with(pfn, |f| f.memcg = Some(Arc::clone(memcg)));
+        Ok(pfn)
+    }
+
+    /// Takes another reference to a page in use.
+    pub fn get_page(&self, pfn: Pfn) {
+        self.frames.get(pfn);
+    }
+
     /// Drops a reference; the last one frees the page.
-    pub fn put_page(&self, _pfn: Pfn) {}
-    /// Locks a page, waiting for who holds it.
-    pub fn lock_page(&self, _pfn: Pfn) {}
+    pub fn put_page(&self, pfn: Pfn) {
+        self.frames.put(pfn);
+    }
+
+    /// Locks a page, waiting for who holds it. Never while holding a lock that a notifier's callback takes.
+    pub fn lock_page(&self, pfn: Pfn) {
+        self.frames.lock(pfn);
+    }
+
     /// Locks a page if nobody has it locked.
-    pub fn try_lock_page(&self, _pfn: Pfn) -> bool {
-        false
+    pub fn try_lock_page(&self, pfn: Pfn) -> bool {
+        self.frames.try_lock(pfn)
     }
-    /// Unlocks a page.
-    pub fn unlock_page(&self, _pfn: Pfn) {}
-    /// Notes that a page's contents changed (a device wrote it).
-    pub fn set_page_dirty(&self, _pfn: Pfn) {}
-    /// The page that reads as zero.
+
+    /// Unlocks a page and lets those go on that wait for it.
+    pub fn unlock_page(&self, pfn: Pfn) {
+        self.frames.unlock(pfn);
+    }
+
+    /// Notes that a page's contents changed (a device wrote it). Does nothing for a page that was freed meanwhile.
+    pub fn set_page_dirty(&self, pfn: Pfn) {
+        self.frames.with(pfn, |f| f.dirty = f.refs > 0);
+    }
+
+    /// Whether a page is marked dirty.
+    pub fn is_page_dirty(&self, pfn: Pfn) -> bool {
+        self.frames.with(pfn, |f| f.dirty)
+    }
+
+    /// References to a page; 0 when it is free.
+    pub fn page_refs(&self, pfn: Pfn) -> u32 {
+        self.frames.with(pfn, |f| f.refs)
+    }
+
+    /// Page table entries that map a page.
+    pub fn page_mapcount(&self, pfn: Pfn) -> u32 {
+        self.frames.with(pfn, |f| f.mapped.len() as u32)
+    }
+
+    /// The page that reads as zero and is never written.
     pub fn zero_page(&self) -> Pfn {
-        Pfn(0)
+        self.zero_page
     }
+
     /// The contents of system memory.
     pub fn phys(&self) -> &Arc<dyn PhysMem> {
-        unreachable!()
+        &self.phys
+    }
+
+    pub(crate) fn event(&self, name: &'static str, fields: &[(&'static str, u64)]) {
+        self.tracer.event(name, fields);
+    }
+
+    /// Stops a CPU access to device memory: nothing but a bug here can make one.
+    pub(crate) fn cpu_page(&self, pfn: Pfn) -> Pfn {
+        assert!(!pfn.is_device(), "the CPU accessed device-private {pfn}");
+        pfn
+    }
+
+    pub(crate) fn violation(&self, text: String) {
+        self.violations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(text);
+    }
+
+    pub(crate) fn first_violation(&self) -> Option<String> {
+        self.violations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .first()
+            .cloned()
     }
 }

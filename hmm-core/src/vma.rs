@@ -13,11 +13,20 @@ pub struct Prot {
 
 impl Prot {
     /// No access.
-    pub const NONE: Prot = Prot { read: false, write: false };
+    pub const NONE: Prot = Prot {
+        read: false,
+        write: false,
+    };
     /// Loads only.
-    pub const READ: Prot = Prot { read: true, write: false };
+    pub const READ: Prot = Prot {
+        read: true,
+        write: false,
+    };
     /// Loads and stores.
-    pub const READ_WRITE: Prot = Prot { read: true, write: true };
+    pub const READ_WRITE: Prot = Prot {
+        read: true,
+        write: true,
+    };
 }
 
 /// How [`crate::Mm::mmap`] maps.

@@ -15,7 +15,9 @@ pub struct Condvar {
 impl Condvar {
     /// Without waiters.
     pub const fn new() -> Condvar {
-        Condvar { queue: WaitQueue::new() }
+        Condvar {
+            queue: WaitQueue::new(),
+        }
     }
 
     /// Unlocks, waits for a notification, and locks again.

@@ -22,25 +22,37 @@ pub struct Schedule {
 impl Schedule {
     /// Random by `seed`; one scheduling point in eight may switch, so that runs stay fast.
     pub fn seeded(seed: u64) -> Schedule {
-        Schedule { seed: Some(seed), switch_one_in: 8 }
+        Schedule {
+            seed: Some(seed),
+            switch_one_in: 8,
+        }
     }
 
     /// No randomness: a thread runs until it waits or yields, then the next one in order of creation.
     pub fn round_robin() -> Schedule {
-        Schedule { seed: None, switch_one_in: 1 }
+        Schedule {
+            seed: None,
+            switch_one_in: 1,
+        }
     }
 
     /// One scheduling point in `n` (at least 1) may switch. 1 finds races soonest and is slowest.
     #[must_use]
     pub fn switch_one_in(self, n: u32) -> Schedule {
-        Schedule { switch_one_in: n.max(1), ..self }
+        Schedule {
+            switch_one_in: n.max(1),
+            ..self
+        }
     }
 }
 
 #[derive(Clone, Debug)]
 enum ThreadState {
     Runnable,
-    Blocked { what: &'static str, at: &'static Location<'static> },
+    Blocked {
+        what: &'static str,
+        at: &'static Location<'static>,
+    },
     Finished,
 }
 
@@ -71,11 +83,16 @@ impl Run {
     }
 
     fn runnable(&self, id: usize) -> bool {
-        matches!(self.threads.get(id).map(|t| &t.state), Some(ThreadState::Runnable))
+        matches!(
+            self.threads.get(id).map(|t| &t.state),
+            Some(ThreadState::Runnable)
+        )
     }
 
     fn choose(&mut self) -> Option<usize> {
-        let mut candidates: Vec<usize> = (0..self.threads.len()).filter(|&t| self.runnable(t)).collect();
+        let mut candidates: Vec<usize> = (0..self.threads.len())
+            .filter(|&t| self.runnable(t))
+            .collect();
         if self.yielding && candidates.len() > 1 {
             candidates.retain(|&t| t != self.current);
         }
@@ -85,7 +102,10 @@ impl Run {
         }
         let pick = match self.schedule.seed {
             Some(_) => (self.random() % candidates.len() as u64) as usize,
-            None => candidates.iter().position(|&t| t > self.current).unwrap_or(0),
+            None => candidates
+                .iter()
+                .position(|&t| t > self.current)
+                .unwrap_or(0),
         };
         Some(candidates[pick])
     }
@@ -95,7 +115,9 @@ impl Run {
             .threads
             .iter()
             .filter_map(|t| match &t.state {
-                ThreadState::Blocked { what, at } => Some(format!("{} waits for {what} at {at}", t.name)),
+                ThreadState::Blocked { what, at } => {
+                    Some(format!("{} waits for {what} at {at}", t.name))
+                }
                 _ => None,
             })
             .collect();
@@ -131,14 +153,15 @@ fn switch() {
 }
 
 /// A scheduling point: maybe lets another thread run.
-pub(super) fn preempt() {
+pub(crate) fn preempt() {
     if std::thread::panicking() {
         return;
     }
     let go = with_run(|r| {
         r.schedule.seed.is_some()
             && r.threads.len() > 1
-            && (r.schedule.switch_one_in == 1 || r.random() % u64::from(r.schedule.switch_one_in) == 0)
+            && (r.schedule.switch_one_in == 1
+                || r.random() % u64::from(r.schedule.switch_one_in) == 0)
             && (0..r.threads.len()).any(|t| t != r.current && r.runnable(t))
     });
     if go == Some(true) {
@@ -162,7 +185,10 @@ pub(super) fn block(what: &'static str, at: &'static Location<'static>) {
         let current = r.current;
         r.threads[current].state = ThreadState::Blocked { what, at };
     });
-    assert!(known.is_some(), "waiting for {what} at {at} outside of a run: nobody can end the wait");
+    assert!(
+        known.is_some(),
+        "waiting for {what} at {at} outside of a run: nobody can end the wait"
+    );
     switch();
 }
 
@@ -178,7 +204,12 @@ pub(super) fn unblock(id: usize) {
 
 /// Starts a thread that runs `body`, under the next number.
 pub(super) fn start(name: String, body: impl FnOnce() + Send + 'static) {
-    let known = with_run(|r| r.threads.push(ThreadInfo { name, state: ThreadState::Runnable }));
+    let known = with_run(|r| {
+        r.threads.push(ThreadInfo {
+            name,
+            state: ThreadState::Runnable,
+        })
+    });
     assert!(known.is_some(), "spawn outside of a run");
     drop(shuttle::thread::spawn(move || thread_body(body)));
 }
@@ -193,7 +224,8 @@ fn thread_body(body: impl FnOnce()) {
         let current = r.current;
         r.threads[current].state = ThreadState::Finished;
         if let Err(payload) = result {
-            r.failure.get_or_insert_with(|| payload_text(payload.as_ref()));
+            r.failure
+                .get_or_insert_with(|| payload_text(payload.as_ref()));
         }
     });
 }
@@ -218,7 +250,12 @@ impl Scheduler for Chooser {
         first.then(|| Recorded::new(0))
     }
 
-    fn next_task(&mut self, runnable: &[&Task], _current: Option<TaskId>, _yielding: bool) -> Option<TaskId> {
+    fn next_task(
+        &mut self,
+        runnable: &[&Task],
+        _current: Option<TaskId>,
+        _yielding: bool,
+    ) -> Option<TaskId> {
         with_run(|r| {
             if r.failure.is_some() {
                 return None;
@@ -233,7 +270,10 @@ impl Scheduler for Chooser {
                 return None;
             };
             r.current = next;
-            runnable.iter().map(|t| t.id()).find(|&id| usize::from(id) == next)
+            runnable
+                .iter()
+                .map(|t| t.id())
+                .find(|&id| usize::from(id) == next)
         })
         .flatten()
     }
@@ -257,8 +297,13 @@ fn install_hook() {
                 Ok(mut run) => run.as_mut().is_some_and(|r| {
                     let place = info.location().map(ToString::to_string).unwrap_or_default();
                     let text = payload_text_of(info.payload());
-                    let thread = r.threads.get(r.current).map(|t| t.name.clone()).unwrap_or_default();
-                    r.failure.get_or_insert_with(|| format!("{thread} panicked at {place}: {text}"));
+                    let thread = r
+                        .threads
+                        .get(r.current)
+                        .map(|t| t.name.clone())
+                        .unwrap_or_default();
+                    r.failure
+                        .get_or_insert_with(|| format!("{thread} panicked at {place}: {text}"));
                     true
                 }),
                 Err(_) => true,
@@ -284,7 +329,9 @@ fn config() -> Config {
     config.failure_persistence = FailurePersistence::None;
     config.max_steps = MaxSteps::None;
     config.silence_warnings = true;
-    config.ungraceful_shutdown_config.immediately_return_on_panic = true;
+    config
+        .ungraceful_shutdown_config
+        .immediately_return_on_panic = true;
     config
 }
 
@@ -292,7 +339,10 @@ fn config() -> Config {
 ///
 /// # Errors
 /// The text of the first panic of any thread, or a description of who waits for what in a deadlock.
-pub fn run<R: Send + 'static>(seed: u64, f: impl FnOnce() -> R + Send + 'static) -> Result<R, String> {
+pub fn run<R: Send + 'static>(
+    seed: u64,
+    f: impl FnOnce() -> R + Send + 'static,
+) -> Result<R, String> {
     run_with(Schedule::seeded(seed), f)
 }
 
@@ -311,7 +361,10 @@ pub fn run_with<R: Send + 'static>(
     RUN.set(Some(Run {
         schedule,
         rng: schedule.seed.unwrap_or(0),
-        threads: vec![ThreadInfo { name: "main".into(), state: ThreadState::Runnable }],
+        threads: vec![ThreadInfo {
+            name: "main".into(),
+            state: ThreadState::Runnable,
+        }],
         current: 0,
         yielding: false,
         failure: None,

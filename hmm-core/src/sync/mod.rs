@@ -29,3 +29,5 @@ pub use mutex::{Mutex, MutexGuard};
 pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub use thread::{JoinHandle, in_run, spawn, spawn_named, thread_name, yield_now};
 pub use wait::WaitQueue;
+
+pub(crate) use engine::preempt;

@@ -26,12 +26,17 @@ pub struct MutexGuard<'a, T: ?Sized> {
 impl<T> Mutex<T> {
     /// An unlocked mutex.
     pub const fn new(value: T) -> Mutex<T> {
-        Mutex { queue: WaitQueue::new(), value: std::sync::Mutex::new(value) }
+        Mutex {
+            queue: WaitQueue::new(),
+            value: std::sync::Mutex::new(value),
+        }
     }
 
     /// The value, when nobody can hold the lock any more.
     pub fn into_inner(self) -> T {
-        self.value.into_inner().unwrap_or_else(PoisonError::into_inner)
+        self.value
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -58,20 +63,17 @@ impl<T: ?Sized> Mutex<T> {
         self.take()
     }
 
-    /// As [`Mutex::try_lock`], without being a scheduling point.
-    pub(crate) fn peek(&self) -> Option<MutexGuard<'_, T>> {
-        let guard = self.take()?;
-        guard.switch.set(false);
-        Some(guard)
-    }
-
     fn take(&self) -> Option<MutexGuard<'_, T>> {
         let value = match self.value.try_lock() {
             Ok(value) => value,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return None,
         };
-        Some(MutexGuard { value: Some(value), lock: self, switch: Cell::new(true) })
+        Some(MutexGuard {
+            value: Some(value),
+            lock: self,
+            switch: Cell::new(true),
+        })
     }
 
     /// The value; the exclusive borrow proves that nobody holds the lock.
@@ -102,13 +104,17 @@ impl<T: ?Sized> Deref for MutexGuard<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        self.value.as_ref().expect("a guard holds its lock until dropped")
+        self.value
+            .as_ref()
+            .expect("a guard holds its lock until dropped")
     }
 }
 
 impl<T: ?Sized> DerefMut for MutexGuard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
-        self.value.as_mut().expect("a guard holds its lock until dropped")
+        self.value
+            .as_mut()
+            .expect("a guard holds its lock until dropped")
     }
 }
 

@@ -32,7 +32,11 @@ pub struct RwLockWriteGuard<'a, T: ?Sized> {
 impl<T> RwLock<T> {
     /// An unlocked lock.
     pub const fn new(value: T) -> RwLock<T> {
-        RwLock { queue: WaitQueue::new(), waiting_writers: AtomicUsize::new(0), value: std::sync::RwLock::new(value) }
+        RwLock {
+            queue: WaitQueue::new(),
+            waiting_writers: AtomicUsize::new(0),
+            value: std::sync::RwLock::new(value),
+        }
     }
 }
 
@@ -70,7 +74,11 @@ impl<T: ?Sized> RwLock<T> {
     /// Locks for reading if no writer holds it or waits for it.
     pub fn try_read(&self) -> Option<RwLockReadGuard<'_, T>> {
         engine::preempt();
-        if self.waiting_writers.load(Ordering::Relaxed) == 0 { self.take_read() } else { None }
+        if self.waiting_writers.load(Ordering::Relaxed) == 0 {
+            self.take_read()
+        } else {
+            None
+        }
     }
 
     /// Locks for writing if nobody holds it.
@@ -85,7 +93,10 @@ impl<T: ?Sized> RwLock<T> {
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return None,
         };
-        Some(RwLockReadGuard { value: Some(value), queue: &self.queue })
+        Some(RwLockReadGuard {
+            value: Some(value),
+            queue: &self.queue,
+        })
     }
 
     fn take_write(&self) -> Option<RwLockWriteGuard<'_, T>> {
@@ -94,7 +105,10 @@ impl<T: ?Sized> RwLock<T> {
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return None,
         };
-        Some(RwLockWriteGuard { value: Some(value), queue: &self.queue })
+        Some(RwLockWriteGuard {
+            value: Some(value),
+            queue: &self.queue,
+        })
     }
 
     /// The value; the exclusive borrow proves that nobody holds the lock.
@@ -123,7 +137,9 @@ impl<T: ?Sized> Deref for RwLockReadGuard<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        self.value.as_ref().expect("a guard holds its lock until dropped")
+        self.value
+            .as_ref()
+            .expect("a guard holds its lock until dropped")
     }
 }
 
@@ -131,13 +147,17 @@ impl<T: ?Sized> Deref for RwLockWriteGuard<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        self.value.as_ref().expect("a guard holds its lock until dropped")
+        self.value
+            .as_ref()
+            .expect("a guard holds its lock until dropped")
     }
 }
 
 impl<T: ?Sized> DerefMut for RwLockWriteGuard<'_, T> {
     fn deref_mut(&mut self) -> &mut T {
-        self.value.as_mut().expect("a guard holds its lock until dropped")
+        self.value
+            .as_mut()
+            .expect("a guard holds its lock until dropped")
     }
 }
 

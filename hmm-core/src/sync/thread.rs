@@ -22,7 +22,12 @@ impl<T> JoinHandle<T> {
     pub fn join(self) -> T {
         let at = Location::caller();
         loop {
-            let value = self.shared.result.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let value = self
+                .shared
+                .result
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take();
             if let Some(value) = value {
                 return value;
             }
@@ -33,7 +38,11 @@ impl<T> JoinHandle<T> {
     /// Whether the thread has ended.
     pub fn is_finished(&self) -> bool {
         engine::preempt();
-        self.shared.result.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+        self.shared
+            .result
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_some()
     }
 }
 
@@ -47,7 +56,10 @@ pub fn spawn_named<T: Send + 'static>(
     name: impl Into<String>,
     f: impl FnOnce() -> T + Send + 'static,
 ) -> JoinHandle<T> {
-    let shared = Arc::new(Shared { result: Mutex::new(None), done: WaitQueue::new() });
+    let shared = Arc::new(Shared {
+        result: Mutex::new(None),
+        done: WaitQueue::new(),
+    });
     let theirs = Arc::clone(&shared);
     engine::start(name.into(), move || {
         let value = f();

@@ -14,7 +14,9 @@ pub struct WaitQueue {
 impl WaitQueue {
     /// An empty queue.
     pub const fn new() -> WaitQueue {
-        WaitQueue { waiters: Mutex::new(Vec::new()) }
+        WaitQueue {
+            waiters: Mutex::new(Vec::new()),
+        }
     }
 
     /// Waits for a wake. Between the caller's look at its condition and this call there must be no
@@ -25,7 +27,10 @@ impl WaitQueue {
     }
 
     pub(crate) fn wait_at(&self, what: &'static str, at: &'static Location<'static>) {
-        self.waiters.lock().unwrap_or_else(PoisonError::into_inner).push(engine::current());
+        self.waiters
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(engine::current());
         engine::block(what, at);
     }
 
@@ -39,7 +44,8 @@ impl WaitQueue {
 
     /// Wakes every waiting thread.
     pub fn wake_all(&self) {
-        let woken = std::mem::take(&mut *self.waiters.lock().unwrap_or_else(PoisonError::into_inner));
+        let woken =
+            std::mem::take(&mut *self.waiters.lock().unwrap_or_else(PoisonError::into_inner));
         for id in woken {
             engine::unblock(id);
         }

@@ -1,0 +1,237 @@
+//! The rules that always hold, checked against the whole state.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::addr::{Pfn, Va};
+use crate::frame::{Frame, Place};
+use crate::memcg::Memcg;
+use crate::mm::{Mm, Rss};
+use crate::pagetable::PageTable;
+use crate::pte::{MigrationKind, Pte};
+use crate::sync::MutexGuard;
+use crate::system::System;
+
+/// What the page tables say about one page.
+#[derive(Default)]
+struct Seen {
+    mapped: Vec<Place>,
+    migrating: Vec<Place>,
+    writable: bool,
+    none_exclusive: bool,
+}
+
+impl System {
+    /// Checks the rules that hold at every moment: each entry fits its mapping and its page, the reverse
+    /// mappings and the counts (references, rss, control groups, free pages) agree with the page tables,
+    /// the CPU maps no device page, what is writable is not shared, and what is pinned is mapped by the CPU
+    /// or by nobody. May be called at any time outside of callbacks.
+    ///
+    /// # Errors
+    /// Names the first rule that is broken, and where.
+    pub fn check_invariants(&self) -> Result<(), String> {
+        self.check(false)
+    }
+
+    /// As [`System::check_invariants`], and that nothing is left over from an operation: no page is locked,
+    /// no migration entry is left, and no reference is unaccounted for but pins and `driver_pages` (pages
+    /// that the caller knows to be taken with [`System::alloc_page`]).
+    ///
+    /// # Errors
+    /// Names the first rule that is broken, and where.
+    pub fn check_quiescent(&self, driver_pages: u64) -> Result<(), String> {
+        self.check(true)?;
+        let mut loose = 0;
+        let mut wrong = None;
+        self.frames.for_each(|pfn, frame| {
+            if pfn == self.zero_page() {
+                return;
+            }
+            if frame.locked {
+                wrong.get_or_insert_with(|| format!("{pfn} is locked"));
+            }
+            let known = frame.mapped.len() as u32 + frame.pins + u32::from(frame.cached);
+            if known == 0 && frame.refs == 1 && !pfn.is_device() {
+                loose += 1;
+            } else if frame.refs != known {
+                wrong.get_or_insert_with(|| {
+                    format!("{pfn}: {} references, {known} accounted for", frame.refs)
+                });
+            }
+        });
+        if loose != driver_pages {
+            wrong.get_or_insert_with(|| {
+                format!("{loose} pages belong to nobody, {driver_pages} expected")
+            });
+        }
+        wrong.map_or(Ok(()), Err)
+    }
+
+    fn check(&self, quiescent: bool) -> Result<(), String> {
+        if let Some(text) = self.first_violation() {
+            return Err(text);
+        }
+        let mms = self.mms();
+        // All tables at once, in order of their ids: entries and page states change under these locks.
+        let tables: Vec<(&Arc<Mm>, MutexGuard<'_, PageTable>)> =
+            mms.iter().map(|mm| (mm, mm.pt.lock())).collect();
+        let mut seen: BTreeMap<Pfn, Seen> = BTreeMap::new();
+        for (mm, pt) in &tables {
+            self.check_table(mm, pt, &mut seen)?;
+            if quiescent && !mm.subs.is_idle() {
+                return Err(format!("mm {}: an invalidation was not ended", mm.id()));
+            }
+        }
+        let mut result = Ok(());
+        let mut charged: Vec<(Arc<Memcg>, u64)> = Vec::new();
+        self.frames.for_each(|pfn, frame| {
+            if result.is_ok() {
+                result =
+                    self.check_frame(pfn, frame, seen.remove(&pfn).unwrap_or_default(), quiescent);
+            }
+            if let Some(memcg) = &frame.memcg {
+                match charged.iter_mut().find(|(m, _)| Arc::ptr_eq(m, memcg)) {
+                    Some((_, n)) => *n += 1,
+                    None => charged.push((Arc::clone(memcg), 1)),
+                }
+            }
+        });
+        result?;
+        if quiescent
+            && let Some((memcg, n)) = charged.iter().find(|(memcg, n)| memcg.charged() != *n)
+        {
+            return Err(format!(
+                "a control group is charged {} pages and has {n}",
+                memcg.charged()
+            ));
+        }
+        self.frames.check_free()
+    }
+
+    fn check_table(
+        &self,
+        mm: &Mm,
+        pt: &PageTable,
+        seen: &mut BTreeMap<Pfn, Seen>,
+    ) -> Result<(), String> {
+        let mut rss = Rss::default();
+        for (page, pte) in pt.range(0, u64::MAX) {
+            let Some(pfn) = pte.pfn() else { continue };
+            let at = format!("mm {} at {}", mm.id(), Va::of_page(page));
+            if pfn == self.zero_page() {
+                if !matches!(pte, Pte::Present(p) if !p.write && !p.dirty) {
+                    return Err(format!("{at}: the zero page as {pte:?}"));
+                }
+                continue;
+            }
+            let entry = seen.entry(pfn).or_default();
+            let place = mm.place(page);
+            match pte {
+                Pte::Present(p) => {
+                    if pfn.is_device() {
+                        return Err(format!("{at}: the CPU maps device-private {pfn}"));
+                    }
+                    if p.none && p.write {
+                        return Err(format!("{at}: writable without access"));
+                    }
+                    entry.mapped.push(place);
+                    entry.writable |= p.write;
+                }
+                Pte::Device { write, .. } => {
+                    if !pfn.is_device() {
+                        return Err(format!("{at}: a device entry with {pfn}"));
+                    }
+                    entry.mapped.push(place);
+                    entry.writable |= write;
+                }
+                Pte::Migration { kind, .. } => {
+                    entry.migrating.push(place);
+                    entry.none_exclusive |= kind != MigrationKind::Read;
+                }
+                Pte::None => {}
+            }
+            if self.frames.with(pfn, |frame| frame.anon) {
+                rss.anon += 1;
+            } else {
+                rss.shmem += 1;
+            }
+        }
+        if rss != pt.rss {
+            return Err(format!(
+                "mm {}: counted {:?}, its tables have {rss:?}",
+                mm.id(),
+                pt.rss
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_frame(
+        &self,
+        pfn: Pfn,
+        frame: &Frame,
+        mut seen: Seen,
+        quiescent: bool,
+    ) -> Result<(), String> {
+        let mut frame_mapped = frame.mapped.clone();
+        let mut frame_migrating = frame.migrating.clone();
+        for list in [
+            &mut frame_mapped,
+            &mut frame_migrating,
+            &mut seen.mapped,
+            &mut seen.migrating,
+        ] {
+            list.sort_unstable();
+        }
+        let rules = [
+            (
+                frame_mapped == seen.mapped,
+                "the reverse mapping differs from the page tables",
+            ),
+            (
+                frame_migrating == seen.migrating,
+                "the list of migration entries differs from the page tables",
+            ),
+            (
+                frame.refs >= frame.mapped.len() as u32 + frame.pins + u32::from(frame.cached),
+                "too few references",
+            ),
+            (
+                !(frame.anon && seen.writable) || frame.exclusive,
+                "writable, but shared",
+            ),
+            (
+                !frame.exclusive || frame.mapped.len() == 1,
+                "exclusive, but not mapped once",
+            ),
+            (
+                !seen.none_exclusive || seen.migrating.len() == 1,
+                "migrates as exclusive, but has several entries",
+            ),
+            (
+                seen.migrating.is_empty() || frame.locked,
+                "migrates without its lock",
+            ),
+            (
+                frame.pins == 0 || !pfn.is_device(),
+                "pinned in device memory",
+            ),
+            (
+                frame.pins == 0 || seen.migrating.is_empty() || frame.refs > 0,
+                "pinned and migrating",
+            ),
+            (
+                !quiescent || seen.migrating.is_empty(),
+                "a migration was not finished",
+            ),
+            (
+                frame.mapped.is_empty() || !frame.anon || frame.memcg.is_some(),
+                "mapped without a charge",
+            ),
+        ];
+        match rules.iter().find(|(holds, _)| !holds) {
+            Some((_, rule)) => Err(format!("{pfn}: {rule}: {frame:?}")),
+            None => Ok(()),
+        }
+    }
+}

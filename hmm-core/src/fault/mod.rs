@@ -1,0 +1,74 @@
+//! Page faults: making an access possible that a page table does not allow yet.
+
+mod anon;
+mod cow;
+mod device;
+
+use crate::addr::Va;
+use crate::memremap::VmFault;
+use crate::mm::MmapReadGuard;
+use crate::pte::{PresentPte, Pte};
+use crate::sync;
+use crate::vma_tree::Vma;
+
+/// What the access needs.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct FaultFlags {
+    /// A writable entry.
+    pub write: bool,
+    /// A page of this process alone, read-only (FAULT_FLAG_UNSHARE).
+    pub unshare: bool,
+}
+
+/// Handles a fault at `va` (page aligned) in `vma`, whose permissions the caller has checked. Success
+/// means that something changed or another thread is ahead: the caller looks again, and may fault again.
+pub(crate) fn handle_mm_fault(
+    guard: &MmapReadGuard<'_>,
+    vma: &Vma,
+    va: Va,
+    flags: FaultFlags,
+) -> Result<(), VmFault> {
+    let mm = guard.mm();
+    let sys = mm.system();
+    let mut pt = mm.pt.lock();
+    let pte = pt.get(va.page());
+    sys.event(
+        "fault",
+        &[
+            ("mm", mm.id()),
+            ("addr", va.0),
+            ("write", flags.write.into()),
+        ],
+    );
+    match pte {
+        Pte::None => {
+            drop(pt);
+            if vma.is_private() {
+                anon::fault(mm, vma, va, flags)
+            } else {
+                anon::shared_fault(mm, vma, va)
+            }
+        }
+        Pte::Present(present) => {
+            if cow::needed(sys, present, flags) {
+                return cow::write_fault(mm, vma, va, present, flags, pt);
+            }
+            // Nothing to do: another thread was faster.
+            pt.set(
+                va.page(),
+                Pte::Present(PresentPte {
+                    young: true,
+                    ..present
+                }),
+            );
+            Ok(())
+        }
+        Pte::Device { pfn, .. } => device::fault(guard, vma, va, pfn, pt),
+        Pte::Migration { pfn, .. } => {
+            drop(pt);
+            sys.frames.wait_unlocked(pfn);
+            sync::preempt();
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! The table of all pages: references, page locks, allocation and freeing.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::addr::{DEVICE_PFN_BASE, Pfn};
+use crate::config::SystemConfig;
+use crate::frame::Frame;
+use crate::memremap::DevPagemapOps;
+use crate::sync::{self, WaitQueue};
+
+/// Device ranges start at a multiple of this many pages (a section of 2 MiB).
+const DEVICE_ALIGN: u64 = 512;
+const LOCK_QUEUES: usize = 64;
+
+/// A range of device memory.
+struct DeviceRange {
+    base: Pfn,
+    frames: Vec<Frame>,
+    owner: u64,
+    used: u64,
+    /// None once the range was taken away.
+    ops: Option<Arc<dyn DevPagemapOps>>,
+    /// No page may come into use any more.
+    dying: bool,
+}
+
+struct Inner {
+    system: Vec<Frame>,
+    free: BTreeSet<u64>,
+    devices: Vec<DeviceRange>,
+    next_device: Pfn,
+}
+
+impl Inner {
+    fn device(&mut self, pfn: Pfn) -> Option<&mut DeviceRange> {
+        self.devices
+            .iter_mut()
+            .find(|d| pfn >= d.base && pfn - d.base < d.frames.len() as u64)
+    }
+
+    fn frame(&mut self, pfn: Pfn) -> Option<&mut Frame> {
+        if !pfn.is_device() {
+            return self.system.get_mut(usize::try_from(pfn.0).ok()?);
+        }
+        let range = self.device(pfn)?;
+        let index = (pfn - range.base) as usize;
+        range.frames.get_mut(index)
+    }
+}
+
+/// All pages. The lock inside stands for the atomic operations on a `struct page`: it is never held
+/// over a scheduling point or a call out.
+pub(crate) struct Frames {
+    inner: Mutex<Inner>,
+    locks: Vec<WaitQueue>,
+    unused: WaitQueue,
+}
+
+impl Frames {
+    pub fn new(config: SystemConfig) -> Frames {
+        let mut system = Vec::new();
+        system.resize_with(
+            usize::try_from(config.ram_pages).unwrap_or(0),
+            Frame::default,
+        );
+        let inner = Inner {
+            system,
+            free: (config.reserved_pages..config.ram_pages).collect(),
+            devices: Vec::new(),
+            next_device: Pfn(DEVICE_PFN_BASE),
+        };
+        let mut locks = Vec::new();
+        locks.resize_with(LOCK_QUEUES, WaitQueue::new);
+        Frames {
+            inner: Mutex::new(inner),
+            locks,
+            unused: WaitQueue::new(),
+        }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at or changes one page. Panics for a number that is no page: that is a bug of the caller, as
+    /// it is in the kernel.
+    #[track_caller]
+    pub fn with<R>(&self, pfn: Pfn, f: impl FnOnce(&mut Frame) -> R) -> R {
+        let mut inner = self.inner();
+        let frame = inner
+            .frame(pfn)
+            .unwrap_or_else(|| panic!("{pfn} is no page"));
+        f(frame)
+    }
+
+    /// As [`Frames::with`] for two different pages.
+    #[track_caller]
+    pub fn with_two<R>(&self, a: Pfn, b: Pfn, f: impl FnOnce(&mut Frame, &mut Frame) -> R) -> R {
+        let mut inner = self.inner();
+        let mut first = std::mem::take(inner.frame(a).unwrap_or_else(|| panic!("{a} is no page")));
+        let second = inner.frame(b).unwrap_or_else(|| panic!("{b} is no page"));
+        let result = f(&mut first, second);
+        if let Some(slot) = inner.frame(a) {
+            *slot = first;
+        }
+        result
+    }
+
+    /// Looks at every page in use and every other, in order.
+    pub fn for_each(&self, mut f: impl FnMut(Pfn, &Frame)) {
+        let inner = self.inner();
+        for (i, frame) in inner.system.iter().enumerate() {
+            f(Pfn(i as u64), frame);
+        }
+        for range in &inner.devices {
+            for (i, frame) in range.frames.iter().enumerate() {
+                f(range.base + i as u64, frame);
+            }
+        }
+    }
+
+    /// The free page with the lowest number, with one reference.
+    pub fn alloc(&self) -> Option<Pfn> {
+        let mut inner = self.inner();
+        let pfn = Pfn(inner.free.pop_first()?);
+        let frame = inner.frame(pfn)?;
+        *frame = Frame {
+            refs: 1,
+            ..Frame::default()
+        };
+        Some(pfn)
+    }
+
+    pub fn free_pages(&self) -> u64 {
+        self.inner().free.len() as u64
+    }
+
+    /// Checks that exactly the unused pages can be given out, and the devices' counts.
+    pub fn check_free(&self) -> Result<(), String> {
+        let inner = self.inner();
+        for &n in &inner.free {
+            if inner.system.get(n as usize).is_none_or(|f| f.refs > 0) {
+                return Err(format!("{} can be given out but is in use", Pfn(n)));
+            }
+        }
+        for range in &inner.devices {
+            let used = range.frames.iter().filter(|f| f.refs > 0).count() as u64;
+            if used != range.used {
+                return Err(format!(
+                    "device {}: {} pages counted as used, {used} are",
+                    range.owner, range.used
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    #[track_caller]
+    pub fn get(&self, pfn: Pfn) {
+        self.with(pfn, |f| {
+            assert!(f.refs > 0, "a reference to the free {pfn}");
+            f.refs += 1;
+        });
+    }
+
+    /// Takes a reference and the lock, if the page is in use and not locked. In one step: a reference held
+    /// for a moment only would make a migration of the page fail.
+    pub fn try_get_locked(&self, pfn: Pfn) -> bool {
+        self.with(pfn, |f| {
+            let can = f.refs > 0 && !f.locked;
+            f.refs += u32::from(can);
+            f.locked |= can;
+            can
+        })
+    }
+
+    /// Drops a reference. The last one frees the page, which may call the driver: no lock of a page
+    /// table may be held.
+    #[track_caller]
+    pub fn put(&self, pfn: Pfn) {
+        let mut inner = self.inner();
+        let frame = inner
+            .frame(pfn)
+            .unwrap_or_else(|| panic!("{pfn} is no page"));
+        assert!(frame.refs > 0, "a put of the free {pfn}");
+        frame.refs -= 1;
+        if frame.refs > 0 {
+            return;
+        }
+        assert!(
+            frame.mapped.is_empty()
+                && frame.migrating.is_empty()
+                && !frame.locked
+                && frame.pins == 0,
+            "{pfn} freed while in use: {frame:?}"
+        );
+        let memcg = frame.memcg.take();
+        *frame = Frame::default();
+        if let Some(memcg) = memcg {
+            memcg.uncharge();
+        }
+        if !pfn.is_device() {
+            inner.free.insert(pfn.0);
+            return;
+        }
+        let Some(range) = inner.device(pfn) else {
+            return;
+        };
+        range.used -= 1;
+        let last = range.used == 0;
+        let ops = range.ops.clone();
+        drop(inner);
+        if let Some(ops) = ops {
+            ops.folio_free(pfn);
+        }
+        if last {
+            self.unused.wake_all();
+        }
+    }
+
+    /// Drops many references, in order.
+    pub fn put_all(&self, pfns: Vec<Pfn>) {
+        for pfn in pfns {
+            self.put(pfn);
+        }
+    }
+
+    fn queue(&self, pfn: Pfn) -> &WaitQueue {
+        &self.locks[(pfn.0 % LOCK_QUEUES as u64) as usize]
+    }
+
+    /// Locks a page. Not while a page table is locked.
+    #[track_caller]
+    pub fn lock(&self, pfn: Pfn) {
+        sync::preempt();
+        while !self.try_lock(pfn) {
+            self.queue(pfn).wait("a page lock");
+        }
+    }
+
+    #[track_caller]
+    pub fn try_lock(&self, pfn: Pfn) -> bool {
+        self.with(pfn, |f| !std::mem::replace(&mut f.locked, true))
+    }
+
+    #[track_caller]
+    pub fn unlock(&self, pfn: Pfn) {
+        let was = self.with(pfn, |f| std::mem::replace(&mut f.locked, false));
+        assert!(was, "an unlock of {pfn}, which is not locked");
+        self.queue(pfn).wake_all();
+        sync::preempt();
+    }
+
+    /// Waits for an unlock if the page is locked now. Holds no reference, so that the migration that has
+    /// it locked does not take this thread for a user; the caller looks again at what it wanted.
+    #[track_caller]
+    pub fn wait_unlocked(&self, pfn: Pfn) {
+        if self.with(pfn, |f| f.locked) {
+            self.queue(pfn).wait("a page lock");
+        }
+    }
+
+    pub fn add_device(&self, npages: u64, owner: u64, ops: Arc<dyn DevPagemapOps>) -> Pfn {
+        let mut inner = self.inner();
+        let base = inner.next_device;
+        inner.next_device = base + npages.next_multiple_of(DEVICE_ALIGN);
+        let mut frames = Vec::new();
+        frames.resize_with(npages as usize, Frame::default);
+        inner.devices.push(DeviceRange {
+            base,
+            frames,
+            owner,
+            used: 0,
+            ops: Some(ops),
+            dying: false,
+        });
+        base
+    }
+
+    /// Takes a free device page into use: one reference, locked.
+    #[track_caller]
+    pub fn init_device_page(&self, pfn: Pfn) {
+        let mut inner = self.inner();
+        let range = inner
+            .device(pfn)
+            .unwrap_or_else(|| panic!("{pfn} is no device page"));
+        assert!(
+            !range.dying,
+            "{pfn} taken into use while its device goes away"
+        );
+        let index = (pfn - range.base) as usize;
+        assert!(range.frames[index].refs == 0, "{pfn} is in use already");
+        range.frames[index] = Frame {
+            refs: 1,
+            locked: true,
+            ..Frame::default()
+        };
+        range.used += 1;
+    }
+
+    pub fn device_used(&self, base: Pfn) -> u64 {
+        self.inner().device(base).map_or(0, |r| r.used)
+    }
+
+    pub fn owner_of(&self, pfn: Pfn) -> Option<u64> {
+        self.inner().device(pfn).map(|r| r.owner)
+    }
+
+    pub fn ops_of(&self, pfn: Pfn) -> Option<Arc<dyn DevPagemapOps>> {
+        self.inner().device(pfn).and_then(|r| r.ops.clone())
+    }
+
+    /// Forbids new pages, waits until none is in use, and lets go of the driver.
+    #[track_caller]
+    pub fn remove_device(&self, base: Pfn) {
+        if let Some(range) = self.inner().device(base) {
+            range.dying = true;
+        }
+        while self.device_used(base) > 0 {
+            self.unused.wait("the last page of a device");
+        }
+        let ops = self.inner().device(base).and_then(|r| r.ops.take());
+        drop(ops);
+    }
+}

@@ -1,0 +1,42 @@
+//! Memory control groups: how many pages a group of processes may have.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A control group. A page is charged when it comes to life and uncharged when it is freed; migration
+/// moves the charge with the page (linux-hmm G6), so a page can always come home.
+#[derive(Debug)]
+pub struct Memcg {
+    charged: AtomicU64,
+    limit: AtomicU64,
+}
+
+impl Memcg {
+    pub(crate) fn unlimited() -> Memcg {
+        Memcg {
+            charged: AtomicU64::new(0),
+            limit: AtomicU64::new(u64::MAX),
+        }
+    }
+
+    /// Pages charged now, in system and device memory.
+    pub fn charged(&self) -> u64 {
+        self.charged.load(Ordering::Relaxed)
+    }
+
+    /// Sets the most pages that can be charged. Pages charged already stay.
+    pub fn set_limit(&self, pages: u64) {
+        self.limit.store(pages, Ordering::Relaxed);
+    }
+
+    pub(crate) fn try_charge(&self) -> bool {
+        let fits = self.charged() < self.limit.load(Ordering::Relaxed);
+        if fits {
+            self.charged.fetch_add(1, Ordering::Relaxed);
+        }
+        fits
+    }
+
+    pub(crate) fn uncharge(&self) {
+        self.charged.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,22 @@
+//! Moving pages between system and device memory (`migrate_vma_*`, `migrate_device_*`).
+//!
+//! A migration of a range goes [`migrate_vma_setup`] (collect, lock, unmap), the driver's allocation and
+//! copy, [`migrate_vma_pages`] (switch), the driver's update of its own tables, [`migrate_vma_finalize`]
+//! (map, unlock, free). Each page goes its own way: after each step a source without
+//! [`MigratePfn::MIGRATE`] stays where it was, which is no error. Once setup succeeded, finalize must be called.
+
+mod collect;
+mod device;
+mod finalize;
+mod pages;
+mod types;
+mod unmap;
+
+pub use collect::migrate_vma_setup;
+pub use device::{
+    MigrateDevice, migrate_device_finalize, migrate_device_pages, migrate_device_pfns,
+    migrate_device_range,
+};
+pub use finalize::migrate_vma_finalize;
+pub use pages::migrate_vma_pages;
+pub use types::{MigratePfn, MigrateSelect, MigrateVma};

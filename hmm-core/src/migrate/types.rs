@@ -1,0 +1,120 @@
+//! The arguments of a migration.
+
+use crate::addr::{Pfn, Va};
+
+/// One page of a migration. Linux's layout.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct MigratePfn(pub u64);
+
+impl MigratePfn {
+    /// The entry names a page.
+    pub const VALID: u64 = 1 << 0;
+    /// The page can be migrated.
+    pub const MIGRATE: u64 = 1 << 1;
+    /// The process may write it.
+    pub const WRITE: u64 = 1 << 3;
+    /// Shift of the page number.
+    pub const PFN_SHIFT: u32 = 6;
+
+    /// An entry that names a page (a destination).
+    pub fn page(pfn: Pfn) -> MigratePfn {
+        MigratePfn(pfn.0 << MigratePfn::PFN_SHIFT | MigratePfn::VALID)
+    }
+
+    /// The page, if it names one. A source with [`MigratePfn::MIGRATE`] but no page is a place that has
+    /// none yet, or only the zero page: its destination is to be cleared instead of copied to.
+    pub fn pfn(self) -> Option<Pfn> {
+        (self.0 & MigratePfn::VALID != 0).then_some(Pfn(self.0 >> MigratePfn::PFN_SHIFT))
+    }
+
+    /// Whether it can be (or was) migrated.
+    pub fn is_migrate(self) -> bool {
+        self.0 & MigratePfn::MIGRATE != 0
+    }
+
+    /// Whether the process may write it at once. Never set for a source without page: there the mapping's
+    /// permissions decide.
+    pub fn is_write(self) -> bool {
+        self.0 & MigratePfn::WRITE != 0
+    }
+
+    pub(super) fn empty() -> MigratePfn {
+        MigratePfn(MigratePfn::MIGRATE)
+    }
+
+    pub(super) fn source(pfn: Pfn, write: bool) -> MigratePfn {
+        let write = if write { MigratePfn::WRITE } else { 0 };
+        MigratePfn(MigratePfn::page(pfn).0 | MigratePfn::MIGRATE | write)
+    }
+
+    pub(super) fn refuse(&mut self) {
+        self.0 &= !MigratePfn::MIGRATE;
+    }
+}
+
+/// Which pages to migrate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MigrateSelect {
+    /// Pages in system memory, and the zero page. (Places without any page are always offered.)
+    pub system: bool,
+    /// Device-private pages of the same owner.
+    pub device_private: bool,
+}
+
+impl MigrateSelect {
+    /// System memory only.
+    pub const SYSTEM: MigrateSelect = MigrateSelect {
+        system: true,
+        device_private: false,
+    };
+    /// Device-private memory only.
+    pub const DEVICE_PRIVATE: MigrateSelect = MigrateSelect {
+        system: false,
+        device_private: true,
+    };
+}
+
+/// A migration of a range inside of one mapping.
+#[derive(Debug, Default)]
+pub struct MigrateVma {
+    /// First address, page aligned.
+    pub start: Va,
+    /// One past the last address, page aligned.
+    pub end: Va,
+    /// Sources, one a page: filled by setup; [`MigratePfn::MIGRATE`] is cleared where a page stays.
+    pub src: Vec<MigratePfn>,
+    /// Destinations, one a page, zeroed by setup: locked pages with one reference by the driver, or 0 to
+    /// leave a page where it is.
+    pub dst: Vec<MigratePfn>,
+    /// Which pages.
+    pub select: MigrateSelect,
+    /// The device that migrates; its own notifiers may ignore the invalidation.
+    pub pgmap_owner: u64,
+    /// The page whose CPU fault is served, already locked by the fault path.
+    pub fault_page: Option<Pfn>,
+    /// Pages that can be migrated, after setup.
+    pub cpages: u64,
+}
+
+impl MigrateVma {
+    /// A migration of `start..end` for the device `pgmap_owner`.
+    pub fn new(start: Va, end: Va, select: MigrateSelect, pgmap_owner: u64) -> MigrateVma {
+        MigrateVma {
+            start,
+            end,
+            select,
+            pgmap_owner,
+            ..MigrateVma::default()
+        }
+    }
+
+    /// Number of pages of the range.
+    pub fn npages(&self) -> usize {
+        (self.end.page().saturating_sub(self.start.page())) as usize
+    }
+
+    /// The address of entry `i`.
+    pub fn va(&self, i: usize) -> Va {
+        Va::of_page(self.start.page() + i as u64)
+    }
+}

@@ -1,0 +1,151 @@
+//! fork: a child whose private memory is shared with the parent until one of them writes.
+
+use std::sync::Arc;
+
+use crate::addr::Pfn;
+use crate::errno::Errno;
+use crate::memremap::VmFault;
+use crate::mm::Mm;
+use crate::notifier::MmuNotifyEvent;
+use crate::pagetable::PageTable;
+use crate::pte::{MigrationKind, PresentPte, Pte};
+use crate::vma_tree::Vma;
+
+impl Mm {
+    /// A copy of the process. Private pages, on the device too, become read-only in both until written;
+    /// pinned pages are copied at once, so that the parent keeps its own. Shared memory stays shared.
+    ///
+    /// # Errors
+    /// ENOMEM when there is no memory for the copies, ESRCH for a dead process.
+    pub fn fork(self: &Arc<Mm>) -> Result<Arc<Mm>, Errno> {
+        let vmas = self.vmas.write();
+        self.check_alive()?;
+        let child = self.sys.create_mm_in(Arc::clone(&self.memcg));
+        self.sys
+            .event("fork", &[("mm", self.id), ("child", child.id)]);
+        let mut result = Ok(());
+        {
+            let mut theirs = child.vmas.write();
+            for vma in vmas.iter() {
+                theirs.insert(vma.clone());
+                if vma.is_private() && result.is_ok() {
+                    result = self.copy_range(&child, vma);
+                }
+            }
+        }
+        drop(vmas);
+        match result {
+            Ok(()) => Ok(child),
+            Err(_) => {
+                child.exit();
+                Err(Errno::ENOMEM)
+            }
+        }
+    }
+
+    fn copy_range(&self, child: &Mm, vma: &Vma) -> Result<(), VmFault> {
+        let invalidation = self.invalidate(vma.start, vma.end, MmuNotifyEvent::ProtectionPage);
+        let result = {
+            let mut ours = self.pt.lock();
+            let mut theirs = child.pt.lock();
+            let entries = ours.range(vma.start.page(), vma.end.page());
+            entries.into_iter().try_for_each(|(page, pte)| {
+                self.copy_entry(child, &mut ours, &mut theirs, page, pte)
+            })
+        };
+        drop(invalidation);
+        result
+    }
+
+    fn copy_entry(
+        &self,
+        child: &Mm,
+        ours: &mut PageTable,
+        theirs: &mut PageTable,
+        page: u64,
+        pte: Pte,
+    ) -> Result<(), VmFault> {
+        let place = child.place(page);
+        let frames = &self.sys.frames;
+        let (kept, copied) = match pte {
+            Pte::None => return Ok(()),
+            Pte::Present(present) if present.pfn == self.sys.zero_page() => {
+                theirs.set(page, pte);
+                return Ok(());
+            }
+            Pte::Present(present) => {
+                if !frames.with(present.pfn, |frame| frame.try_share()) {
+                    let copy = self.copy_pinned(child, present, page)?;
+                    theirs.set(page, copy);
+                    theirs.rss.anon += 1;
+                    return Ok(());
+                }
+                let shared = PresentPte {
+                    write: false,
+                    ..present
+                };
+                (
+                    Pte::Present(shared),
+                    Pte::Present(PresentPte {
+                        young: false,
+                        ..shared
+                    }),
+                )
+            }
+            Pte::Device { pfn, .. } => {
+                // Never pinned, so it can always be shared.
+                frames.with(pfn, |frame| frame.exclusive = false);
+                let shared = Pte::Device { pfn, write: false };
+                (shared, shared)
+            }
+            Pte::Migration {
+                pfn,
+                dirty,
+                young,
+                none,
+                ..
+            } => {
+                let shared = Pte::Migration {
+                    pfn,
+                    kind: MigrationKind::Read,
+                    dirty,
+                    young,
+                    none,
+                };
+                (shared, shared)
+            }
+        };
+        if let Some(pfn) = copied.pfn() {
+            frames.with(pfn, |frame| match copied {
+                Pte::Migration { .. } => frame.add_migration(place),
+                _ => {
+                    frame.map(place);
+                    frame.refs += 1;
+                }
+            });
+        }
+        ours.set(page, kept);
+        theirs.set(page, copied);
+        theirs.rss.anon += 1;
+        Ok(())
+    }
+
+    /// A page of the child's own with the contents of a pinned page.
+    fn copy_pinned(&self, child: &Mm, present: PresentPte, page: u64) -> Result<Pte, VmFault> {
+        let copy: Pfn = self.sys.alloc_user_page(child.memcg())?;
+        self.sys
+            .phys()
+            .copy_page(copy, self.sys.cpu_page(present.pfn));
+        self.sys.frames.with(copy, |frame| {
+            frame.anon = true;
+            frame.exclusive = true;
+            frame.dirty = true;
+            frame.map(child.place(page));
+        });
+        Ok(Pte::Present(PresentPte {
+            pfn: copy,
+            young: false,
+            ..present
+        }))
+    }
+}

@@ -1,0 +1,191 @@
+//! Processes' address spaces.
+
+mod access;
+mod advise;
+mod exit;
+mod fork;
+mod map;
+mod pin;
+mod protect;
+mod remap;
+mod zap;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+pub use pin::PinnedPages;
+pub(crate) use zap::zap_range;
+
+use crate::addr::Va;
+use crate::frame::Place;
+use crate::memcg::Memcg;
+use crate::notifier::{Invalidation, MmuNotifierRange, MmuNotifyEvent, Subscriptions};
+use crate::pagetable::PageTable;
+use crate::pte::Pte;
+use crate::sync::{Mutex, RwLock, RwLockReadGuard};
+use crate::system::System;
+use crate::vma::VmaInfo;
+use crate::vma_tree::{Vma, VmaTree};
+
+/// Pages that a process has, by kind. Pages in device memory count as what they were.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rss {
+    /// Anonymous pages.
+    pub anon: u64,
+    /// Pages of files.
+    pub file: u64,
+    /// Pages of shared anonymous memory.
+    pub shmem: u64,
+}
+
+/// What Linux's pagemap would tell of a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PagemapEntry {
+    /// Nothing there.
+    None,
+    /// In system memory.
+    Present,
+    /// Elsewhere: device-private pages read as swapped.
+    Swap,
+}
+
+/// The address space of a process. Dropping the last handle frees what [`Mm::exit`] has not, without
+/// telling notifiers, so end a process with `exit`.
+pub struct Mm {
+    id: u64,
+    sys: Arc<System>,
+    memcg: Arc<Memcg>,
+    alive: AtomicBool,
+    pub(crate) vmas: RwLock<VmaTree>,
+    pub(crate) pt: Mutex<PageTable>,
+    pub(crate) subs: Arc<Subscriptions>,
+}
+
+/// Holds an address space's mappings still (mmap_lock for reading). Do not take it twice in one thread.
+pub struct MmapReadGuard<'a> {
+    mm: &'a Arc<Mm>,
+    vmas: RwLockReadGuard<'a, VmaTree>,
+}
+
+impl<'a> MmapReadGuard<'a> {
+    /// Whose lock it is.
+    pub fn mm(&self) -> &'a Arc<Mm> {
+        self.mm
+    }
+
+    /// The mapping that holds `va`.
+    pub fn find_vma(&self, va: Va) -> Option<VmaInfo> {
+        self.vmas.find(va).map(Vma::info)
+    }
+
+    /// The first mapping that ends after `va`.
+    pub fn find_vma_from(&self, va: Va) -> Option<VmaInfo> {
+        self.find_vma(va).or_else(|| {
+            self.vmas
+                .overlapping(va, Va(crate::addr::TASK_SIZE))
+                .first()
+                .map(|v| v.info())
+        })
+    }
+
+    pub(crate) fn vma(&self, va: Va) -> Option<&Vma> {
+        self.vmas.find(va)
+    }
+}
+
+impl Mm {
+    pub(crate) fn new(id: u64, sys: Arc<System>, memcg: Arc<Memcg>) -> Mm {
+        Mm {
+            id,
+            sys,
+            memcg,
+            alive: AtomicBool::new(true),
+            vmas: RwLock::default(),
+            pt: Mutex::new(PageTable::new()),
+            subs: Subscriptions::new(),
+        }
+    }
+
+    /// A number that no other address space of the system has or had.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// The system it belongs to.
+    pub fn system(&self) -> &Arc<System> {
+        &self.sys
+    }
+
+    /// The control group that its pages are charged to; children of a fork stay in it.
+    pub fn memcg(&self) -> &Arc<Memcg> {
+        &self.memcg
+    }
+
+    /// False once [`Mm::exit`] began.
+    pub fn is_alive(&self) -> bool {
+        self.alive.load(Ordering::Relaxed)
+    }
+
+    /// Takes mmap_lock for reading. Works on a dead address space too: after its exit it has no mappings.
+    #[track_caller]
+    pub fn mmap_read_lock(self: &Arc<Mm>) -> MmapReadGuard<'_> {
+        MmapReadGuard {
+            mm: self,
+            vmas: self.vmas.read(),
+        }
+    }
+
+    /// Its pages.
+    pub fn rss(&self) -> Rss {
+        self.pt.lock().rss
+    }
+
+    /// What pagemap shows for the page of `va`.
+    pub fn pagemap(&self, va: Va) -> PagemapEntry {
+        match self.pt.lock().get(va.page()) {
+            Pte::None => PagemapEntry::None,
+            Pte::Present(_) => PagemapEntry::Present,
+            Pte::Device { .. } | Pte::Migration { .. } => PagemapEntry::Swap,
+        }
+    }
+
+    /// The page table entry of `va`'s page, for tests and tools.
+    pub fn pte(&self, va: Va) -> Pte {
+        self.pt.lock().get(va.page())
+    }
+
+    pub(crate) fn place(&self, page: u64) -> Place {
+        Place { mm: self.id, page }
+    }
+
+    /// Tells subscribers that `start..end` changes; the section ends when the result is dropped.
+    pub(crate) fn invalidate(&self, start: Va, end: Va, event: MmuNotifyEvent) -> Invalidation<'_> {
+        self.invalidate_for(start, end, event, 0)
+    }
+
+    /// As [`Mm::invalidate`], on behalf of the device `owner`.
+    pub(crate) fn invalidate_for(
+        &self,
+        start: Va,
+        end: Va,
+        event: MmuNotifyEvent,
+        owner: u64,
+    ) -> Invalidation<'_> {
+        let range = MmuNotifierRange {
+            start,
+            end,
+            event,
+            owner,
+            blockable: true,
+        };
+        self.subs.start(&self.sys, range)
+    }
+}
+
+impl Drop for Mm {
+    fn drop(&mut self) {
+        self.sys.forget_mm(self.id);
+        let freed = zap_range(&self.sys, self.id, self.pt.get_mut(), 0, u64::MAX);
+        self.sys.frames.put_all(freed);
+    }
+}

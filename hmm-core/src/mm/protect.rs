@@ -1,0 +1,92 @@
+//! mprotect.
+
+use crate::addr::Va;
+use crate::errno::Errno;
+use crate::mm::Mm;
+use crate::notifier::MmuNotifyEvent;
+use crate::pte::{MigrationKind, PresentPte, Pte};
+use crate::vma::Prot;
+use crate::vma_tree::{Vma, user_range};
+
+impl Mm {
+    /// Changes the allowed accesses of `len` bytes (rounded up to pages).
+    ///
+    /// # Errors
+    /// EINVAL for a bad range, ENOMEM when part of it is not mapped (nothing is changed then), ESRCH for a
+    /// dead process.
+    pub fn mprotect(&self, start: Va, len: u64, prot: Prot) -> Result<(), Errno> {
+        let end = user_range(start, len)?;
+        let prot = Prot {
+            read: prot.read || prot.write,
+            ..prot
+        };
+        let mut vmas = self.vmas.write();
+        self.check_alive()?;
+        if !vmas.covers(start, end) {
+            return Err(Errno::ENOMEM);
+        }
+        self.sys.event(
+            "mprotect",
+            &[("mm", self.id), ("addr", start.0), ("len", end - start)],
+        );
+        for vma in vmas.take(start, end) {
+            let vma = Vma { prot, ..vma };
+            vmas.insert(vma.clone());
+            let invalidation = self.invalidate(vma.start, vma.end, MmuNotifyEvent::ProtectionVma);
+            self.change_entries(&vma);
+            drop(invalidation);
+        }
+        Ok(())
+    }
+
+    fn change_entries(&self, vma: &Vma) {
+        let mut pt = self.pt.lock();
+        for (page, pte) in pt.range(vma.start.page(), vma.end.page()) {
+            let new = match pte {
+                Pte::Present(present) => Pte::Present(self.changed(present, vma)),
+                Pte::Device { pfn, write } => Pte::Device {
+                    pfn,
+                    write: write && vma.prot.write,
+                },
+                Pte::Migration {
+                    pfn,
+                    kind,
+                    dirty,
+                    young,
+                    ..
+                } => {
+                    let kind = match kind {
+                        MigrationKind::Write if !vma.prot.write => MigrationKind::ReadExclusive,
+                        kind => kind,
+                    };
+                    Pte::Migration {
+                        pfn,
+                        kind,
+                        dirty,
+                        young,
+                        none: !vma.prot.read,
+                    }
+                }
+                Pte::None => continue,
+            };
+            pt.set(page, new);
+        }
+    }
+
+    /// A page that is dirty already, and that only this process has, becomes writable at once; all others
+    /// get there by a write fault (can_change_pte_writable).
+    fn changed(&self, old: PresentPte, vma: &Vma) -> PresentPte {
+        let zero = old.pfn == self.sys.zero_page();
+        let ours = !zero
+            && self
+                .sys
+                .frames
+                .with(old.pfn, |frame| !frame.anon || frame.exclusive);
+        let write = vma.prot.write && (old.write || (ours && old.dirty));
+        PresentPte {
+            write,
+            none: !vma.prot.read,
+            ..old
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Taking entries out of a page table.
+
+use crate::addr::{Pfn, Va};
+use crate::frame::Place;
+use crate::mm::Mm;
+use crate::notifier::MmuNotifyEvent;
+use crate::pagetable::PageTable;
+use crate::pte::{PresentPte, Pte};
+use crate::system::System;
+
+/// Clears the entries of pages `start..end`. Returns the pages whose references the entries held: drop
+/// them once the page table is unlocked, because freeing a device page calls its driver.
+pub(crate) fn zap_range(
+    sys: &System,
+    mm: u64,
+    pt: &mut PageTable,
+    start: u64,
+    end: u64,
+) -> Vec<Pfn> {
+    let mut freed = Vec::new();
+    for (page, pte) in pt.range(start, end) {
+        let place = Place { mm, page };
+        pt.set(page, Pte::None);
+        let Some(pfn) = pte.pfn().filter(|&pfn| pfn != sys.zero_page()) else {
+            continue;
+        };
+        let anon = sys.frames.with(pfn, |frame| {
+            match pte {
+                Pte::Migration { .. } => frame.remove_migration(place),
+                Pte::Present(PresentPte { dirty, .. }) => {
+                    frame.dirty |= dirty;
+                    frame.unmap(place);
+                }
+                Pte::Device { .. } | Pte::None => frame.unmap(place),
+            }
+            frame.anon
+        });
+        if anon {
+            pt.rss.anon -= 1;
+        } else {
+            pt.rss.shmem -= 1;
+        }
+        if !matches!(pte, Pte::Migration { .. }) {
+            freed.push(pfn);
+        }
+    }
+    freed
+}
+
+impl Mm {
+    /// Notifies, clears, and frees the pages of `start..end`.
+    pub(crate) fn zap(&self, start: Va, end: Va, event: MmuNotifyEvent) {
+        let invalidation = self.invalidate(start, end, event);
+        let freed = zap_range(
+            &self.sys,
+            self.id,
+            &mut self.pt.lock(),
+            start.page(),
+            end.page(),
+        );
+        self.sys.frames.put_all(freed);
+        drop(invalidation);
+    }
+}

@@ -1,0 +1,267 @@
+//! The mappings of one address space.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::addr::{HUGE_SIZE, PAGE_SIZE, TASK_SIZE, Va};
+use crate::errno::Errno;
+use crate::shmem::Shmem;
+use crate::vma::{Prot, VmaInfo};
+
+/// Where mappings without a fixed address go: the lowest free place from here on.
+const MMAP_BASE: u64 = 0x7f00_0000_0000;
+
+/// What is behind a mapping.
+#[derive(Clone)]
+pub(crate) enum Backing {
+    /// Private memory of zeros.
+    Anon,
+    /// Shared memory, from this page of the object on.
+    Shmem(Arc<Shmem>, u64),
+}
+
+impl Backing {
+    fn advanced(&self, pages: u64) -> Backing {
+        match self {
+            Backing::Anon => Backing::Anon,
+            Backing::Shmem(object, offset) => Backing::Shmem(Arc::clone(object), offset + pages),
+        }
+    }
+
+    fn continues(&self, pages: u64, next: &Backing) -> bool {
+        match (self, next) {
+            (Backing::Anon, Backing::Anon) => true,
+            (Backing::Shmem(a, i), Backing::Shmem(b, j)) => Arc::ptr_eq(a, b) && i + pages == *j,
+            _ => false,
+        }
+    }
+}
+
+/// A mapping. Its bounds are page aligned.
+#[derive(Clone)]
+pub(crate) struct Vma {
+    pub start: Va,
+    pub end: Va,
+    pub prot: Prot,
+    pub backing: Backing,
+}
+
+impl Vma {
+    pub fn is_private(&self) -> bool {
+        matches!(self.backing, Backing::Anon)
+    }
+
+    /// For shared memory: the object, and which of its pages is at `va`.
+    pub fn shared_page(&self, va: Va) -> Option<(&Arc<Shmem>, u64)> {
+        match &self.backing {
+            Backing::Anon => None,
+            Backing::Shmem(object, offset) => {
+                Some((object, offset + va.page() - self.start.page()))
+            }
+        }
+    }
+
+    pub fn info(&self) -> VmaInfo {
+        VmaInfo {
+            start: self.start,
+            end: self.end,
+            prot: self.prot,
+            shared: !self.is_private(),
+        }
+    }
+
+    /// The part between `start` and `end`.
+    fn part(&self, start: Va, end: Va) -> Vma {
+        let backing = self.backing.advanced(start.page() - self.start.page());
+        Vma {
+            start,
+            end,
+            prot: self.prot,
+            backing,
+        }
+    }
+}
+
+/// Mappings by start address; they never overlap.
+#[derive(Default)]
+pub(crate) struct VmaTree {
+    by_start: BTreeMap<Va, Vma>,
+}
+
+impl VmaTree {
+    pub fn find(&self, va: Va) -> Option<&Vma> {
+        self.by_start
+            .range(..=va)
+            .next_back()
+            .map(|(_, vma)| vma)
+            .filter(|vma| va < vma.end)
+    }
+
+    /// The mappings that overlap `start..end`, in order.
+    pub fn overlapping(&self, start: Va, end: Va) -> Vec<&Vma> {
+        let first = self.find(start).map_or(start, |vma| vma.start);
+        self.by_start
+            .range(first..end.max(first))
+            .map(|(_, vma)| vma)
+            .collect()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Vma> {
+        self.by_start.values()
+    }
+
+    /// Whether every page of `start..end` is in a mapping.
+    pub fn covers(&self, start: Va, end: Va) -> bool {
+        let mut at = start;
+        for vma in self.overlapping(start, end) {
+            if vma.start > at {
+                return false;
+            }
+            at = vma.end;
+        }
+        at >= end
+    }
+
+    /// Adds a mapping at a place that is free, and joins it with its neighbours where they are alike.
+    pub fn insert(&mut self, vma: Vma) {
+        let mut vma = vma;
+        if let Some(before) = self
+            .by_start
+            .range(..vma.start)
+            .next_back()
+            .map(|(_, v)| v.clone())
+            && before.end == vma.start
+            && before.prot == vma.prot
+            && before
+                .backing
+                .continues(before.end.page() - before.start.page(), &vma.backing)
+        {
+            self.by_start.remove(&before.start);
+            vma = Vma {
+                end: vma.end,
+                ..before
+            };
+        }
+        if let Some(after) = self.by_start.get(&vma.end).cloned()
+            && after.prot == vma.prot
+            && vma
+                .backing
+                .continues(vma.end.page() - vma.start.page(), &after.backing)
+        {
+            self.by_start.remove(&after.start);
+            vma.end = after.end;
+        }
+        self.by_start.insert(vma.start, vma);
+    }
+
+    /// Takes what is mapped in `start..end` out, splitting mappings at the edges.
+    pub fn take(&mut self, start: Va, end: Va) -> Vec<Vma> {
+        let hit: Vec<Vma> = self.overlapping(start, end).into_iter().cloned().collect();
+        let mut taken = Vec::new();
+        for vma in hit {
+            self.by_start.remove(&vma.start);
+            if vma.start < start {
+                let left = vma.part(vma.start, start);
+                self.by_start.insert(left.start, left);
+            }
+            if vma.end > end {
+                let right = vma.part(end, vma.end);
+                self.by_start.insert(right.start, right);
+            }
+            taken.push(vma.part(vma.start.max(start), vma.end.min(end)));
+        }
+        taken
+    }
+
+    /// The lowest free place of `len` bytes, a multiple of 2 MiB if `huge`.
+    pub fn find_free(&self, len: u64, huge: bool) -> Result<Va, Errno> {
+        let align = if huge { HUGE_SIZE } else { PAGE_SIZE };
+        let mut at = MMAP_BASE;
+        for vma in self.overlapping(Va(MMAP_BASE), Va(TASK_SIZE)) {
+            if vma.start.0 >= at && vma.start.0 - at >= len {
+                break;
+            }
+            at = at.max(vma.end.0).next_multiple_of(align);
+        }
+        let end = at.checked_add(len).ok_or(Errno::ENOMEM)?;
+        if end > TASK_SIZE {
+            Err(Errno::ENOMEM)
+        } else {
+            Ok(Va(at))
+        }
+    }
+}
+
+/// Checks a range given by the user and returns its end; `len` is rounded up to whole pages.
+pub(crate) fn user_range(start: Va, len: u64) -> Result<Va, Errno> {
+    if !start.is_aligned() || len == 0 {
+        return Err(Errno::EINVAL);
+    }
+    let len = len
+        .checked_next_multiple_of(PAGE_SIZE)
+        .ok_or(Errno::EINVAL)?;
+    match start.0.checked_add(len) {
+        Some(end) if end <= TASK_SIZE => Ok(Va(end)),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vma(start: u64, end: u64, prot: Prot) -> Vma {
+        Vma {
+            start: Va(start << 12),
+            end: Va(end << 12),
+            prot,
+            backing: Backing::Anon,
+        }
+    }
+
+    fn shape(tree: &VmaTree) -> Vec<(u64, u64, bool)> {
+        tree.iter()
+            .map(|v| (v.start.page(), v.end.page(), v.prot.write))
+            .collect()
+    }
+
+    #[test]
+    fn taking_splits_and_inserting_joins() {
+        let mut tree = VmaTree::default();
+        tree.insert(vma(10, 20, Prot::READ_WRITE));
+        let taken = tree.take(Va(13 << 12), Va(15 << 12));
+        assert_eq!(taken.len(), 1);
+        assert_eq!(shape(&tree), [(10, 13, true), (15, 20, true)]);
+        tree.insert(vma(13, 15, Prot::READ));
+        assert_eq!(
+            shape(&tree),
+            [(10, 13, true), (13, 15, false), (15, 20, true)]
+        );
+        assert!(tree.covers(Va(10 << 12), Va(20 << 12)));
+        assert!(!tree.covers(Va(9 << 12), Va(12 << 12)));
+        tree.take(Va(13 << 12), Va(15 << 12));
+        tree.insert(vma(13, 15, Prot::READ_WRITE));
+        assert_eq!(shape(&tree), [(10, 20, true)]);
+    }
+
+    #[test]
+    fn free_places_are_lowest_first_and_aligned() {
+        let mut tree = VmaTree::default();
+        let base = MMAP_BASE >> 12;
+        assert_eq!(tree.find_free(4096, true), Ok(Va(MMAP_BASE)));
+        tree.insert(vma(base + 1, base + 3, Prot::READ));
+        assert_eq!(tree.find_free(4096, false), Ok(Va(MMAP_BASE)));
+        assert_eq!(tree.find_free(8192, false), Ok(Va::of_page(base + 3)));
+        assert_eq!(tree.find_free(8192, true), Ok(Va::of_page(base + 512)));
+        assert_eq!(tree.find_free(TASK_SIZE, false), Err(Errno::ENOMEM));
+    }
+
+    #[test]
+    fn ranges_of_users_are_checked() {
+        assert_eq!(user_range(Va(4096), 1), Ok(Va(8192)));
+        assert_eq!(user_range(Va(4097), 1), Err(Errno::EINVAL));
+        assert_eq!(user_range(Va(4096), 0), Err(Errno::EINVAL));
+        assert_eq!(user_range(Va(4096), u64::MAX), Err(Errno::EINVAL));
+        assert_eq!(user_range(Va(TASK_SIZE), 4096), Err(Errno::EINVAL));
+    }
+}
