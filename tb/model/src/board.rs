@@ -74,20 +74,17 @@ impl Board {
         }
     }
 
-    fn link_failed(&mut self, error: LinkError, unit: Client, at: PhysAddr) -> AccessFailed {
-        self.error(error.code(), unit, at.0);
+    fn failed(&mut self, code: ErrorCode, unit: Client, at: PhysAddr) -> AccessFailed {
+        self.error(code, unit, at.0);
         AccessFailed
     }
 
-    /// The VRAM bytes of an access, or why there are none. An address beyond VRAM counts as unsupported.
-    fn vram_range(&self, start: u64, len: usize) -> Result<std::ops::Range<usize>, LinkError> {
-        let end = start
-            .checked_add(len as u64)
-            .ok_or(LinkError::Unsupported)?;
-        if end > self.vram.len() as u64 {
-            return Err(LinkError::Unsupported);
+    /// The VRAM bytes of an access, if they all are in VRAM.
+    fn vram_range(&self, start: u64, len: usize) -> Result<std::ops::Range<usize>, ErrorCode> {
+        match start.checked_add(len as u64) {
+            Some(end) if end <= self.vram.len() as u64 => Ok(start as usize..end as usize),
+            _ => Err(ErrorCode::VramRange),
         }
-        Ok(start as usize..end as usize)
     }
 
     /// Reads physical memory. The access does not cross a page.
@@ -110,10 +107,10 @@ impl Board {
                 self.counters.add(Counter::LinkTxBytes, REQUEST_HEADER);
                 self.counters
                     .add(Counter::LinkRxBytes, COMPLETION_HEADER + buf.len() as u64);
-                self.host.read(addr, buf)
+                self.host.read(addr, buf).map_err(LinkError::code)
             }
         };
-        done.map_err(|error| self.link_failed(error, unit, at))
+        done.map_err(|code| self.failed(code, unit, at))
     }
 
     /// Writes physical memory. The access does not cross a page; a write beyond VRAM is dropped.
@@ -125,8 +122,8 @@ impl Board {
                     .add(Counter::VramWrites, beats(addr.0, data.len()));
                 match self.vram_range(addr.0, data.len()) {
                     Ok(range) => self.vram[range].copy_from_slice(data),
-                    Err(error) => {
-                        self.link_failed(error, unit, at);
+                    Err(code) => {
+                        self.failed(code, unit, at);
                     }
                 }
             }
@@ -176,16 +173,17 @@ impl Board {
                     .add(Counter::LinkTxBytes, REQUEST_HEADER + 2 * size as u64);
                 self.counters
                     .add(Counter::LinkRxBytes, COMPLETION_HEADER + size as u64);
-                if half {
+                let old = if half {
                     self.host
                         .cas32(addr, expected as u32, new as u32)
                         .map(u64::from)
                 } else {
                     self.host.cas64(addr, expected, new)
-                }
+                };
+                old.map_err(LinkError::code)
             }
         };
-        done.map_err(|error| self.link_failed(error, unit, at))
+        done.map_err(|code| self.failed(code, unit, at))
     }
 
     /// VRAM as the host's window shows it, if the range lies in it.

@@ -16,7 +16,7 @@ const LAST_PAGE: u64 = (1 << 36) - 1;
 enum Phase {
     /// Decided on at this time.
     Begin(u64),
-    /// Stop: the copy engine lets go of the context.
+    /// Stop and KillJob: jobs and copies come to their ends.
     Ending,
     /// Waits until accesses under way through old translations are over, and at least until this time.
     Draining { since: u64, until: u64 },
@@ -65,14 +65,20 @@ impl ControlUnit {
         };
         let next = match phase {
             Phase::Begin(at) if at <= board.time => begin(board, units, &entry, op),
-            Phase::Ending if units.copy.kill(entry.ctx() as u8) => {
-                units.mmu.stop(entry.ctx() as u8);
-                Phase::Fence(board.after(board.config.latency.command))
+            Phase::Ending if ended(units, &entry, op) => {
+                if op == CtrlOp::Stop {
+                    units.mmu.stop(entry.ctx() as u8);
+                    drain(board)
+                } else {
+                    Phase::Fence(board.after(1))
+                }
             }
             Phase::Draining { since, until } if until <= board.time && units.copy.drained() => {
-                let took = board.time - since;
-                board.counters.add(Counter::InvalidateCycles, took);
-                board.counters.raise_to(Counter::InvalidateWorst, took);
+                if op == CtrlOp::Invalidate {
+                    let took = board.time - since;
+                    board.counters.add(Counter::InvalidateCycles, took);
+                    board.counters.raise_to(Counter::InvalidateWorst, took);
+                }
                 Phase::Fence(board.after(1))
             }
             Phase::Fence(at) if at <= board.time => {
@@ -139,18 +145,15 @@ fn begin(board: &mut Board, units: &mut Units<'_>, entry: &CtrlEntry, op: CtrlOp
         CtrlOp::Nop => {}
         CtrlOp::CtxSet => {
             if let Some(mode) = CtxMode::from_raw(entry.arg1() & 3) {
-                units.mmu.set_context(ctx, entry.arg0(), mode);
+                units.mmu.set_context(board, ctx, entry.arg0(), mode);
+                return drain(board);
             }
         }
         CtrlOp::Invalidate => {
             if let Some((lo, hi)) = pages(entry) {
                 board.count(Counter::Invalidations);
                 units.mmu.invalidate(board, ctx, lo, hi);
-                let until = board.after(board.config.latency.command);
-                return Phase::Draining {
-                    since: board.time,
-                    until,
-                };
+                return drain(board);
             }
         }
         CtrlOp::Replay => {
@@ -172,13 +175,29 @@ fn begin(board: &mut Board, units: &mut Units<'_>, entry: &CtrlEntry, op: CtrlOp
                 );
             }
         }
-        CtrlOp::Stop => {
-            units.launch.kill(units.cu, Victim::Context(ctx));
-            return Phase::Ending;
-        }
-        CtrlOp::KillJob => units
-            .launch
-            .kill(units.cu, Victim::Job(entry.arg0() as u32)),
+        CtrlOp::Stop | CtrlOp::KillJob => return Phase::Ending,
     }
     Phase::Fence(board.after(1))
+}
+
+/// Translations have been dropped: accesses made through them must retire.
+fn drain(board: &mut Board) -> Phase {
+    let until = board.after(board.config.latency.command);
+    Phase::Draining {
+        since: board.time,
+        until,
+    }
+}
+
+/// Ends what a Stop or KillJob names; true once it has.
+fn ended(units: &mut Units<'_>, entry: &CtrlEntry, op: CtrlOp) -> bool {
+    let ctx = entry.ctx() as u8;
+    if op == CtrlOp::KillJob {
+        return units
+            .launch
+            .kill(units.cu, Victim::Job(entry.arg0() as u32));
+    }
+    let jobs = units.launch.kill(units.cu, Victim::Context(ctx));
+    let copies = units.copy.kill(ctx);
+    jobs && copies
 }

@@ -7,22 +7,21 @@ use crate::post::{End, Post};
 use crate::ring::Ring;
 use hmmu_regs::{Access, Client, CopyEntry, CopyOp, Counter, ErrorCode, JobStatus, Vector};
 
-/// Most bytes of a chunk.
-const CHUNK: usize = 256;
+/// Most bytes of a chunk; chunks end at multiples of it in the destination.
+const CHUNK: u64 = 256;
 
 enum Phase {
-    /// Translates the source of a chunk.
-    Source,
+    /// Translates both sides of the next chunk.
+    Plan,
     /// The read happens at `due`.
     Read {
-        at: PhysAddr,
+        src: PhysAddr,
+        dst: PhysAddr,
         due: u64,
     },
-    /// Translates the destination.
-    Dest,
     /// The write happens at `due`.
     Write {
-        at: PhysAddr,
+        dst: PhysAddr,
         due: u64,
     },
     Report(Post),
@@ -35,40 +34,12 @@ struct Run {
     done: u64,
     /// Bytes of the chunk under way.
     chunk: usize,
-    data: [u8; CHUNK],
+    data: [u8; CHUNK as usize],
     phase: Phase,
+    /// What it is parked on, and the address of the access.
     waits: Option<(Key, u64)>,
-    /// It ends with this when the access under way is over.
+    /// It ends with this status and info before the next access.
     ending: Option<(u8, u64)>,
-}
-
-impl Run {
-    fn virtual_in(&self, ctx: u8) -> bool {
-        self.entry.src_va() | self.entry.dst_va() == 1 && self.entry.ctx() as u8 == ctx
-    }
-
-    /// An access is under way whose translation was made before.
-    fn holds_translation(&self) -> bool {
-        matches!(self.phase, Phase::Read { .. } | Phase::Write { .. })
-    }
-
-    fn fills(&self) -> bool {
-        self.entry.op() == CopyOp::Fill as u64
-    }
-
-    /// Bytes of the next chunk: neither side crosses a page.
-    fn next_chunk(&self) -> usize {
-        let to_edge = |addr: u64| PAGE_BYTES - addr.wrapping_add(self.done) % PAGE_BYTES;
-        let source = if self.fills() {
-            PAGE_BYTES
-        } else {
-            to_edge(self.entry.src())
-        };
-        let left = self.entry.len() - self.done;
-        left.min(source)
-            .min(to_edge(self.entry.dst()))
-            .min(CHUNK as u64) as usize
-    }
 }
 
 pub(crate) struct CopyEngine {
@@ -90,21 +61,21 @@ impl CopyEngine {
 
     /// No access made through a translation is under way.
     pub(crate) fn drained(&self) -> bool {
-        !self.run.as_ref().is_some_and(Run::holds_translation)
+        let holds = |run: &Run| matches!(run.phase, Phase::Read { .. } | Phase::Write { .. });
+        !self.run.as_ref().is_some_and(holds)
     }
 
-    /// Ends the descriptor at work if it uses addresses of `ctx`; true once none does.
+    /// Ends the descriptor at work if it uses addresses of `ctx`. To be called every cycle until it returns true:
+    /// its completion is written then.
     pub(crate) fn kill(&mut self, ctx: u8) -> bool {
-        match &mut self.run {
-            Some(run) if run.virtual_in(ctx) && !matches!(run.phase, Phase::Report(_)) => {
-                if run.ending.is_none() {
-                    run.ending = Some((JobStatus::Stopped as u8, 0));
-                }
-                run.waits = None;
-                false
-            }
-            _ => true,
+        let Some(run) = self.run.as_mut().filter(|run| run.is_virtual_in(ctx)) else {
+            return true;
+        };
+        if !matches!(run.phase, Phase::Report(_)) {
+            run.ending.get_or_insert((JobStatus::Stopped as u8, 0));
+            run.waits = None;
         }
+        false
     }
 
     pub(crate) fn on_event(&mut self, event: &Event) {
@@ -124,7 +95,7 @@ impl CopyEngine {
             Some(run) => match &run.phase {
                 Phase::Read { due, .. } | Phase::Write { due, .. } => *due,
                 Phase::Report(post) => post.next(),
-                Phase::Source | Phase::Dest => board.time + 1,
+                Phase::Plan => board.time + 1,
             },
         }
     }
@@ -134,25 +105,10 @@ impl CopyEngine {
             self.run = self.accept(board);
             return;
         };
-        if let Phase::Report(post) = &mut run.phase {
-            if post.tick(board) {
-                self.run = None;
-                self.ring.pop();
-            }
-            return;
+        if run.waits.is_none() && run.advance(board, mmu) {
+            self.run = None;
+            self.ring.pop();
         }
-        if run.waits.is_some() {
-            return;
-        }
-        if !run.holds_translation() {
-            let all_done = run.done == run.entry.len() || run.entry.op() == CopyOp::Nop as u64;
-            let end = run.ending.or(all_done.then_some((JobStatus::Ok as u8, 0)));
-            if let Some((status, info)) = end {
-                run.report(board, status, info);
-                return;
-            }
-        }
-        run.advance(board, mmu);
     }
 
     /// The next descriptor. An unknown opcode stops the ring.
@@ -162,12 +118,13 @@ impl CopyEngine {
             self.ring.stop(board, ErrorCode::BadEntry);
             return None;
         }
+        let data = std::array::from_fn(|byte| entry.src().to_le_bytes()[byte % 8]);
         let mut run = Run {
             entry,
             done: 0,
             chunk: 0,
-            data: [0; CHUNK],
-            phase: Phase::Source,
+            data,
+            phase: Phase::Plan,
             waits: None,
             ending: None,
         };
@@ -179,80 +136,139 @@ impl CopyEngine {
 }
 
 impl Run {
-    fn report(&mut self, board: &mut Board, status: u8, info: u64) {
-        let irq = (self.entry.irq() == 1).then_some(Vector::Copy);
-        let end = End {
-            status,
-            info,
-            result: self.done,
-        };
-        let (addr, value) = (self.entry.fence_addr(), self.entry.fence_value());
-        self.phase = Phase::Report(Post::new(board, Client::Copy, addr, value, end, irq));
+    fn fills(&self) -> bool {
+        self.entry.op() == CopyOp::Fill as u64
     }
 
-    /// The physical address of one side of the chunk, unless it has to wait or cannot be.
-    fn side(&mut self, board: &mut Board, mmu: &mut Mmu, access: Access) -> Option<PhysAddr> {
-        let (base, is_va) = match access {
-            Access::Write => (self.entry.dst(), self.entry.dst_va()),
-            _ => (self.entry.src(), self.entry.src_va()),
-        };
-        let addr = base.wrapping_add(self.done);
-        if is_va == 0 {
-            return Some(PhysAddr(addr & ((1 << 56) - 1)));
+    fn is_virtual_in(&self, ctx: u8) -> bool {
+        let src_va = self.entry.src_va() == 1 && !self.fills();
+        (src_va || self.entry.dst_va() == 1) && self.entry.ctx() as u8 == ctx
+    }
+
+    fn source(&self) -> u64 {
+        self.entry.src().wrapping_add(self.done)
+    }
+
+    fn destination(&self) -> u64 {
+        self.entry.dst().wrapping_add(self.done)
+    }
+
+    /// Bytes still to be written.
+    fn left(&self) -> u64 {
+        if self.entry.op() == CopyOp::Nop as u64 {
+            0
+        } else {
+            self.entry.len() - self.done
         }
-        match mmu.translate(board, Client::Copy, self.entry.ctx() as u8, addr, access) {
+    }
+
+    /// Goes on; true when its completion is written.
+    fn advance(&mut self, board: &mut Board, mmu: &mut Mmu) -> bool {
+        match &mut self.phase {
+            Phase::Plan => self.plan(board, mmu),
+            Phase::Read { src, dst, due } if *due <= board.time => {
+                let (src, dst) = (*src, *dst);
+                if board
+                    .read(Client::Copy, src, &mut self.data[..self.chunk])
+                    .is_err()
+                {
+                    self.ending
+                        .get_or_insert((JobStatus::MemoryError as u8, self.source()));
+                    self.phase = Phase::Plan;
+                } else {
+                    self.phase = Phase::Write {
+                        dst,
+                        due: board.after(self.chunk as u64 / 16),
+                    };
+                }
+            }
+            Phase::Write { dst, due } if *due <= board.time => {
+                board.write(Client::Copy, *dst, &self.data[..self.chunk]);
+                board.counters.add(Counter::CopyBytes, self.chunk as u64);
+                self.done += self.chunk as u64;
+                self.phase = Phase::Plan;
+            }
+            Phase::Report(post) => return post.tick(board),
+            _ => {}
+        }
+        false
+    }
+
+    /// Ends, or starts the next chunk if both its sides are translated.
+    fn plan(&mut self, board: &mut Board, mmu: &mut Mmu) {
+        let all_done = (self.left() == 0).then_some((JobStatus::Ok as u8, 0));
+        if let Some((status, info)) = self.ending.or(all_done) {
+            let irq = (self.entry.irq() == 1).then_some(Vector::Copy);
+            let end = End {
+                status,
+                info,
+                result: self.done,
+            };
+            let (addr, value) = (self.entry.fence_addr(), self.entry.fence_value());
+            self.phase = Phase::Report(Post::new(board, Client::Copy, addr, value, end, irq));
+            return;
+        }
+        let mut chunk = self.left().min(CHUNK - self.destination() % CHUNK);
+        let src = if self.fills() {
+            None
+        } else {
+            chunk = chunk.min(PAGE_BYTES - self.source() % PAGE_BYTES);
+            let src = self.side(
+                board,
+                mmu,
+                self.source(),
+                self.entry.src_va() == 1,
+                Access::Read,
+            );
+            if src.is_none() {
+                return;
+            }
+            src
+        };
+        let Some(dst) = self.side(
+            board,
+            mmu,
+            self.destination(),
+            self.entry.dst_va() == 1,
+            Access::Write,
+        ) else {
+            return;
+        };
+        self.chunk = chunk as usize;
+        self.phase = match src {
+            Some(src) => Phase::Read {
+                src,
+                dst,
+                due: board.after(board.latency(src)),
+            },
+            None => Phase::Write {
+                dst,
+                due: board.after(chunk / 16),
+            },
+        };
+    }
+
+    /// The physical address of one side, unless it has to wait or cannot be.
+    fn side(
+        &mut self,
+        board: &mut Board,
+        mmu: &mut Mmu,
+        addr: u64,
+        is_va: bool,
+        access: Access,
+    ) -> Option<PhysAddr> {
+        let found = if is_va {
+            mmu.translate(board, Client::Copy, self.entry.ctx() as u8, addr, access)
+        } else if addr >> 56 == 0 {
+            Outcome::Hit(PhysAddr(addr))
+        } else {
+            Outcome::Error(JobStatus::BadAddress as u8)
+        };
+        match found {
             Outcome::Hit(at) => return Some(at),
             Outcome::Miss(key) => self.waits = Some((key, addr)),
             Outcome::Error(status) => self.ending = Some((status, addr)),
         }
         None
-    }
-
-    fn advance(&mut self, board: &mut Board, mmu: &mut Mmu) {
-        match self.phase {
-            Phase::Source => {
-                self.chunk = self.next_chunk();
-                if self.fills() {
-                    for (byte, pattern) in self
-                        .data
-                        .iter_mut()
-                        .zip(self.entry.src().to_le_bytes().iter().cycle())
-                    {
-                        *byte = *pattern;
-                    }
-                    self.phase = Phase::Dest;
-                } else if let Some(at) = self.side(board, mmu, Access::Read) {
-                    let due = board.after(board.latency(at));
-                    self.phase = Phase::Read { at, due };
-                }
-            }
-            Phase::Read { at, due } if due <= board.time => {
-                self.phase = Phase::Dest;
-                if board
-                    .read(Client::Copy, at, &mut self.data[..self.chunk])
-                    .is_err()
-                {
-                    self.fail(self.entry.src());
-                }
-            }
-            Phase::Dest => {
-                if let Some(at) = self.side(board, mmu, Access::Write) {
-                    let due = board.after(self.chunk as u64 / 16);
-                    self.phase = Phase::Write { at, due };
-                }
-            }
-            Phase::Write { at, due } if due <= board.time => {
-                board.write(Client::Copy, at, &self.data[..self.chunk]);
-                board.counters.add(Counter::CopyBytes, self.chunk as u64);
-                self.done += self.chunk as u64;
-                self.phase = Phase::Source;
-            }
-            _ => {}
-        }
-    }
-
-    fn fail(&mut self, base: u64) {
-        let addr = base.wrapping_add(self.done);
-        self.ending = Some((JobStatus::MemoryError as u8, addr));
     }
 }

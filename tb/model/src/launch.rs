@@ -5,7 +5,7 @@ use crate::config::JOB_SLOTS;
 use crate::cu::{ComputeUnit, Thread, ThreadEnd};
 use crate::post::{End, Post};
 use crate::ring::Ring;
-use hmmu_regs::{Client, Counter, JobStatus, LaunchEntry, Vector};
+use hmmu_regs::{Client, Counter, ErrorCode, JobStatus, LaunchEntry, Vector};
 
 /// What a kill names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ struct Job {
     /// Index of the next thread to start.
     next: u32,
     running: u32,
+    /// No more threads are started.
+    killed: bool,
     end: End,
     post: Option<Post>,
 }
@@ -34,16 +36,12 @@ impl Job {
 
     /// No thread runs and none will.
     fn over(&self) -> bool {
-        self.running == 0 && (self.next == self.threads() || self.failed())
+        self.running == 0 && (self.next == self.threads() || self.killed)
     }
 
-    fn failed(&self) -> bool {
-        self.end.status != JobStatus::Ok as u8
-    }
-
-    /// Records how a part of it ended; the first failure stays.
+    /// Records how a part of it ended; the first failure stays. The other threads go on.
     fn fail(&mut self, status: u8, info: u64) {
-        if !self.failed() {
+        if self.end.status == JobStatus::Ok as u8 {
             self.end.status = status;
             self.end.info = info;
         }
@@ -68,6 +66,8 @@ pub(crate) struct LaunchUnit {
     slots: [Option<Job>; JOB_SLOTS],
     /// The slot that may start the next thread.
     turn: usize,
+    /// A kill is under way: no entry is taken.
+    killing: bool,
 }
 
 impl LaunchUnit {
@@ -76,6 +76,7 @@ impl LaunchUnit {
             ring: Ring::new(Client::Launch),
             slots: [const { None }; JOB_SLOTS],
             turn: 0,
+            killing: false,
         }
     }
 
@@ -90,13 +91,13 @@ impl LaunchUnit {
             .find(|&slot| {
                 self.slots[slot]
                     .as_ref()
-                    .is_some_and(|job| !job.failed() && job.next < job.threads())
+                    .is_some_and(|job| !job.killed && job.next < job.threads())
             })
     }
 
     pub(crate) fn next(&self, board: &Board, cu: &ComputeUnit) -> u64 {
         let now = board.time + 1;
-        let mut next = if self.slots.iter().any(Option::is_none) {
+        let mut next = if !self.killing && self.slots.iter().any(Option::is_none) {
             self.ring.next(board)
         } else {
             u64::MAX
@@ -121,45 +122,36 @@ impl LaunchUnit {
         }
     }
 
-    /// Ends the jobs that `victim` names: their warps, and the threads not yet started. No warp of them runs
-    /// afterwards; their completions follow.
-    pub(crate) fn kill(&mut self, cu: &mut ComputeUnit, victim: Victim) {
+    /// Ends the jobs that `victim` names: their warps, and the threads not yet started. To be called every cycle
+    /// until it returns true: their completions are written then. A job that is still in the ring is not found,
+    /// and none is taken meanwhile.
+    pub(crate) fn kill(&mut self, cu: &mut ComputeUnit, victim: Victim) -> bool {
+        self.killing = false;
         for (slot, job) in self.slots.iter_mut().enumerate() {
-            let Some(job) = job.as_mut().filter(|job| job.post.is_none()) else {
-                continue;
-            };
+            let Some(job) = job else { continue };
             let status = match victim {
                 Victim::Job(id) if job.entry.job() == u64::from(id) => JobStatus::Killed,
                 Victim::Context(ctx) if job.ctx() == ctx => JobStatus::Stopped,
                 _ => continue,
             };
-            job.running -= cu.kill(slot);
-            job.fail(status as u8, 0);
+            self.killing = true;
+            // A job whose completion is under way has ended already.
+            if !job.killed && job.post.is_none() {
+                job.killed = true;
+                job.running -= cu.kill(slot);
+                job.fail(status as u8, 0);
+            }
         }
+        !self.killing
     }
 
     pub(crate) fn tick(&mut self, board: &mut Board, cu: &mut ComputeUnit) {
         self.finish(board);
-        if let Some(slot) = self.slots.iter().position(Option::is_none)
+        if !self.killing
+            && let Some(slot) = self.slots.iter().position(Option::is_none)
             && let Some(words) = self.ring.poll(board)
         {
-            let entry = LaunchEntry(words);
-            let mut job = Job {
-                entry,
-                next: 0,
-                running: 0,
-                end: End {
-                    status: 0,
-                    info: 0,
-                    result: u64::MAX,
-                },
-                post: None,
-            };
-            if entry.threads() == 0 {
-                job.fail(JobStatus::BadEntry as u8, 0);
-            }
-            self.slots[slot] = Some(job);
-            self.ring.pop();
+            self.take(board, slot, LaunchEntry(words));
         }
         if let Some(slot) = self.ready()
             && let Some(job) = &mut self.slots[slot]
@@ -169,6 +161,28 @@ impl LaunchUnit {
             job.running += 1;
             self.turn = (slot + 1) % JOB_SLOTS;
         }
+    }
+
+    /// Puts an entry into a job slot. One without threads stops the ring.
+    fn take(&mut self, board: &mut Board, slot: usize, entry: LaunchEntry) {
+        if entry.threads() == 0 {
+            self.ring.stop(board, ErrorCode::BadEntry);
+            return;
+        }
+        let end = End {
+            status: JobStatus::Ok as u8,
+            info: 0,
+            result: u64::MAX,
+        };
+        self.slots[slot] = Some(Job {
+            entry,
+            next: 0,
+            running: 0,
+            killed: false,
+            end,
+            post: None,
+        });
+        self.ring.pop();
     }
 
     /// Reports the jobs that are over.

@@ -35,12 +35,9 @@ impl Device {
             reg::LAUNCH_BASE..=reg::LAUNCH_CONS => {
                 ring_register(&self.launch.ring, offset - reg::LAUNCH_BASE)
             }
-            reg::FAULT_BASE..=reg::FAULT_CONS => match offset - reg::FAULT_BASE {
-                BASE => self.mmu.ring.base,
-                SIZE => self.mmu.ring.log2,
-                PRODUCER => u64::from(self.mmu.ring.producer),
-                _ => u64::from(self.mmu.ring.consumer),
-            },
+            reg::FAULT_BASE..=reg::FAULT_CONS => {
+                self.mmu.fault_ring_words()[((offset - reg::FAULT_BASE) / 8) as usize]
+            }
             _ if (reg::WARP_STATE..reg::WARP_STATE + 8 * WARPS as u64).contains(&offset) => self
                 .cu
                 .warp_state(((offset - reg::WARP_STATE) / 8) as usize),
@@ -72,18 +69,24 @@ impl Device {
             reg::ERROR_INFO => self.board.error_info = 0,
             reg::CPL_TIMEOUT => self.cpl_timeout = merged & 0xffff_ffff,
             reg::SNAPSHOT => self.board.counters.snapshot(),
-            reg::CTRL_BASE..=reg::CTRL_CONS => {
-                write_ring(&mut self.control.ring, offset - reg::CTRL_BASE, merged)
-            }
+            reg::CTRL_BASE..=reg::CTRL_CONS => write_ring(
+                &mut self.control.ring,
+                offset - reg::CTRL_BASE,
+                merged,
+                strobe,
+            ),
             reg::COPY_BASE..=reg::COPY_CONS => {
-                write_ring(&mut self.copy.ring, offset - reg::COPY_BASE, merged)
+                write_ring(&mut self.copy.ring, offset - reg::COPY_BASE, merged, strobe)
             }
-            reg::LAUNCH_BASE..=reg::LAUNCH_CONS => {
-                write_ring(&mut self.launch.ring, offset - reg::LAUNCH_BASE, merged)
-            }
-            reg::FAULT_BASE => self.mmu.ring.base = merged,
-            reg::FAULT_SIZE => self.mmu.ring.resize(merged),
-            reg::FAULT_CONS => self.mmu.ring.consumer = merged as u32,
+            reg::LAUNCH_BASE..=reg::LAUNCH_CONS => write_ring(
+                &mut self.launch.ring,
+                offset - reg::LAUNCH_BASE,
+                merged,
+                strobe,
+            ),
+            reg::FAULT_BASE => self.mmu.fault_ring().base = merged,
+            reg::FAULT_SIZE if strobe & 1 != 0 => self.mmu.resize_fault_ring(merged),
+            reg::FAULT_CONS => self.mmu.fault_ring().consumer = merged as u32,
             _ if (MSIX_TABLE..MSIX_TABLE + 16 * MSIX_VECTORS).contains(&offset) => {
                 self.board.msix.write(offset - MSIX_TABLE, value, strobe);
             }
@@ -113,7 +116,7 @@ impl Device {
             (0, self.control.idle()),
             (1, self.copy.idle()),
             (2, self.launch.idle()),
-            (3, self.mmu.ring.full()),
+            (3, self.mmu.fault_ring_full()),
             (8, self.control.ring.stopped),
             (9, self.copy.ring.stopped),
             (10, self.launch.ring.stopped),
@@ -133,10 +136,10 @@ fn ring_register(ring: &Ring, offset: u64) -> u64 {
     }
 }
 
-fn write_ring(ring: &mut Ring, offset: u64, value: u64) {
+fn write_ring(ring: &mut Ring, offset: u64, value: u64, strobe: u8) {
     match offset {
         BASE => ring.base = value,
-        SIZE => ring.resize(value),
+        SIZE if strobe & 1 != 0 => ring.resize(value),
         PRODUCER => ring.producer = value as u32,
         _ => {}
     }

@@ -1,15 +1,17 @@
 //! What the control ring asks of the MMU. Each takes effect at once; the caller gives it its time.
 
-use super::unit::{Context, Event, Key, Mmu, State};
+use super::fault::FaultRing;
+use super::unit::{Context, Event, Key, Miss, Mmu, State};
 use crate::addr::PhysAddr;
 use crate::board::Board;
 use hmmu_regs::{Counter, CtxMode};
 
 impl Mmu {
-    /// Sets a context's root table and mode.
-    pub(crate) fn set_context(&mut self, ctx: u8, root: u64, mode: CtxMode) {
+    /// Sets a context's root table and mode; nothing cached of it stays.
+    pub(crate) fn set_context(&mut self, board: &mut Board, ctx: u8, root: u64, mode: CtxMode) {
         let root = PhysAddr::of_page(root >> 12);
         self.contexts[usize::from(ctx)] = Context { mode, root };
+        self.invalidate(board, ctx, 0, u64::MAX);
     }
 
     /// Drops every cached translation that overlaps the pages; walks over them start over. Parked faults stay.
@@ -20,24 +22,55 @@ impl Mmu {
 
     /// Frees the faults of the pages; their waiters, and the walks over the pages, try again.
     pub(crate) fn replay(&mut self, board: &mut Board, ctx: u8, lo: u64, hi: u64) {
-        self.free_faults(|key| key.within(ctx, lo, hi));
+        let parked = |miss: &Miss| matches!(miss.state, State::Parked(_));
+        self.misses
+            .retain(|miss| !(parked(miss) && miss.key.within(ctx, lo, hi)));
         self.restart_walks(board, ctx, lo, hi);
         self.events.push(Event::Retry { ctx, lo, hi });
     }
 
-    /// Ends the parked accesses of one page and kind. Without such a fault nothing happens.
+    /// Ends the waiting accesses of one page and kind, parked or not yet.
     pub(crate) fn cancel(&mut self, key: Key, code: u8) {
-        if self.free_faults(|parked| *parked == key) {
-            self.events.push(Event::Cancel { key, code });
-        }
+        self.misses.retain(|miss| miss.key != key);
+        self.events.push(Event::Cancel { key, code });
     }
 
     /// Forgets a context: translations, walks, faults. Its clients have ended before.
     pub(crate) fn stop(&mut self, ctx: u8) {
         self.drop_range(ctx, 0, u64::MAX);
-        self.free_faults(|key| key.ctx == ctx);
         self.misses.retain(|miss| miss.key.ctx != ctx);
         self.contexts[usize::from(ctx)].mode = CtxMode::Off;
+    }
+
+    /// The fault ring's size register was written: both indices restart, parked faults are reported anew.
+    pub(crate) fn resize_fault_ring(&mut self, log2: u64) {
+        self.ring.resize(log2);
+        for miss in &mut self.misses {
+            if let State::Parked(parked) = &mut miss.state {
+                parked.fresh = true;
+            }
+        }
+    }
+
+    /// The fault ring's registers.
+    pub(crate) fn fault_ring(&mut self) -> &mut FaultRing {
+        &mut self.ring
+    }
+
+    /// Reads a register of the fault ring: base, size, producer, consumer.
+    pub(crate) fn fault_ring_words(&self) -> [u64; 4] {
+        let ring = &self.ring;
+        [
+            ring.base,
+            ring.log2,
+            u64::from(ring.producer),
+            u64::from(ring.consumer),
+        ]
+    }
+
+    /// Records wait inside the device because the fault ring has no room.
+    pub(crate) fn fault_ring_full(&self) -> bool {
+        self.ring.full(&self.misses)
     }
 
     fn drop_range(&mut self, ctx: u8, lo: u64, hi: u64) {
@@ -54,19 +87,5 @@ impl Mmu {
                 board.count(Counter::WalkRestarts);
             }
         }
-    }
-
-    /// Frees the parked faults that `which` picks, and withdraws those of their records not yet begun.
-    fn free_faults(&mut self, which: impl Fn(&Key) -> bool) -> bool {
-        let before = self.misses.len();
-        let ring = &mut self.ring;
-        self.misses.retain(|miss| match miss.state {
-            State::Fault { id } if which(&miss.key) => {
-                ring.retire(id);
-                false
-            }
-            _ => true,
-        });
-        self.misses.len() != before
     }
 }

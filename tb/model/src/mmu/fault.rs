@@ -1,38 +1,37 @@
-//! The fault ring: records of parked faults, written to the host in the order in which they were found.
+//! The fault ring: records of parked faults, written to the host roughly in the order in which they were found.
 
-use super::Key;
+use super::unit::{Miss, Parked, State};
 use crate::addr::{BusAddr, PhysAddr};
 use crate::board::Board;
-use hmmu_regs::{Client, Counter, FORMAT_VERSION, FaultReason, FaultRecord, Vector};
-use std::collections::VecDeque;
-
-/// A fault that has been found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Found {
-    pub(crate) id: u32,
-    pub(crate) key: Key,
-    pub(crate) reason: FaultReason,
-    pub(crate) client: Client,
-    pub(crate) stamp: u64,
-}
+use hmmu_regs::{Client, Counter, FORMAT_VERSION, FaultRecord, Vector};
 
 /// A record on its way.
 struct Writing {
     record: FaultRecord,
+    place: PhysAddr,
     /// Words 2 and 3 are written.
     second_done: bool,
-    at: u64,
+    /// The ring was reset meanwhile: it does not count.
+    void: bool,
+    due: u64,
 }
 
-/// The ring's registers and what waits for it.
+/// The ring's registers and the record under way.
 pub(crate) struct FaultRing {
     pub(crate) base: u64,
     pub(crate) log2: u64,
     pub(crate) producer: u32,
     pub(crate) consumer: u32,
-    waiting: VecDeque<Found>,
     writing: Option<Writing>,
-    found: u32,
+    next_id: u32,
+}
+
+/// The fault of a miss, if its record has not been begun.
+fn fresh(miss: &Miss) -> Option<&Parked> {
+    match &miss.state {
+        State::Parked(parked) if parked.fresh => Some(parked),
+        _ => None,
+    }
 }
 
 impl FaultRing {
@@ -42,42 +41,19 @@ impl FaultRing {
             log2: 0,
             producer: 0,
             consumer: 0,
-            waiting: VecDeque::new(),
             writing: None,
-            found: 0,
+            next_id: 0,
         }
     }
 
     /// The size register was written: both indices restart.
-    pub(crate) fn resize(&mut self, log2: u64) {
+    pub(super) fn resize(&mut self, log2: u64) {
         self.log2 = log2 & 15;
         self.producer = 0;
         self.consumer = 0;
-    }
-
-    /// Queues the record of a new fault; its number.
-    pub(crate) fn report(
-        &mut self,
-        key: Key,
-        reason: FaultReason,
-        client: Client,
-        stamp: u64,
-    ) -> u32 {
-        let id = self.found;
-        self.found = self.found.wrapping_add(1);
-        self.waiting.push_back(Found {
-            id,
-            key,
-            reason,
-            client,
-            stamp,
-        });
-        id
-    }
-
-    /// Fault `id` is over. A record of which nothing is written yet is not needed any more.
-    pub(crate) fn retire(&mut self, id: u32) {
-        self.waiting.retain(|found| found.id != id);
+        if let Some(writing) = &mut self.writing {
+            writing.void = true;
+        }
     }
 
     fn has_room(&self) -> bool {
@@ -85,71 +61,79 @@ impl FaultRing {
     }
 
     /// Records wait inside the device because the ring has no room.
-    pub(crate) fn full(&self) -> bool {
-        !self.waiting.is_empty() && !self.has_room()
+    pub(super) fn full(&self, misses: &[Miss]) -> bool {
+        !self.has_room() && misses.iter().any(|miss| fresh(miss).is_some())
     }
 
-    pub(crate) fn next(&self, now: u64) -> u64 {
+    pub(super) fn next(&self, now: u64, misses: &[Miss]) -> u64 {
         match &self.writing {
-            Some(writing) => writing.at,
-            None if !self.waiting.is_empty() && self.has_room() => now + 1,
+            Some(writing) => writing.due,
+            None if self.has_room() && misses.iter().any(|miss| fresh(miss).is_some()) => now + 1,
             None => u64::MAX,
         }
     }
 
-    fn address(&self) -> PhysAddr {
-        let index = u64::from(self.producer) & ((1 << self.log2) - 1);
-        let base = PhysAddr::system(BusAddr(self.base & !63));
-        base.plus(index * FaultRecord::BYTES as u64)
-    }
-
-    pub(crate) fn tick(&mut self, board: &mut Board) {
-        match &self.writing {
-            None if self.has_room() => {
-                if let Some(found) = self.waiting.pop_front() {
-                    let at = board.after(2);
-                    self.writing = Some(Writing {
-                        record: self.record(&found),
-                        second_done: false,
-                        at,
-                    });
-                }
+    /// Begins a record, or writes the next part of the one under way.
+    pub(super) fn tick(&mut self, board: &mut Board, misses: &mut [Miss]) {
+        let room = self.has_room();
+        match &mut self.writing {
+            Some(writing) if writing.due > board.time => {}
+            Some(writing) if !writing.second_done => {
+                board.write_words(
+                    Client::Fault,
+                    writing.place.plus(16),
+                    &writing.record.0[2..],
+                );
+                writing.second_done = true;
+                writing.due = board.after(1);
             }
-            Some(writing) if writing.at <= board.time && self.log2 != 0 => {
-                let (words, at) = (writing.record.0, self.address());
-                if writing.second_done {
-                    board.write_words(Client::Fault, at, &words[..2]);
-                    self.writing = None;
+            Some(writing) => {
+                board.write_words(Client::Fault, writing.place, &writing.record.0[..2]);
+                if !writing.void {
                     self.producer = self.producer.wrapping_add(1);
                     board.count(Counter::Faults);
                     board.raise(Vector::Fault);
-                } else {
-                    board.write_words(Client::Fault, at.plus(16), &words[2..]);
-                    let (record, at) = (writing.record, board.after(1));
-                    self.writing = Some(Writing {
-                        record,
-                        second_done: true,
-                        at,
-                    });
+                }
+                self.writing = None;
+            }
+            None if room => {
+                if let Some(miss) = misses.iter_mut().find(|miss| fresh(miss).is_some()) {
+                    self.begin(board, miss);
                 }
             }
-            _ => {}
+            None => {}
         }
     }
 
-    fn record(&self, found: &Found) -> FaultRecord {
+    fn begin(&mut self, board: &mut Board, miss: &mut Miss) {
+        let State::Parked(parked) = &mut miss.state else {
+            return;
+        };
+        parked.fresh = false;
+        let index = u64::from(self.producer) & ((1 << self.log2) - 1);
+        let base = PhysAddr::system(BusAddr(self.base & !63));
+        let place = base.plus(index * FaultRecord::BYTES as u64);
         let pass = self.producer >> self.log2;
         // Bits 63:48 of a canonical address repeat bit 47.
-        let addr = ((found.key.vpn << 28) as i64 >> 16) as u64;
-        FaultRecord::default()
+        let addr = ((miss.key.vpn << 28) as i64 >> 16) as u64;
+        let record = FaultRecord::default()
             .with_phase(u64::from(!pass & 1))
             .with_version(FORMAT_VERSION)
-            .with_access(found.key.access as u64)
-            .with_reason(found.reason as u64)
-            .with_client(found.client as u64)
-            .with_ctx(u64::from(found.key.ctx))
-            .with_id(u64::from(found.id))
+            .with_access(miss.key.access as u64)
+            .with_reason(parked.reason as u64)
+            .with_client(miss.client as u64)
+            .with_ctx(u64::from(miss.key.ctx))
+            .with_id(u64::from(self.next_id))
             .with_addr(addr)
-            .with_stamp(found.stamp)
+            .with_stamp(parked.stamp);
+        self.next_id = self.next_id.wrapping_add(1);
+        let due = board.after(2);
+        self.writing = Some(Writing {
+            record,
+            place,
+            second_done: false,
+            void: false,
+            due,
+        });
     }
 }

@@ -62,9 +62,21 @@ pub(super) enum State {
     /// Waits for a walk slot.
     Queued,
     /// The step's memory access happens at `at`.
-    Walking { step: Step, at: u64 },
-    /// Parked.
-    Fault { id: u32 },
+    Walking {
+        step: Step,
+        at: u64,
+    },
+    Parked(Parked),
+}
+
+/// A fault that waits for the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Parked {
+    pub(super) reason: FaultReason,
+    /// When it was found.
+    pub(super) stamp: u64,
+    /// Its record has not been begun.
+    pub(super) fresh: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +98,7 @@ pub(crate) struct Mmu {
     pub(super) l1: [Tlb; 3],
     pub(super) l2: Tlb,
     pub(super) misses: Vec<Miss>,
-    pub(crate) ring: FaultRing,
+    pub(super) ring: FaultRing,
     pub(super) events: Vec<Event>,
 }
 
@@ -149,7 +161,7 @@ impl Mmu {
         };
         match self.misses.iter().find(|miss| miss.key == key) {
             Some(Miss {
-                state: State::Fault { .. },
+                state: State::Parked(_),
                 ..
             }) => board.count(Counter::FaultMerges),
             Some(_) => board.count(Counter::WalkMerges),
@@ -164,33 +176,40 @@ impl Mmu {
 
     /// Moves on every walk whose memory access is due, and the fault ring.
     pub(crate) fn tick(&mut self, board: &mut Board) {
-        self.ring.tick(board);
+        self.ring.tick(board, &mut self.misses);
         let mut index = 0;
         while index < self.misses.len() {
-            let Miss { key, client, state } = self.misses[index];
-            let next = match state {
-                State::Queued => self.start(board, key),
-                State::Walking { step, at } if at <= board.time => {
-                    match walk::advance(board, step, key.ctx, key.vpn, key.access) {
-                        Walked::On(step) => Some(walking(board, step, key.vpn)),
-                        Walked::Again => {
-                            board.count(Counter::WalkRestarts);
-                            Some(State::Queued)
-                        }
-                        Walked::Fault(reason) => self.park(board, key, client, reason),
-                        Walked::Done(xlat) => {
-                            self.misses.remove(index);
-                            self.fill(client, xlat);
-                            continue;
-                        }
-                    }
+            match self.walk(board, self.misses[index]) {
+                Some(Ok(next)) => self.misses[index].state = next,
+                Some(Err(xlat)) => {
+                    // Misses go with it, this one among them: those that are left are looked at again.
+                    self.fill(self.misses[index].client, xlat);
+                    index = 0;
+                    continue;
                 }
-                _ => None,
-            };
-            if let Some(next) = next {
-                self.misses[index].state = next;
+                None => {}
             }
             index += 1;
+        }
+    }
+
+    /// What becomes of a miss in this cycle: nothing, another state, or a translation.
+    fn walk(&mut self, board: &mut Board, miss: Miss) -> Option<Result<State, Xlat>> {
+        let Key { ctx, vpn, access } = miss.key;
+        match miss.state {
+            State::Queued => self.start(board, miss.key).map(Ok),
+            State::Walking { step, at } if at <= board.time => {
+                Some(match walk::advance(board, step, ctx, vpn, access) {
+                    Walked::On(step) => Ok(walking(board, step, vpn)),
+                    Walked::Again => {
+                        board.count(Counter::WalkRestarts);
+                        Ok(State::Queued)
+                    }
+                    Walked::Fault(reason) => Ok(self.park(board, reason)),
+                    Walked::Done(xlat) => Err(xlat),
+                })
+            }
+            _ => None,
         }
     }
 
@@ -216,46 +235,40 @@ impl Mmu {
         ))
     }
 
-    /// Parks a fault and queues its record. With every fault entry taken the walk starts over instead.
-    fn park(
-        &mut self,
-        board: &mut Board,
-        key: Key,
-        client: Client,
-        reason: FaultReason,
-    ) -> Option<State> {
+    /// Parks a fault. With every fault entry taken the walk starts over instead.
+    fn park(&self, board: &Board, reason: FaultReason) -> State {
         let parked = self
             .misses
             .iter()
-            .filter(|miss| matches!(miss.state, State::Fault { .. }))
-            .count();
-        if parked >= board.config.fault_entries {
-            return Some(State::Queued);
+            .filter(|miss| matches!(miss.state, State::Parked(_)));
+        if parked.count() >= board.config.fault_entries {
+            return State::Queued;
         }
-        let id = self.ring.report(key, reason, client, board.time);
-        Some(State::Fault { id })
+        State::Parked(Parked {
+            reason,
+            stamp: board.time,
+            fresh: true,
+        })
     }
 
+    /// Caches a translation and answers every miss that it satisfies, whatever its state.
     fn fill(&mut self, client: Client, xlat: Xlat) {
         self.l2.fill(xlat);
         self.l1[client as usize % 3].fill(xlat);
-        // Misses that have not begun to walk are answered with it.
         self.misses.retain(|miss| {
-            miss.state != State::Queued
-                || !xlat.covers(miss.key.ctx, miss.key.vpn)
-                || !xlat.allows(miss.key.access)
+            !xlat.covers(miss.key.ctx, miss.key.vpn) || !xlat.allows(miss.key.access)
         });
         self.events.push(Event::Fill(xlat));
     }
 
     /// When something may next happen here.
     pub(crate) fn next(&self, board: &Board) -> u64 {
-        let mut next = self.ring.next(board.time);
+        let mut next = self.ring.next(board.time, &self.misses);
         for miss in &self.misses {
             next = next.min(match miss.state {
                 State::Queued => board.time + 1,
                 State::Walking { at, .. } => at,
-                State::Fault { .. } => u64::MAX,
+                State::Parked(_) => u64::MAX,
             });
         }
         next

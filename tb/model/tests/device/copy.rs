@@ -150,6 +150,26 @@ fn virtual_copies_fault_on_both_sides_and_resume() {
 }
 
 #[test]
+fn addresses_that_cannot_be_end_the_descriptor() {
+    let mut rig = Rig::new();
+    let page = rig.map_ram(0, SRC, "rw");
+    let cases = [
+        (copy(1 << 47, page, 8).with_src_va(1), 1 << 47),
+        (copy(SRC, 1 << 63, 8).with_src_va(1).with_dst_va(1), 0),
+        (copy(1 << 56, page, 8), 0),
+        (copy(page, 1 << 57 | 16, 8), 16),
+    ];
+    for (entry, info) in cases {
+        let fence = rig.copy_start(entry);
+        let end = rig.completion(fence);
+        assert_eq!(
+            (end.status(), end.info(), end.result()),
+            (JobStatus::BadAddress as u64, info, 0)
+        );
+    }
+}
+
+#[test]
 fn a_cancel_ends_the_descriptor_and_the_next_one_runs() {
     let mut rig = Rig::new();
     let page = rig.map_ram(0, SRC, "r");
@@ -180,6 +200,10 @@ fn stop_ends_a_parked_copy_of_its_context_only() {
     rig.tick(1000);
     assert!(!rig.done(fence));
     rig.control(CtrlOp::Stop, 1, 0, 0, 0, 0);
+    assert!(
+        rig.done(fence),
+        "the completion precedes the fence of the stop"
+    );
     assert_eq!(rig.completion(fence).status(), JobStatus::Stopped as u64);
     // The context is off now.
     let fence = rig.copy_start(copy(SRC + 8, 0x1000, 64).with_src_va(1).with_ctx(1));

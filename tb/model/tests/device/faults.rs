@@ -254,6 +254,53 @@ fn a_full_ring_holds_records_back_and_loses_none() {
 }
 
 #[test]
+fn a_new_fault_ring_reports_what_is_still_parked() {
+    let mut rig = Rig::new();
+    rig.load(0, &[slli(5, 11, 12), add(5, 5, 10), ld(10, 5, 0), ECALL]);
+    let fence = rig.launch(0, DATA, 3);
+    let first: Vec<_> = (0..3).map(|_| rig.fault()).collect();
+    rig.ram.0.lock().unwrap().bytes[rig.faults as usize..rig.faults as usize + 4096].fill(0);
+    rig.fault_seen = 0;
+    rig.fault_log2 = 2;
+    rig.device.write_register(reg::FAULT_SIZE, 2);
+    let again: Vec<_> = (0..3).map(|_| rig.fault()).collect();
+    for (old, new) in first.iter().zip(&again) {
+        assert_eq!((old.addr(), old.stamp()), (new.addr(), new.stamp()));
+        rig.map_ram(0, new.addr(), "r");
+    }
+    rig.control(CtrlOp::Replay, 0, DATA, 3 * 4096, 0, 0);
+    assert_eq!(rig.completion(fence).status(), 0);
+}
+
+#[test]
+fn a_translation_that_allows_a_parked_access_wakes_it_without_a_replay() {
+    let mut rig = Rig::new();
+    // Thread 0 loads; thread 1 waits for a flag and then stores to the same page.
+    rig.load(
+        0,
+        &[
+            bne(11, 0, 12),
+            ld(10, 10, 0),
+            ECALL,
+            lui(6, 0x100),
+            ld(7, 6, 0),
+            beq(7, 0, -4),
+            sd(7, 10, 0),
+            ECALL,
+        ],
+    );
+    let flag = rig.map_ram(0, 0x10_0000, "r");
+    let fence = rig.launch(0, DATA, 2);
+    assert_eq!(rig.fault().access(), Access::Read as u64);
+    rig.map_ram(0, DATA, "rw");
+    rig.ram.write64(flag, 1);
+    assert_eq!(rig.completion(fence).status(), 0);
+    // The fault is gone: its replay has nothing to do, and no more records come.
+    rig.replay(0, DATA);
+    assert_eq!(rig.count(Counter::Faults), 1);
+}
+
+#[test]
 fn two_contexts_with_the_same_addresses_stay_apart() {
     let mut rig = Rig::new();
     for ctx in 0..2 {

@@ -104,6 +104,10 @@ fn a_job_is_killed_even_when_all_its_warps_are_parked() {
             WarpState::Idle as u64
         );
     }
+    assert!(
+        rig.done(fence),
+        "the completion precedes the fence of the kill"
+    );
     assert_eq!(rig.completion(fence).status(), JobStatus::Killed as u64);
     // The warps serve the next job, and the old fault can be replayed without harm.
     rig.map_ram(0, DATA, "r");

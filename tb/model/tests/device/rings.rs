@@ -121,6 +121,13 @@ fn bad_entries_stop_their_ring() {
         10,
         LaunchEntry::default().with_version(7).0,
     );
+    let launch = LaunchEntry::default().with_version(FORMAT_VERSION);
+    stops_at(
+        reg::LAUNCH_BASE,
+        Client::Launch,
+        10,
+        launch.with_threads(0).0,
+    );
 }
 
 #[test]
