@@ -3,5 +3,6 @@
 
 pub mod kernels;
 pub mod log;
+pub mod machine;
 pub mod oracle;
 pub mod rc;

@@ -11,6 +11,11 @@ fn oracle() -> Oracle {
     oracle
 }
 
+fn fork(oracle: &Oracle) {
+    let ticket = oracle.begin_fork(1);
+    oracle.end_fork(ticket, Some(2));
+}
+
 fn write(oracle: &Oracle, mm: u64, addr: u64, bytes: &[u8]) {
     let ticket = oracle.begin_write(mm, addr, bytes.len() as u64, Data::Bytes(bytes.to_vec()));
     oracle.end_write(ticket, Outcome::Done);
@@ -35,7 +40,7 @@ fn a_read_must_bring_what_was_written_last() {
 fn a_fork_is_a_copy() {
     let oracle = oracle();
     write(&oracle, 1, A, &[5]);
-    oracle.fork(1, 2);
+    fork(&oracle);
     write(&oracle, 1, A, &[6]);
     assert_eq!(read(&oracle, 2, A, &[5]), Ok(()));
     assert_eq!(read(&oracle, 1, A, &[6]), Ok(()));
@@ -48,7 +53,7 @@ fn a_fork_is_a_copy() {
 fn shared_pages_stay_shared_over_fork() {
     let oracle = oracle();
     oracle.map(1, A + 0x10_0000, 4096, true);
-    oracle.fork(1, 2);
+    fork(&oracle);
     write(&oracle, 1, A + 0x10_0000, &[6]);
     assert_eq!(read(&oracle, 2, A + 0x10_0000, &[6]), Ok(()));
 }
@@ -123,4 +128,39 @@ fn unknown_bytes_settle_by_the_first_read() {
     assert!(read(&oracle, 1, A + 8, &[43]).is_err());
     assert_eq!(oracle.known(1, A + 8, 1), Some(vec![42]));
     assert_eq!(oracle.known(1, A, 16), None);
+}
+
+#[test]
+fn a_write_beside_a_fork_may_be_in_the_child() {
+    for seen in [1_u8, 2] {
+        let oracle = oracle();
+        write(&oracle, 1, A, &[1]);
+        let ticket = oracle.begin_fork(1);
+        write(&oracle, 1, A, &[2]);
+        oracle.end_fork(ticket, Some(2));
+        assert_eq!(read(&oracle, 2, A, &[seen]), Ok(()));
+        assert!(read(&oracle, 2, A, &[3 - seen]).is_err(), "settled by the read");
+        assert!(read(&oracle, 1, A, &[1]).is_err());
+    }
+}
+
+#[test]
+fn updates_and_copies_are_checked() {
+    let oracle = oracle();
+    write(&oracle, 1, A, &[1, 2]);
+    let ticket = oracle.begin_write(1, A, 1, Data::Unknown);
+    assert_eq!(oracle.end_update(ticket, &[1], &[5]), Ok(()));
+    assert_eq!(oracle.known(1, A, 2), Some(vec![5, 2]));
+    let ticket = oracle.begin_write(1, A, 1, Data::Unknown);
+    assert!(oracle.end_update(ticket, &[1], &[6]).is_err());
+
+    let from = oracle.begin_read(1, A, 2);
+    let to = oracle.begin_write(1, A + 100, 2, Data::Unknown);
+    oracle.end_copy(from, to);
+    assert_eq!(oracle.known(1, A + 100, 2), Some(vec![6, 2]));
+    let from = oracle.begin_read(1, A, 2);
+    let to = oracle.begin_write(1, A + 100, 2, Data::Unknown);
+    write(&oracle, 1, A, &[9]);
+    oracle.end_copy(from, to);
+    assert_eq!(oracle.known(1, A + 100, 2), None, "the source changed meanwhile");
 }

@@ -66,6 +66,11 @@ impl HostSide {
         self.noticed
     }
 
+    /// The device told the host something by a way of its own.
+    pub fn notice(&mut self) {
+        self.noticed = true;
+    }
+
     /// Forgets what the device told.
     pub fn clear_notice(&mut self) {
         self.noticed = false;

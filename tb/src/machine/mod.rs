@@ -78,9 +78,9 @@ impl Machine {
     /// The configuration cannot be used, or this build lacks the device.
     pub fn new(config: MachineConfig) -> Result<Arc<Self>, String> {
         config.check()?;
-        let device = make_device(&config)?;
         let now = Arc::new(Now::default());
         let memory = Arc::new(SystemMemory::new(config.ram));
+        let device = make_device(&config, &memory)?;
         let bus = Bus {
             device,
             host: HostSide::new(Arc::clone(&memory)),
@@ -284,9 +284,9 @@ impl Machine {
     }
 }
 
-fn make_device(config: &MachineConfig) -> Result<Box<dyn Device>, String> {
+fn make_device(config: &MachineConfig, memory: &Arc<SystemMemory>) -> Result<Box<dyn Device>, String> {
     match config.backend {
-        Backend::Model => Ok(Box::new(model::ModelDevice::new(config))),
+        Backend::Model => Ok(Box::new(model::ModelDevice::new(config, memory))),
         #[cfg(feature = "rtl")]
         Backend::Rtl => Ok(Box::new(rtl::RtlDevice::new(config)?)),
         #[cfg(not(feature = "rtl"))]

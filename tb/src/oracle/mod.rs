@@ -5,6 +5,7 @@
 //! another thread in time may see either value; such bytes stay "one of these" until a later access settles them.
 
 mod flight;
+mod fork;
 mod page;
 mod shadow;
 

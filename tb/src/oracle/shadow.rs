@@ -1,9 +1,10 @@
 //! The shadow of all processes' memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::flight::{Data, Flight, Outcome, Segment, Ticket};
+use super::fork::Fork;
 use super::page::{ByteSet, PAGE, Page};
 use super::Mismatch;
 
@@ -14,20 +15,23 @@ pub struct Oracle {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Slot {
-    page: u64,
-    shared: bool,
+pub(super) struct Slot {
+    pub page: u64,
+    pub shared: bool,
 }
 
 #[derive(Debug, Default)]
-struct Shadow {
+pub(super) struct Shadow {
     next: u64,
-    pages: BTreeMap<u64, Page>,
+    pub pages: BTreeMap<u64, Page>,
     /// By process, by virtual page number.
-    spaces: BTreeMap<u64, BTreeMap<u64, Slot>>,
-    flights: BTreeMap<Ticket, Flight>,
-    /// Ranges whose munmap is under way: (process, address, bytes), and what was there.
+    pub spaces: BTreeMap<u64, BTreeMap<u64, Slot>>,
+    pub flights: BTreeMap<Ticket, Flight>,
+    /// Ranges whose munmap is under way, and what was there.
     dying: BTreeMap<Ticket, Dying>,
+    pub forks: BTreeMap<Ticket, Fork>,
+    /// Processes of which nothing is known: children of a fork beside a change of mappings.
+    pub untracked: BTreeSet<u64>,
 }
 
 #[derive(Debug)]
@@ -44,23 +48,21 @@ impl Oracle {
         self.lock().spaces.insert(mm, BTreeMap::new());
     }
 
-    /// `child` is a copy of `parent`.
-    pub fn fork(&self, parent: u64, child: u64) {
-        let mut shadow = self.lock();
-        let slots: Vec<(u64, Slot)> =
-            shadow.spaces.get(&parent).map(|s| s.iter().map(|(v, s)| (*v, *s)).collect()).unwrap_or_default();
-        let mut space = BTreeMap::new();
-        for (vpn, slot) in slots {
-            let page = if slot.shared { slot.page } else { shadow.copy(slot.page) };
-            space.insert(vpn, Slot { page, shared: slot.shared });
-        }
-        shadow.spaces.insert(child, space);
+    /// A fork of `parent` starts.
+    pub fn begin_fork(&self, parent: u64) -> Ticket {
+        self.lock().begin_fork(parent)
+    }
+
+    /// A fork has ended with this child, or failed.
+    pub fn end_fork(&self, ticket: Ticket, child: Option<u64>) {
+        self.lock().end_fork(ticket, child);
     }
 
     /// The process is gone.
     pub fn exit(&self, mm: u64) {
         let mut shadow = self.lock();
         shadow.move_flights(mm, 0, u64::MAX);
+        shadow.unsettle_forks(mm);
         shadow.spaces.remove(&mm);
         shadow.collect();
     }
@@ -69,6 +71,7 @@ impl Oracle {
     pub fn map(&self, mm: u64, start: u64, len: u64, shared: bool) {
         let mut shadow = self.lock();
         shadow.move_flights(mm, start, len);
+        shadow.unsettle_forks(mm);
         for vpn in pages(start, len) {
             let page = shadow.add(Page::default());
             if let Some(space) = shadow.spaces.get_mut(&mm) {
@@ -81,6 +84,7 @@ impl Oracle {
     pub fn begin_unmap(&self, mm: u64, start: u64, len: u64) -> Ticket {
         let mut shadow = self.lock();
         shadow.move_flights(mm, start, len);
+        shadow.unsettle_forks(mm);
         let mut slots = Vec::new();
         if let Some(space) = shadow.spaces.get_mut(&mm) {
             let inside: Vec<u64> = space.range(vpn_range(start, len)).map(|(vpn, _)| *vpn).collect();
@@ -151,23 +155,31 @@ impl Oracle {
         self.lock().end_write(ticket, outcome);
     }
 
+    /// A read-modify-write, begun as a write of unknown data, has ended: it read `old` and wrote `new`.
+    ///
+    /// # Errors
+    /// Bytes of `old` that cannot be.
+    pub fn end_update(&self, ticket: Ticket, old: &[u8], new: &[u8]) -> Result<(), Mismatch> {
+        let mut shadow = self.lock();
+        let checked = shadow.check_update(ticket, old);
+        shadow.end_write(ticket, Outcome::Wrote(Data::Bytes(new.to_vec())));
+        checked
+    }
+
+    /// A copy, begun as a read of its source and a write of unknown data, has ended well.
+    pub fn end_copy(&self, read: Ticket, write: Ticket) {
+        let mut shadow = self.lock();
+        let data = shadow.copied(read, write).map_or(Data::Unknown, Data::Bytes);
+        shadow.flights.remove(&read);
+        shadow.end_write(write, Outcome::Wrote(data));
+    }
+
     /// The bytes of a range if every one of them is known, for copies. `None` if not.
     #[must_use]
     pub fn known(&self, mm: u64, addr: u64, len: u64) -> Option<Vec<u8>> {
         let shadow = self.lock();
         let segments = shadow.segments(mm, addr, len);
-        let mut bytes = Vec::with_capacity(len as usize);
-        for segment in &segments {
-            for at in segment.at..segment.at + segment.len as u16 {
-                let set = shadow.candidates(segment.page, at, None);
-                let value = set.values();
-                if value.len() != 1 {
-                    return None;
-                }
-                bytes.push(value[0]);
-            }
-        }
-        (bytes.len() as u64 == len).then_some(bytes)
+        shadow.settled(&segments, None).filter(|bytes| bytes.len() as u64 == len)
     }
 
     /// Mapped runs of a process: (address, bytes).
@@ -206,34 +218,22 @@ fn vpn_range(start: u64, len: u64) -> std::ops::Range<u64> {
 }
 
 impl Shadow {
-    fn ticket(&mut self) -> Ticket {
+    pub fn ticket(&mut self) -> Ticket {
         self.next += 1;
         Ticket(self.next)
     }
 
-    fn add(&mut self, page: Page) -> u64 {
+    pub fn add(&mut self, page: Page) -> u64 {
         self.next += 1;
         self.pages.insert(self.next, page);
         self.next
     }
 
-    /// A copy of a page, with what writes under way may have put there.
-    fn copy(&mut self, page: u64) -> u64 {
-        let mut copy = self.pages.get(&page).cloned().unwrap_or_default();
-        for flight in self.flights.values().filter(|f| f.data.is_some()) {
-            for segment in flight.segments.iter().filter(|s| s.page == page) {
-                for at in segment.at..segment.at + segment.len as u16 {
-                    copy.loosen(at, self.candidates(page, at, None));
-                }
-            }
-        }
-        self.add(copy)
-    }
-
-    fn collect(&mut self) {
-        let mut live: std::collections::BTreeSet<u64> =
+    pub fn collect(&mut self) {
+        let mut live: BTreeSet<u64> =
             self.spaces.values().flat_map(|space| space.values().map(|slot| slot.page)).collect();
         live.extend(self.dying.values().flat_map(|dying| dying.slots.iter().map(|(_, slot)| slot.page)));
+        live.extend(self.fork_pages());
         self.pages.retain(|page, _| live.contains(page));
     }
 
@@ -313,9 +313,50 @@ impl Shadow {
         set
     }
 
+    /// The bytes of some segments, if each can have only one value.
+    fn settled(&self, segments: &[Segment], without: Option<Ticket>) -> Option<Vec<u8>> {
+        let mut bytes = Vec::new();
+        for segment in segments {
+            for at in segment.at..segment.at + segment.len as u16 {
+                match self.candidates(segment.page, at, without).values()[..] {
+                    [value] => bytes.push(value),
+                    _ => return None,
+                }
+            }
+        }
+        Some(bytes)
+    }
+
+    /// What a copy has written, if its source was known and still all the while.
+    fn copied(&self, read: Ticket, write: Ticket) -> Option<Vec<u8>> {
+        let (from, to) = (self.flights.get(&read)?, self.flights.get(&write)?);
+        let still = !from.moved && from.gone.is_empty() && !to.overlaps(&from.segments);
+        if !still {
+            return None;
+        }
+        self.settled(&from.segments, None).filter(|bytes| bytes.len() == to.len)
+    }
+
+    fn check_update(&self, ticket: Ticket, old: &[u8]) -> Result<(), Mismatch> {
+        let Some(flight) = self.flights.get(&ticket) else { return Ok(()) };
+        if flight.moved || !flight.tainted.is_empty() || self.untracked.contains(&flight.mm) {
+            return Ok(());
+        }
+        for segment in &flight.segments {
+            for (at, &got) in (segment.at..).zip(&old[segment.index..segment.index + segment.len]) {
+                let allowed = self.candidates(segment.page, at, Some(ticket));
+                if !allowed.has(got) {
+                    let addr = flight.addr + segment.index as u64 + u64::from(at - segment.at);
+                    return Err(Mismatch::Byte { mm: flight.mm, addr, got, allowed: allowed.values() });
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn end_read(&mut self, ticket: Ticket, data: &[u8]) -> Result<(), Mismatch> {
         let Some(flight) = self.flights.remove(&ticket) else { return Ok(()) };
-        if flight.moved {
+        if flight.moved || self.untracked.contains(&flight.mm) {
             return Ok(());
         }
         let covered: usize = flight.segments.iter().map(|s| s.len).sum();
@@ -377,6 +418,7 @@ impl Shadow {
             if !loose
                 && !beside
                 && flight.tainted.is_empty()
+                && self.forks.is_empty()
                 && let Data::Bytes(bytes) = &data
                 && let Some(page) = self.pages.get_mut(&segment.page)
             {
@@ -394,6 +436,7 @@ impl Shadow {
                         read.gone.entry(key).or_default().join(old);
                     }
                 }
+                self.forked_write(key.0, at, new);
                 let Some(page) = self.pages.get_mut(&segment.page) else { continue };
                 if exact {
                     page.settle(at, new.values()[0]);

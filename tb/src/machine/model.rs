@@ -1,0 +1,202 @@
+//! The functional model as a device of the machine.
+
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use hmmu_model::{BusAddr, DeviceConfig, HostMemory, Latency, LinkError, VramAddr};
+use hmmu_regs::Counter;
+
+use super::config::MachineConfig;
+use super::device::{Device, DeviceFailure, HostMark};
+use super::host::HostSide;
+use super::memory::SystemMemory;
+use crate::rc::{HostPort, HostRequest, LinkBytes, ReadError, Window};
+
+/// Up to this many cycles are drawn for each step of the device.
+const JITTER: u64 = 6;
+
+/// The functional model, with the host's requests on their way to it.
+pub struct ModelDevice {
+    device: hmmu_model::Device,
+    told: Arc<AtomicBool>,
+    /// Requests and when they arrive.
+    arriving: VecDeque<(u64, HostRequest)>,
+    /// Answers and when they arrive.
+    answers: VecDeque<(u64, u64, Result<Vec<u8>, ReadError>)>,
+    latency: u64,
+    hung: bool,
+}
+
+/// System memory as the model reaches it.
+struct Memory {
+    memory: Arc<SystemMemory>,
+    told: Arc<AtomicBool>,
+}
+
+impl ModelDevice {
+    /// A model after reset.
+    #[must_use]
+    pub fn new(config: &MachineConfig, memory: &Arc<SystemMemory>) -> Self {
+        let told = Arc::new(AtomicBool::new(false));
+        let one_way = config.cycles_of(config.link_latency_ns).max(1);
+        let latency = Latency {
+            link: 2 * one_way + config.cycles_of(config.memory_latency_ns),
+            vram: config.vram_latency,
+            jitter: JITTER,
+            seed: config.seed,
+            ..Latency::default()
+        };
+        let device = hmmu_model::Device::new(
+            DeviceConfig { vram_bytes: config.vram, latency, ..DeviceConfig::default() },
+            Box::new(Memory { memory: Arc::clone(memory), told: Arc::clone(&told) }),
+        );
+        Self {
+            device,
+            told,
+            arriving: VecDeque::new(),
+            answers: VecDeque::new(),
+            latency: one_way,
+            hung: false,
+        }
+    }
+
+    /// Takes what the host asks now; it arrives later, in order.
+    fn accept(&mut self, host: &mut HostSide) {
+        while let Some(request) = host.next_request() {
+            self.arriving.push_back((self.device.time() + self.latency, request));
+        }
+    }
+
+    fn serve(&mut self, request: HostRequest) {
+        match request {
+            HostRequest::Write { window: Window::Registers, offset, data } => {
+                // At most one register: the driver writes whole words, and a word at once is one doorbell.
+                let lane = offset % 8;
+                let mut raw = [0; 8];
+                for (to, from) in raw.iter_mut().skip(lane as usize).zip(&data) {
+                    *to = *from;
+                }
+                let strobe = ((1_u16 << data.len().min(8)) - 1) << lane;
+                self.device.write_register_bytes(offset, u64::from_le_bytes(raw), strobe as u8);
+            }
+            HostRequest::Write { window: Window::Vram, offset, data } => {
+                // Beyond VRAM a posted write is lost, as on the bus.
+                let _ = self.device.vram_write(VramAddr(offset), &data);
+            }
+            HostRequest::Read { id, window, offset, len } => {
+                let mut data = vec![0; len];
+                let result = match window {
+                    Window::Registers => {
+                        for (offset, byte) in (offset..).zip(data.iter_mut()) {
+                            *byte = self.device.read_register(offset).to_le_bytes()[(offset % 8) as usize];
+                        }
+                        Ok(data)
+                    }
+                    Window::Vram => self
+                        .device
+                        .vram_read(VramAddr(offset), &mut data)
+                        .map(|()| data)
+                        .map_err(|_| ReadError::Unsupported),
+                };
+                self.answers.push_back((self.device.time() + self.latency, id, result));
+            }
+        }
+    }
+
+    /// The next cycle in which something happens.
+    fn next(&self) -> u64 {
+        let arrival = self.arriving.front().map_or(u64::MAX, |(at, _)| *at);
+        let answer = self.answers.front().map_or(u64::MAX, |(at, ..)| *at);
+        self.device.next().min(arrival).min(answer)
+    }
+}
+
+impl Device for ModelDevice {
+    fn run(&mut self, cycles: u64, host: &mut HostSide) -> Result<u64, DeviceFailure> {
+        let start = self.device.time();
+        let end = start + cycles;
+        self.accept(host);
+        while self.device.time() < end {
+            let now = self.device.time();
+            let to = if self.hung { end } else { self.next().clamp(now + 1, end) };
+            self.device.tick(to - now);
+            if self.hung {
+                continue;
+            }
+            let now = self.device.time();
+            while let Some((_, request)) = self.arriving.pop_front_if(|(at, _)| *at <= now) {
+                self.serve(request);
+            }
+            while let Some((_, id, result)) = self.answers.pop_front_if(|(at, ..)| *at <= now) {
+                host.read_done(id, result);
+            }
+            while let Some(message) = self.device.take_message() {
+                host.interrupt((message.data & 0xffff) as u16);
+            }
+            if self.told.swap(false, Ordering::Relaxed) {
+                host.notice();
+            }
+            if host.noticed() {
+                break;
+            }
+        }
+        Ok(self.device.time() - start)
+    }
+
+    fn link_bytes(&self) -> LinkBytes {
+        LinkBytes {
+            to_device: self.device.counter(Counter::LinkRxBytes),
+            to_host: self.device.counter(Counter::LinkTxBytes),
+        }
+    }
+
+    fn hang(&mut self) {
+        self.hung = true;
+    }
+
+    fn mark(&mut self, _mark: HostMark) {}
+
+    fn open_wave(&mut self, _path: &Path) -> Result<(), DeviceFailure> {
+        Err(DeviceFailure("the functional model has no waves: use --backend rtl".into()))
+    }
+
+    fn close_wave(&mut self) -> Result<(), DeviceFailure> {
+        Ok(())
+    }
+}
+
+impl HostMemory for Memory {
+    fn read(&mut self, addr: BusAddr, buf: &mut [u8]) -> Result<(), LinkError> {
+        self.memory.bus_read(addr.0, buf).map_err(|_| LinkError::Unsupported)
+    }
+
+    fn write(&mut self, addr: BusAddr, data: &[u8]) {
+        if self.memory.is_dma(addr.0) {
+            self.told.store(true, Ordering::Relaxed);
+        }
+        // A posted write that nobody takes is lost, as on the bus.
+        let _ = self.memory.bus_write(addr.0, data);
+    }
+
+    fn cas64(&mut self, addr: BusAddr, expected: u64, new: u64) -> Result<u64, LinkError> {
+        let mut raw = [0; 8];
+        self.read(addr, &mut raw)?;
+        let old = u64::from_le_bytes(raw);
+        if old == expected {
+            self.write(addr, &new.to_le_bytes());
+        }
+        Ok(old)
+    }
+
+    fn cas32(&mut self, addr: BusAddr, expected: u32, new: u32) -> Result<u32, LinkError> {
+        let mut raw = [0; 4];
+        self.read(addr, &mut raw)?;
+        let old = u32::from_le_bytes(raw);
+        if old == expected {
+            self.write(addr, &new.to_le_bytes());
+        }
+        Ok(old)
+    }
+}
