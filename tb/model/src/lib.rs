@@ -6,7 +6,7 @@
 //! actions really fall between the device's. [`rv64`] is the reference interpreter of the compute unit.
 //!
 //! What differs from the RTL: latencies (only their order is meaningful), an instruction or a walk step is one
-//! indivisible action, there is no instruction cache, and the link counters count payload and headers without
+//! indivisible action, and the link counters count payload and headers without
 //! splitting requests.
 
 #![forbid(unsafe_code)]

@@ -1,5 +1,6 @@
 //! A warp's accesses: translated, then made at once.
 
+use super::icache::{ICache, LINE_BYTES};
 use crate::addr::PhysAddr;
 use crate::board::Board;
 use crate::mmu::{Key, Mmu, Outcome};
@@ -10,10 +11,11 @@ use hmmu_regs::{Access, Client, Counter, JobStatus};
 pub(crate) struct WarpBus<'a> {
     pub(crate) board: &'a mut Board,
     pub(crate) mmu: &'a mut Mmu,
+    pub(crate) icache: &'a mut ICache,
     pub(crate) ctx: u8,
     /// What the instruction waits for, if it parked, and the address of that access.
     pub(crate) missed: Option<(Key, u64)>,
-    /// Cycles of its data access.
+    /// Cycles of its memory access.
     pub(crate) cycles: u64,
 }
 
@@ -29,9 +31,11 @@ impl WarpBus<'_> {
         }
     }
 
-    fn read(&mut self, client: Client, at: PhysAddr, width: Width) -> Result<u64, Stall> {
+    fn read(&mut self, at: PhysAddr, width: Width) -> Result<u64, Stall> {
         let mut raw = [0; 8];
-        let read = self.board.read(client, at, &mut raw[..width.bytes()]);
+        let read = self
+            .board
+            .read(Client::CuData, at, &mut raw[..width.bytes()]);
         read.map_err(|_| Stall::Error(JobStatus::MemoryError as u8))?;
         Ok(u64::from_le_bytes(raw))
     }
@@ -39,7 +43,7 @@ impl WarpBus<'_> {
     /// Translates a data access and takes its time.
     fn data(&mut self, va: u64, access: Access) -> Result<PhysAddr, Stall> {
         let at = self.translate(Client::CuData, va, access)?;
-        self.cycles = self.board.latency(at);
+        self.cycles += self.board.latency(at);
         Ok(at)
     }
 
@@ -52,14 +56,26 @@ impl WarpBus<'_> {
 
 impl Bus for WarpBus<'_> {
     fn fetch(&mut self, addr: u64) -> Result<u32, Stall> {
+        if let Some(word) = self.icache.find(self.ctx, addr) {
+            return Ok(word);
+        }
         let at = self.translate(Client::CuFetch, addr, Access::Execute)?;
-        self.read(Client::CuFetch, at, Width::Word)
-            .map(|word| word as u32)
+        let offset = at.0 % LINE_BYTES as u64;
+        let mut line = [0; LINE_BYTES];
+        let read = self
+            .board
+            .read(Client::CuFetch, PhysAddr(at.0 - offset), &mut line);
+        read.map_err(|_| Stall::Error(JobStatus::MemoryError as u8))?;
+        self.cycles = self.board.latency(at);
+        self.icache.fill(self.ctx, addr - offset, line);
+        let mut word = [0; 4];
+        word.copy_from_slice(&line[offset as usize..offset as usize + 4]);
+        Ok(u32::from_le_bytes(word))
     }
 
     fn load(&mut self, addr: u64, width: Width) -> Result<u64, Stall> {
         let at = self.data(addr, Access::Read)?;
-        let value = self.read(Client::CuData, at, width)?;
+        let value = self.read(at, width)?;
         self.board.count(Counter::CuLoads);
         Ok(value)
     }
@@ -74,7 +90,7 @@ impl Bus for WarpBus<'_> {
 
     fn load_reserved(&mut self, addr: u64, width: Width) -> Result<u64, Stall> {
         let at = self.data(addr, Access::Atomic)?;
-        let value = self.read(Client::CuData, at, width)?;
+        let value = self.read(at, width)?;
         self.board.count(Counter::CuLoads);
         Ok(value)
     }
@@ -97,7 +113,7 @@ impl Bus for WarpBus<'_> {
 
     fn amo(&mut self, addr: u64, width: Width, op: AmoOp, operand: u64) -> Result<u64, Stall> {
         let at = self.data(addr, Access::Atomic)?;
-        let mut expected = self.read(Client::CuData, at, width)?;
+        let mut expected = self.read(at, width)?;
         loop {
             let old = self.swap(at, width, expected, op.apply(width, expected, operand))?;
             if old == expected {
@@ -111,5 +127,9 @@ impl Bus for WarpBus<'_> {
 
     fn time(&self) -> u64 {
         self.board.time
+    }
+
+    fn fence_i(&mut self) {
+        self.icache.flush();
     }
 }

@@ -1,6 +1,7 @@
 //! The warps and their turns.
 
 use super::bus::WarpBus;
+use super::icache::ICache;
 use crate::board::Board;
 use crate::config::WARPS;
 use crate::mmu::{Event, Key, Mmu};
@@ -50,11 +51,12 @@ impl Warp {
     }
 
     /// Executes one instruction. Status and info, if the thread ended.
-    fn step(&mut self, board: &mut Board, mmu: &mut Mmu) -> Option<(u8, u64)> {
+    fn step(&mut self, board: &mut Board, mmu: &mut Mmu, icache: &mut ICache) -> Option<(u8, u64)> {
         let pc = self.hart.pc;
         let mut bus = WarpBus {
             board: &mut *board,
             mmu,
+            icache,
             ctx: self.ctx,
             missed: None,
             cycles: 0,
@@ -88,6 +90,7 @@ impl Warp {
 }
 
 pub(crate) struct ComputeUnit {
+    icache: ICache,
     warps: [Warp; WARPS],
     /// The warp whose turn comes first.
     turn: usize,
@@ -105,6 +108,7 @@ impl ComputeUnit {
             ending: None,
         };
         Self {
+            icache: ICache::new(),
             warps: std::array::from_fn(idle),
             turn: 0,
         }
@@ -159,6 +163,9 @@ impl ComputeUnit {
     }
 
     pub(crate) fn on_event(&mut self, event: &Event, now: u64) {
+        if let Event::Drop { ctx, lo, hi } = event {
+            self.icache.drop_range(*ctx, *lo, *hi);
+        }
         for warp in &mut self.warps {
             let Some((key, addr)) = warp.waits else {
                 continue;
@@ -196,7 +203,7 @@ impl ComputeUnit {
         let warp = &mut self.warps[number];
         let (status, info) = match warp.ending.take() {
             Some(end) => end,
-            None => warp.step(board, mmu)?,
+            None => warp.step(board, mmu, &mut self.icache)?,
         };
         warp.state = WarpState::Idle;
         board.count(Counter::Threads);

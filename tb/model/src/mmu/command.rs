@@ -78,6 +78,7 @@ impl Mmu {
             l1.drop_range(ctx, lo, hi);
         }
         self.l2.drop_range(ctx, lo, hi);
+        self.events.push(Event::Drop { ctx, lo, hi });
     }
 
     fn restart_walks(&mut self, board: &mut Board, ctx: u8, lo: u64, hi: u64) {

@@ -38,6 +38,8 @@ pub(crate) enum Outcome {
 pub(crate) enum Event {
     /// A translation came: whoever it satisfies looks up again.
     Fill(Xlat),
+    /// Nothing translated for the pages lo..=hi may be kept.
+    Drop { ctx: u8, lo: u64, hi: u64 },
     /// Replay: whoever waits for a page in lo..=hi looks up again.
     Retry { ctx: u8, lo: u64, hi: u64 },
     /// Whoever waits for this key ends with the code.
@@ -48,6 +50,7 @@ impl Event {
     /// What it means to a client that waits for `key`: nothing, look up again, or end.
     pub(crate) fn concerns(&self, key: &Key) -> Option<Result<(), u8>> {
         match self {
+            Self::Drop { .. } => None,
             Self::Fill(xlat) => {
                 (xlat.covers(key.ctx, key.vpn) && xlat.allows(key.access)).then_some(Ok(()))
             }

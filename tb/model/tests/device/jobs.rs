@@ -175,6 +175,36 @@ fn stop_ends_a_context_at_any_moment() {
 }
 
 #[test]
+fn written_code_runs_after_fence_i_and_not_before() {
+    for fence in [false, true] {
+        let mut rig = Rig::new();
+        // Runs the word at `patch` (+4), then overwrites it with `addi a0, zero, 2` from arg and runs it again.
+        let patch = 12;
+        let program = [
+            addi(9, 0, 2),
+            lw(5, 10, 0),
+            auipc(6, 0),
+            addi(8, 0, 1), // the patched word
+            addi(9, 9, -1),
+            sw(5, 6, 4),
+            if fence { FENCE_I } else { FENCE },
+            bne(9, 0, -16),
+            addi(10, 8, 0),
+            ECALL,
+        ];
+        assert_eq!(program[patch / 4], addi(8, 0, 1));
+        rig.load(0, &program);
+        let page = rig.pte(0, CODE).with_w(1);
+        let at = rig.pte_at(0, CODE, 0);
+        rig.phys_write64(at, page.0[0]);
+        let arg = rig.map_ram(0, DATA, "r");
+        rig.ram.write64(arg, u64::from(addi(8, 0, 2)));
+        let done = rig.launch(0, DATA, 1);
+        assert_eq!(rig.completion(done).result(), if fence { 2 } else { 1 });
+    }
+}
+
+#[test]
 fn bypass_reaches_memory_without_tables() {
     let mut rig = Rig::new();
     rig.control(CtrlOp::CtxSet, 2, 0, 0, 0, CtxMode::Bypass as u64);
