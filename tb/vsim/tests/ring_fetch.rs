@@ -52,7 +52,9 @@ impl Bench {
 
     /// Writes the next entry: its number in the first word, all other words derived from it.
     fn produce(&mut self, number: u64) {
-        let words: Vec<u64> = (0..8).map(|w| number.wrapping_add(w * 0x0101_0101_0101)).collect();
+        let words: Vec<u64> = (0..8)
+            .map(|w| number.wrapping_add(w * 0x0101_0101_0101))
+            .collect();
         self.memory.write_words(self.slot(self.prod), &words);
         self.prod = self.prod.wrapping_add(1);
         ring_cfg::INDEX.set(&mut self.block, "ring_i", u64::from(self.prod));
@@ -67,12 +69,18 @@ impl Bench {
         self.block.set("entry_ready_i", u64::from(ready));
         self.port.drive(&mut self.block, &mut self.rng);
         self.block.eval();
-        self.port.sample(&mut self.block, &mut self.memory, &mut self.rng);
+        self.port
+            .sample(&mut self.block, &mut self.memory, &mut self.rng);
         if ready && self.block.get("entry_valid_o") == 1 {
             let number = self.block.get_bits("entry_o", 0, 64);
             for w in 1..8 {
                 let word = self.block.get_bits("entry_o", 64 * w, 64);
-                assert_eq!(word, number.wrapping_add(u64::from(w) * 0x0101_0101_0101), "word {w}, seed {}", self.seed);
+                assert_eq!(
+                    word,
+                    number.wrapping_add(u64::from(w) * 0x0101_0101_0101),
+                    "word {w}, seed {}",
+                    self.seed
+                );
             }
             self.taken.push(number);
         }
@@ -112,7 +120,11 @@ fn entries_come_in_order_under_random_latency_and_back_pressure() {
             }
             let take = chance(&mut bench.rng, pace);
             bench.step(take);
-            assert!(bench.cons as usize == bench.taken.len(), "cons {} seed {seed}", bench.cons);
+            assert!(
+                bench.cons as usize == bench.taken.len(),
+                "cons {} seed {seed}",
+                bench.cons
+            );
             assert!(bench.block.cycle() < 200_000, "stuck, seed {seed}");
         }
         assert_eq!(bench.taken, (0..120).collect::<Vec<_>>(), "seed {seed}");
@@ -144,19 +156,30 @@ fn a_read_error_stops_the_ring_behind_the_entries_before_it() {
         assert_eq!(bench.errors, 1, "seed {seed}");
         assert_eq!(bench.block.get("stopped_o"), 1, "seed {seed}");
         let bad = bench.cons;
-        assert_eq!(bench.taken.len() - before, (bad - good) as usize, "seed {seed}");
+        assert_eq!(
+            bench.taken.len() - before,
+            (bad - good) as usize,
+            "seed {seed}"
+        );
         let slot = bench.slot(bad);
         assert_eq!(bench.block.get("err_addr_o"), slot, "seed {seed}");
         bench.port.errors = 0;
         bench.run(100, 100);
-        assert_eq!(bench.cons, bad, "a stopped ring offers nothing, seed {seed}");
+        assert_eq!(
+            bench.cons, bad,
+            "a stopped ring offers nothing, seed {seed}"
+        );
         // The ring starts again at index 0.
         bench.reset_ring();
         bench.taken.clear();
         bench.produce(7);
         bench.run(100, 100);
         assert_eq!(bench.taken, [7], "seed {seed}");
-        assert_eq!((bench.cons, bench.block.get("stopped_o")), (1, 0), "seed {seed}");
+        assert_eq!(
+            (bench.cons, bench.block.get("stopped_o")),
+            (1, 0),
+            "seed {seed}"
+        );
     }
     assert!(failed > 10, "too few errors to tell");
 }
@@ -180,7 +203,11 @@ fn stop_drops_what_was_fetched_and_names_the_entry() {
         assert_eq!(bench.block.get("err_addr_o"), slot, "moment {moment}");
         bench.run(80, 100);
         assert_eq!((bench.cons, bench.taken.len()), (2, 2), "moment {moment}");
-        assert_eq!((bench.block.get("stopped_o"), bench.block.get("idle_o")), (1, 1), "moment {moment}");
+        assert_eq!(
+            (bench.block.get("stopped_o"), bench.block.get("idle_o")),
+            (1, 1),
+            "moment {moment}"
+        );
     }
 }
 
@@ -209,7 +236,10 @@ fn a_reset_at_any_moment_starts_at_the_first_entry() {
         }
         expected.extend(50..53);
         assert_eq!(bench.taken, expected, "moment {moment}");
-        assert_eq!(bench.cons, 3, "moment {moment}: an entry of before the reset does not count");
+        assert_eq!(
+            bench.cons, 3,
+            "moment {moment}: an entry of before the reset does not count"
+        );
     }
 }
 

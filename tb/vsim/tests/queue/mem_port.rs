@@ -98,10 +98,19 @@ impl MemPort {
     }
 
     /// Takes the request of this cycle, if there is one, and carries it out.
-    pub fn sample(&mut self, block: &mut Block, memory: &mut Memory, rng: &mut TestRng) -> Option<Access> {
+    pub fn sample(
+        &mut self,
+        block: &mut Block,
+        memory: &mut Memory,
+        rng: &mut TestRng,
+    ) -> Option<Access> {
         let names = self.names;
         if block.get(names.req_valid) == 0 {
-            assert!(self.waiting.is_none(), "{} fell while a request waited", names.req_valid);
+            assert!(
+                self.waiting.is_none(),
+                "{} fell while a request waited",
+                names.req_valid
+            );
             return None;
         }
         let request = read_request(block, names.req);
@@ -129,7 +138,12 @@ impl MemPort {
             let mut data = [0; 16];
             data.copy_from_slice(&memory.read(base, 16));
             let due = self.cycle + rng.random_range(self.latency.0..=self.latency.1);
-            self.pending.push(Pending { due, tag: request.tag, err: chance(rng, self.errors), data });
+            self.pending.push(Pending {
+                due,
+                tag: request.tag,
+                err: chance(rng, self.errors),
+                data,
+            });
         }
         Some(request)
     }
@@ -157,5 +171,8 @@ fn read_request(block: &mut Block, port: &str) -> Access {
 
 /// A little-endian word of eight bytes.
 pub fn word(bytes: &[u8]) -> u64 {
-    bytes.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte))
+    bytes
+        .iter()
+        .rev()
+        .fold(0, |word, &byte| word << 8 | u64::from(byte))
 }

@@ -22,18 +22,36 @@ fn first(addr: u64) -> u8 {
 impl Memory {
     /// Reads bytes.
     pub fn read(&self, addr: u64, len: usize) -> Vec<u8> {
-        (addr..addr + len as u64).map(|a| self.byte(a)).collect()
+        let mut data = Vec::with_capacity(len);
+        let mut at = addr;
+        while data.len() < len {
+            let part = (len - data.len()).min((PAGE - at % PAGE) as usize);
+            let from = (at % PAGE) as usize;
+            match self.pages.get(&(at / PAGE)) {
+                Some(page) => data.extend(&page[from..from + part]),
+                None => data.extend((at..at + part as u64).map(first)),
+            }
+            at += part as u64;
+        }
+        data
     }
 
     /// One byte.
     pub fn byte(&self, addr: u64) -> u8 {
-        self.pages.get(&(addr / PAGE)).map_or_else(|| first(addr), |page| page[(addr % PAGE) as usize])
+        self.pages
+            .get(&(addr / PAGE))
+            .map_or_else(|| first(addr), |page| page[(addr % PAGE) as usize])
     }
 
     /// Writes bytes.
     pub fn write(&mut self, addr: u64, data: &[u8]) {
-        for (a, &byte) in (addr..).zip(data) {
-            self.page(a / PAGE)[(a % PAGE) as usize] = byte;
+        let (mut at, mut rest) = (addr, data);
+        while !rest.is_empty() {
+            let (part, after) = rest.split_at(rest.len().min((PAGE - at % PAGE) as usize));
+            let from = (at % PAGE) as usize;
+            self.page(at / PAGE)[from..from + part.len()].copy_from_slice(part);
+            at += part.len() as u64;
+            rest = after;
         }
     }
 
@@ -45,7 +63,10 @@ impl Memory {
     /// Reads a little-endian word.
     pub fn read_u64(&self, addr: u64) -> u64 {
         let bytes = self.read(addr, 8);
-        bytes.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte))
+        bytes
+            .iter()
+            .rev()
+            .fold(0, |word, &byte| word << 8 | u64::from(byte))
     }
 
     /// Writes 64-bit words one after the other.
@@ -53,17 +74,6 @@ impl Memory {
         for (a, &word) in (addr..).step_by(8).zip(words) {
             self.write_u64(a, word);
         }
-    }
-
-    /// The first address that differs from another memory, with both bytes, but for one range.
-    pub fn difference(&self, other: &Self, except: std::ops::Range<u64>) -> Option<(u64, u8, u8)> {
-        let pages: std::collections::BTreeSet<u64> = self.pages.keys().chain(other.pages.keys()).copied().collect();
-        pages
-            .into_iter()
-            .flat_map(|page| page * PAGE..(page + 1) * PAGE)
-            .filter(|a| !except.contains(a))
-            .map(|a| (a, self.byte(a), other.byte(a)))
-            .find(|(_, x, y)| x != y)
     }
 
     fn page(&mut self, number: u64) -> &mut Vec<u8> {
