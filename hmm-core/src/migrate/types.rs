@@ -88,7 +88,7 @@ pub struct MigrateVma {
     pub dst: Vec<MigratePfn>,
     /// Which pages.
     pub select: MigrateSelect,
-    /// The device that migrates; its own notifiers may ignore the invalidation.
+    /// The device that migrates: whose device-private pages are meant, and what notifiers are told.
     pub pgmap_owner: u64,
     /// The page whose CPU fault is served, already locked by the fault path.
     pub fault_page: Option<Pfn>,

@@ -8,9 +8,13 @@
 //!
 //! Rules for a callback: take the driver's lock (only try, if the range is not blockable),
 //! [`MmuIntervalNotifier::set_seq`], stop the device's use of the range, unlock, return true. It must call
-//! `set_seq` even if it has nothing mapped, except for [`MmuNotifyEvent::Migrate`] on behalf of the same
-//! device, which it may ignore altogether. It must not take mmap_lock or page locks, and must not wait for
+//! `set_seq` even if it has nothing mapped. It must not take mmap_lock or page locks, and must not wait for
 //! something that waits for this invalidation, such as the service of a fault.
+//!
+//! A driver that gets [`MmuNotifyEvent::Migrate`] for its own migration may leave its entries to the
+//! migration, if that empties them before it copies. It must call `set_seq` all the same (stricter than
+//! Linux, where the test driver returns at once): else a fault service that looked before the migration
+//! installs a page that has moved since.
 
 mod subscriptions;
 
@@ -50,8 +54,7 @@ pub struct MmuNotifierRange {
     pub end: Va,
     /// Why.
     pub event: MmuNotifyEvent,
-    /// For [`MmuNotifyEvent::Migrate`]: the device (DevPagemap owner) that migrates and takes care of its
-    /// own tables; else 0.
+    /// For [`MmuNotifyEvent::Migrate`]: the device (DevPagemap owner) that migrates; else 0.
     pub owner: u64,
     /// Whether the callback may wait.
     pub blockable: bool,

@@ -120,9 +120,7 @@ impl Subscriptions {
         for sub in hit {
             if !sub.ops.invalidate(&sub, range, seq) {
                 result = Err(Errno::EAGAIN);
-            } else if sub.seq() != seq
-                && !(range.event == MmuNotifyEvent::Migrate && range.owner != 0)
-            {
+            } else if sub.seq() != seq {
                 sys.violation(format!(
                     "a subscriber did not note the sequence of {range:?}"
                 ));

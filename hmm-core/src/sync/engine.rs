@@ -89,10 +89,10 @@ impl Run {
         )
     }
 
-    fn choose(&mut self) -> Option<usize> {
-        let mut candidates: Vec<usize> = (0..self.threads.len())
-            .filter(|&t| self.runnable(t))
-            .collect();
+    /// The next thread out of those that the engine could resume. (It switches once before it knows of a
+    /// new thread, so this is not always all of them.)
+    fn choose(&mut self, resumable: &[usize]) -> Option<usize> {
+        let mut candidates: Vec<usize> = resumable.iter().copied().filter(|&t| self.runnable(t)).collect();
         if self.yielding && candidates.len() > 1 {
             candidates.retain(|&t| t != self.current);
         }
@@ -260,7 +260,8 @@ impl Scheduler for Chooser {
             if r.failure.is_some() {
                 return None;
             }
-            let Some(next) = r.choose() else {
+            let resumable: Vec<usize> = runnable.iter().map(|t| usize::from(t.id())).collect();
+            let Some(next) = r.choose(&resumable) else {
                 let waiters = r.describe_waiters();
                 // Threads that have just finished are still in the engine's list.
                 if waiters.is_empty() {
@@ -288,9 +289,10 @@ fn install_hook() {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         let before = std::panic::take_hook();
-        // The engine puts its own, printing hook in front at its first run; have that behind us.
+        // The engine puts its own, printing hook in front at its first run (here one that ends at once,
+        // as there is no thread to choose); have that behind us.
         std::panic::set_hook(Box::new(|_| {}));
-        Runner::new(Chooser { started: true }, config()).run(|| {});
+        Runner::new(Chooser { started: false }, config()).run(|| {});
         drop(std::panic::take_hook());
         std::panic::set_hook(Box::new(move |info| {
             let inside = RUN.try_with(|run| match run.try_borrow_mut() {
