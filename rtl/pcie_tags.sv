@@ -129,7 +129,8 @@ module pcie_tags
   logic [4:0]  beat_q, beat;            // beat of the burst
   logic        sop;
 
-  assign sop     = cpl_valid_i && cpl_sop_i;
+  // While a payload ends in a beat of its own the next completion waits.
+  assign sop     = cpl_valid_i && cpl_sop_i && !mid_q;
   assign verdict = sop ? c_verdict : verdict_q;
   assign tag     = sop ? c_tag     : tag_q;
   assign info    = sop ? c_info    : info_r;
@@ -246,7 +247,7 @@ module pcie_tags
       if (data_end && !final_c && ep) bad_q[tag] <= 1'b1;
 
       if (cpl_abort_i)                      mid_q <= 1'b0;
-      else if (cpl_valid_i && cpl_ready_o && cpl_sop_i) mid_q <= verdict == CplData && !sp_last;
+      else if (sop && cpl_ready_o)          mid_q <= verdict == CplData && !sp_last;
       else if (data_end)                    mid_q <= 1'b0;
 
       if (ends && end_info.burst)
