@@ -177,7 +177,10 @@ fn snapshot() {
         let (m0, m1) = (dev0.open(&mm), dev1.open(&mm));
         m0.to_device(page(5), 1).unwrap();
         m1.to_device(page(6), 1).unwrap();
-        assert_eq!(m0.snapshot(va, 7), [0xff, 0xff, 0x11, 0x01, 0x02, 0x22, 0x00]);
+        assert_eq!(
+            m0.snapshot(va, 7),
+            [0xff, 0xff, 0x11, 0x01, 0x02, 0x22, 0x00]
+        );
         assert_eq!(m1.snapshot(page(5), 2), [0x00, 0x22]);
         check_quiet(&sys);
     });

@@ -304,8 +304,14 @@ fn no_device_memory_left_is_partial_success() {
         let va = map(&mm, 16, Prot::READ_WRITE);
         fill(&mm, va, 16, 1);
         device.fail_allocations(2);
-        assert_eq!(device.migrate_to_device(&mirror, va, va + 16 * PAGE), Ok(10));
-        assert_eq!(mirror.snapshot(va, 13), [vec![2; 2], vec![0x22; 10], vec![2]].concat()[..]);
+        assert_eq!(
+            device.migrate_to_device(&mirror, va, va + 16 * PAGE),
+            Ok(10)
+        );
+        assert_eq!(
+            mirror.snapshot(va, 13),
+            [vec![2; 2], vec![0x22; 10], vec![2]].concat()[..]
+        );
         expect(&mm, va, 16, 1);
         check_quiet(&sys);
     });
@@ -352,16 +358,27 @@ fn dontneed_mremap_and_munmap_reach_device_pages() {
         assert_eq!(load64(&mm, va), Ok(0));
         mm.munmap(va + 8 * PAGE, 8 * PAGE).unwrap();
         assert_eq!(device.used(), 7);
-        let moved = mm.mremap(va, 8 * PAGE, 12 * PAGE, MremapOptions::default()).unwrap();
+        let moved = mm
+            .mremap(va, 8 * PAGE, 12 * PAGE, MremapOptions::default())
+            .unwrap();
         assert_eq!(moved, va, "grows in place");
         let to = va + 100 * PAGE;
-        let options = MremapOptions { at: Some(to), dontunmap: false };
+        let options = MremapOptions {
+            at: Some(to),
+            dontunmap: false,
+        };
         assert_eq!(mm.mremap(va, 12 * PAGE, 12 * PAGE, options), Ok(to));
-        assert_eq!(mirror.snapshot(to, 12), [vec![0x11], vec![0x22; 7], vec![0; 4]].concat()[..]);
+        assert_eq!(
+            mirror.snapshot(to, 12),
+            [vec![0x11], vec![0x22; 7], vec![0; 4]].concat()[..]
+        );
         assert_eq!(mirror.entry(to + PAGE), None);
         assert_eq!(load64(&mm, to + PAGE), Ok(1 + PAGE / 8));
         assert_eq!(load64(&mm, va), Err(Errno::SIGSEGV));
-        let options = MremapOptions { at: Some(va), dontunmap: true };
+        let options = MremapOptions {
+            at: Some(va),
+            dontunmap: true,
+        };
         mm.mremap(to, 12 * PAGE, 12 * PAGE, options).unwrap();
         assert_eq!(load64(&mm, to + PAGE), Ok(0));
         assert_eq!(load64(&mm, va + 7 * PAGE), Ok(1 + 7 * PAGE / 8));
@@ -417,7 +434,13 @@ fn a_migration_that_the_driver_gives_up_leaves_everything_as_it_was() {
             assert!(matches!(mm.pte(va), Pte::Migration { .. }));
             check(&sys);
             // Once without the middle step, as after an error of the copy engine.
-            migrate_vma_finalize(&guard, &mut MigrateVma { src: give_up(&args.src), ..args });
+            migrate_vma_finalize(
+                &guard,
+                &mut MigrateVma {
+                    src: give_up(&args.src),
+                    ..args
+                },
+            );
             let mut args = MigrateVma::new(va, va + 4 * PAGE, MigrateSelect::SYSTEM, DEV);
             migrate_vma_setup(&guard, &mut args).unwrap();
             migrate_vma_pages(&guard, &mut args);
@@ -432,5 +455,7 @@ fn a_migration_that_the_driver_gives_up_leaves_everything_as_it_was() {
 }
 
 fn give_up(src: &[MigratePfn]) -> Vec<MigratePfn> {
-    src.iter().map(|s| MigratePfn(s.0 & !MigratePfn::MIGRATE)).collect()
+    src.iter()
+        .map(|s| MigratePfn(s.0 & !MigratePfn::MIGRATE))
+        .collect()
 }

@@ -47,7 +47,9 @@ fn device_write_against_mprotect() {
             theirs.mprotect(va, 2 * PAGE, Prot::READ).unwrap();
             contents(&theirs, va, 2)
         });
-        let wrote = mirror.write(va, &[1]).and_then(|_| mirror.write(va + PAGE, &[1]));
+        let wrote = mirror
+            .write(va, &[1])
+            .and_then(|_| mirror.write(va + PAGE, &[1]));
         let seen = protector.join();
         assert!(matches!(wrote, Ok(_) | Err(Errno::EPERM)));
         assert_eq!(contents(&mm, va, 2), seen, "written after the mprotect");
@@ -124,7 +126,9 @@ fn migration_against_cpu_writes() {
         let theirs = Arc::clone(&mirror);
         let adder = spawn(move || {
             for n in 1..6u64 {
-                theirs.write(va + 8 + (n % 3) * PAGE, &n.to_le_bytes()).unwrap();
+                theirs
+                    .write(va + 8 + (n % 3) * PAGE, &n.to_le_bytes())
+                    .unwrap();
             }
         });
         for _ in 0..3 {
@@ -166,7 +170,11 @@ fn migration_against_pin() {
         assert!(matches!(moved, Ok(()) | Err(Errno::ENOENT)));
         let pins = pinner.join();
         for (i, &pfn) in pins.pfns().iter().enumerate() {
-            assert_eq!(mm.pte(va + i as u64 * PAGE).pfn(), Some(pfn), "a pinned page moved");
+            assert_eq!(
+                mm.pte(va + i as u64 * PAGE).pfn(),
+                Some(pfn),
+                "a pinned page moved"
+            );
         }
         assert_eq!(mirror.to_device(va, 2), Err(Errno::ENOENT));
         drop(pins);

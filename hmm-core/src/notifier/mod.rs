@@ -162,3 +162,6 @@ impl MmuIntervalNotifier {
         self.start < range.end && range.start < self.end
     }
 }
+
+#[cfg(test)]
+mod tests;

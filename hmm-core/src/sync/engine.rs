@@ -92,7 +92,11 @@ impl Run {
     /// The next thread out of those that the engine could resume. (It switches once before it knows of a
     /// new thread, so this is not always all of them.)
     fn choose(&mut self, resumable: &[usize]) -> Option<usize> {
-        let mut candidates: Vec<usize> = resumable.iter().copied().filter(|&t| self.runnable(t)).collect();
+        let mut candidates: Vec<usize> = resumable
+            .iter()
+            .copied()
+            .filter(|&t| self.runnable(t))
+            .collect();
         if self.yielding && candidates.len() > 1 {
             candidates.retain(|&t| t != self.current);
         }

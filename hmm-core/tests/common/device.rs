@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, Weak};
 
 use hmm_core::{
     DevFault, DevPagemap, DevPagemapOps, DeviceMemory, Errno, MigrateSelect, MigrateVma, Mm, Pfn,
-    System, Va, VmFault, migrate_device_finalize, migrate_device_pages, migrate_device_range, migrate_vma_finalize,
-    migrate_vma_pages, migrate_vma_setup, sync,
+    System, Va, VmFault, migrate_device_finalize, migrate_device_pages, migrate_device_range,
+    migrate_vma_finalize, migrate_vma_pages, migrate_vma_setup, sync,
 };
 
 use super::PAGE;
@@ -35,8 +35,12 @@ struct Ops(Weak<Device>, Arc<Mutex<Memory>>);
 impl DevPagemapOps for Ops {
     fn migrate_to_ram(&self, fault: &DevFault<'_>) -> Result<(), VmFault> {
         let device = self.0.upgrade().ok_or(VmFault::Sigbus)?;
-        let mut args =
-            MigrateVma::new(fault.va, fault.va + PAGE, MigrateSelect::DEVICE_PRIVATE, device.owner);
+        let mut args = MigrateVma::new(
+            fault.va,
+            fault.va + PAGE,
+            MigrateSelect::DEVICE_PRIVATE,
+            device.owner,
+        );
         args.fault_page = Some(fault.pfn);
         migrate_vma_setup(fault.guard, &mut args).map_err(|_| VmFault::Sigbus)?;
         let mut result = Ok(());
@@ -59,7 +63,12 @@ impl DevPagemapOps for Ops {
 
 impl Device {
     pub fn new(sys: &Arc<System>, pages: u64, owner: u64) -> Arc<Device> {
-        let memory = Arc::new(Mutex::new(Memory { free: Vec::new(), pages: BTreeMap::new(), fail: 0, leaving: false }));
+        let memory = Arc::new(Mutex::new(Memory {
+            free: Vec::new(),
+            pages: BTreeMap::new(),
+            fail: 0,
+            leaving: false,
+        }));
         let device = Arc::new_cyclic(|weak: &Weak<Device>| {
             let ops = Arc::new(Ops(weak.clone(), Arc::clone(&memory)));
             let pagemap = DevPagemap::new(sys, DeviceMemory::Private, pages, owner, ops).unwrap();
@@ -143,7 +152,10 @@ impl Device {
         let mut at = start;
         let mut moved = 0;
         while at < end {
-            let vma = guard.find_vma(at).filter(|vma| vma.prot.read).ok_or(Errno::EINVAL)?;
+            let vma = guard
+                .find_vma(at)
+                .filter(|vma| vma.prot.read)
+                .ok_or(Errno::EINVAL)?;
             let stop = end.min(vma.end).min(at + 64 * PAGE);
             let mut args = MigrateVma::new(at, stop, MigrateSelect::SYSTEM, self.owner);
             migrate_vma_setup(&guard, &mut args)?;
@@ -159,7 +171,12 @@ impl Device {
                 args.dst[i] = hmm_core::MigratePfn::page(dst);
             }
             migrate_vma_pages(&guard, &mut args);
-            moved += args.src.iter().zip(&args.dst).filter(|(s, d)| s.is_migrate() && d.pfn().is_some()).count() as u64;
+            moved += args
+                .src
+                .iter()
+                .zip(&args.dst)
+                .filter(|(s, d)| s.is_migrate() && d.pfn().is_some())
+                .count() as u64;
             migrate_vma_finalize(&guard, &mut args);
             at = stop;
         }
@@ -172,13 +189,19 @@ impl Device {
         let mut at = start;
         let mut moved = 0;
         while at < end {
-            let vma = guard.find_vma(at).filter(|vma| vma.prot.read).ok_or(Errno::EINVAL)?;
+            let vma = guard
+                .find_vma(at)
+                .filter(|vma| vma.prot.read)
+                .ok_or(Errno::EINVAL)?;
             let stop = end.min(vma.end);
             let mut args = MigrateVma::new(at, stop, MigrateSelect::DEVICE_PRIVATE, self.owner);
             migrate_vma_setup(&guard, &mut args)?;
             let copied = self.copy_home(&mut args);
             migrate_vma_pages(&guard, &mut args);
-            let sources = args.src.iter().filter(|src| src.pfn().is_some() && src.is_migrate());
+            let sources = args
+                .src
+                .iter()
+                .filter(|src| src.pfn().is_some() && src.is_migrate());
             moved += sources.count() as u64;
             migrate_vma_finalize(&guard, &mut args);
             copied.map_err(|_| Errno::ENOMEM)?;
@@ -189,7 +212,9 @@ impl Device {
 
     fn copy_home(&self, args: &mut MigrateVma) -> Result<(), VmFault> {
         for i in 0..args.npages() {
-            let Some(src) = args.src[i].pfn().filter(|_| args.src[i].is_migrate()) else { continue };
+            let Some(src) = args.src[i].pfn().filter(|_| args.src[i].is_migrate()) else {
+                continue;
+            };
             let dst = self.sys.alloc_page().ok_or(VmFault::Oom)?;
             self.sys.lock_page(dst);
             self.copy(src, dst);

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Weak};
 
 use hmm_core::{
-    Errno, HmmPfn, HmmRange, Mm, MmuIntervalNotifier, MmuIntervalNotifierOps, MmuNotifierRange, Pfn,
-    Pte, Va, hmm_range_fault, sync,
+    Errno, HmmPfn, HmmRange, Mm, MmuIntervalNotifier, MmuIntervalNotifierOps, MmuNotifierRange,
+    Pfn, Pte, Va, hmm_range_fault, sync,
 };
 
 use super::PAGE;
@@ -30,7 +30,12 @@ pub struct Mirror {
 struct Ops(Weak<Mirror>);
 
 impl MmuIntervalNotifierOps for Ops {
-    fn invalidate(&self, sub: &MmuIntervalNotifier, range: &MmuNotifierRange, cur_seq: u64) -> bool {
+    fn invalidate(
+        &self,
+        sub: &MmuIntervalNotifier,
+        range: &MmuNotifierRange,
+        cur_seq: u64,
+    ) -> bool {
         let Some(mirror) = self.0.upgrade() else {
             sub.set_seq(cur_seq);
             return true;
@@ -53,7 +58,12 @@ impl MmuIntervalNotifierOps for Ops {
 struct Watch;
 
 impl MmuIntervalNotifierOps for Watch {
-    fn invalidate(&self, sub: &MmuIntervalNotifier, _range: &MmuNotifierRange, cur_seq: u64) -> bool {
+    fn invalidate(
+        &self,
+        sub: &MmuIntervalNotifier,
+        _range: &MmuNotifierRange,
+        cur_seq: u64,
+    ) -> bool {
         sub.set_seq(cur_seq);
         true
     }
@@ -61,7 +71,10 @@ impl MmuIntervalNotifierOps for Watch {
 
 fn erase(table: &mut BTreeMap<u64, Entry>, start: Va, end: Va) {
     let last = Va(end.0.saturating_add(PAGE - 1)).page();
-    let pages: Vec<u64> = table.range(start.page()..last).map(|(&page, _)| page).collect();
+    let pages: Vec<u64> = table
+        .range(start.page()..last)
+        .map(|(&page, _)| page)
+        .collect();
     for page in pages {
         table.remove(&page);
     }
@@ -95,7 +108,9 @@ impl Mirror {
     /// One access inside of a page, if the device's table allows it.
     fn access(&self, va: Va, write: bool, f: impl FnOnce(&Device, Pfn)) -> bool {
         let table = self.table.lock();
-        let Some(entry) = table.get(&va.page()).filter(|entry| entry.write || !write) else { return false };
+        let Some(entry) = table.get(&va.page()).filter(|entry| entry.write || !write) else {
+            return false;
+        };
         f(&self.device, entry.pfn);
         true
     }
@@ -133,7 +148,13 @@ impl Mirror {
                 }
                 for (i, pfn) in pfns.iter().enumerate() {
                     assert!(pfn.is_valid() && !pfn.is_error() && (pfn.is_write() || !write));
-                    table.insert(at.page() + i as u64, Entry { pfn: pfn.pfn(), write: pfn.is_write() });
+                    table.insert(
+                        at.page() + i as u64,
+                        Entry {
+                            pfn: pfn.pfn(),
+                            write: pfn.is_write(),
+                        },
+                    );
                 }
                 break;
             }
@@ -200,7 +221,8 @@ impl Mirror {
 
     /// One byte a page, as the kernel's test driver encodes it.
     pub fn snapshot(&self, va: Va, pages: u64) -> Vec<u8> {
-        let watch = MmuIntervalNotifier::insert(&self.mm, va, pages * PAGE, Arc::new(Watch)).unwrap();
+        let watch =
+            MmuIntervalNotifier::insert(&self.mm, va, pages * PAGE, Arc::new(Watch)).unwrap();
         let mut pfns = vec![HmmPfn::default(); pages as usize];
         loop {
             let seq = watch.read_begin();
@@ -252,10 +274,15 @@ impl Mirror {
             let (pfn, write) = match self.mm.pte(Va::of_page(page)) {
                 Pte::Present(pte) => (pte.pfn, pte.write),
                 Pte::Device { pfn, write } => (pfn, write),
-                other => panic!("the device maps {entry:?} at page {page:#x}, the CPU has {other:?}"),
+                other => {
+                    panic!("the device maps {entry:?} at page {page:#x}, the CPU has {other:?}")
+                }
             };
             assert_eq!(pfn, entry.pfn, "at page {page:#x}");
-            assert!(write || !entry.write, "the device may write page {page:#x}, the CPU not");
+            assert!(
+                write || !entry.write,
+                "the device may write page {page:#x}, the CPU not"
+            );
         }
     }
 }

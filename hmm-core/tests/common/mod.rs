@@ -7,7 +7,9 @@ pub mod mirror;
 use std::sync::{Arc, Mutex};
 
 use hmm_core::sync::{self, Schedule};
-use hmm_core::{Errno, Mm, MmapOptions, NoTrace, PAGE_SIZE, Pfn, PhysMem, Prot, System, SystemConfig, Va};
+use hmm_core::{
+    Errno, Mm, MmapOptions, NoTrace, PAGE_SIZE, Pfn, PhysMem, Prot, System, SystemConfig, Va,
+};
 
 pub const PAGE: u64 = PAGE_SIZE;
 
@@ -75,13 +77,18 @@ pub fn map(mm: &Mm, pages: u64, prot: Prot) -> Va {
 }
 
 pub fn map_shared(mm: &Mm, pages: u64) -> Va {
-    let options = MmapOptions { share: true, ..MmapOptions::default() };
+    let options = MmapOptions {
+        share: true,
+        ..MmapOptions::default()
+    };
     mm.mmap(pages * PAGE, Prot::READ_WRITE, options).unwrap()
 }
 
 /// The words `first`, `first + 1`, ... of `pages` pages.
 pub fn pattern(pages: u64, first: u64) -> Vec<u8> {
-    (0..pages * PAGE / 8).flat_map(|k| (first + k).to_le_bytes()).collect()
+    (0..pages * PAGE / 8)
+        .flat_map(|k| (first + k).to_le_bytes())
+        .collect()
 }
 
 pub fn fill(mm: &Arc<Mm>, va: Va, pages: u64, first: u64) {
@@ -96,7 +103,10 @@ pub fn contents(mm: &Arc<Mm>, va: Va, pages: u64) -> Vec<u8> {
 
 #[track_caller]
 pub fn expect(mm: &Arc<Mm>, va: Va, pages: u64, first: u64) {
-    assert!(contents(mm, va, pages) == pattern(pages, first), "wrong contents at {va}");
+    assert!(
+        contents(mm, va, pages) == pattern(pages, first),
+        "wrong contents at {va}"
+    );
 }
 
 pub fn load64(mm: &Arc<Mm>, va: Va) -> Result<u64, Errno> {
