@@ -112,8 +112,8 @@ pub(crate) fn home(
     let mut args = MigrateVma::new(range.start, range.end, PRIVATE, core.owner());
     args.fault_page = Some(fault_page);
     let moved = run(core, guard, &mut args, Direction::ToSystem)?;
-    let wanted = args.src.first().is_some_and(|src| src.is_migrate());
-    let refused = wanted && args.dst.first().is_none_or(|dst| dst.pfn().is_none());
+    // Without destination the source has lost its MIGRATE mark by now, so ask what the setup found.
+    let refused = args.cpages > 0 && args.dst.first().is_none_or(|dst| dst.pfn().is_none());
     Ok((moved, refused))
 }
 
