@@ -29,7 +29,11 @@ struct Leaf {
 
 impl Leaf {
     fn page(&self, vpn: u64) -> u64 {
-        if self.large { self.pte.ppn() | vpn & 511 } else { self.pte.ppn() }
+        if self.large {
+            self.pte.ppn() | vpn & 511
+        } else {
+            self.pte.ppn()
+        }
     }
 
     fn allows(&self, access: Access) -> bool {
@@ -44,8 +48,16 @@ impl Leaf {
 #[derive(Clone, Copy, Debug)]
 enum Job {
     /// Revoked, waits for the acknowledgement of the event of this cycle.
-    Revoke { ctx: u64, lo: u64, hi: u64, event: Option<u64> },
-    Stop { ctx: u64, event: Option<u64> },
+    Revoke {
+        ctx: u64,
+        lo: u64,
+        hi: u64,
+        event: Option<u64>,
+    },
+    Stop {
+        ctx: u64,
+        event: Option<u64>,
+    },
     Other,
 }
 
@@ -113,7 +125,8 @@ impl Host {
         if ask.access.stores() {
             self.asked_store.insert(page);
         }
-        self.lookups.insert((ask, now), self.may.get(&page).cloned().unwrap_or_default());
+        self.lookups
+            .insert((ask, now), self.may.get(&page).cloned().unwrap_or_default());
     }
 
     /// Checks an outcome.
@@ -121,8 +134,14 @@ impl Host {
         match outcome {
             Outcome::Hit { ask, ppn, looked } => {
                 let may = &self.lookups[&(ask, looked)];
-                let found = may.iter().any(|l| l.page(ask.vpn) == ppn && l.allows(ask.access));
-                assert!(found, "{}: {ask:?} of cycle {looked} used page {ppn:x}, may use {may:x?}", self.tag);
+                let found = may
+                    .iter()
+                    .any(|l| l.page(ask.vpn) == ppn && l.allows(ask.access));
+                assert!(
+                    found,
+                    "{}: {ask:?} of cycle {looked} used page {ppn:x}, may use {may:x?}",
+                    self.tag
+                );
                 let page = (ask.ctx, ask.vpn);
                 self.read.insert(page);
                 if ask.access.stores() {
@@ -131,14 +150,19 @@ impl Host {
             }
             Outcome::Ended { ask, code } => {
                 let bad = code == JobStatus::BadAddress as u64;
-                assert!(!bad || self.off.contains(&ask.ctx), "{}: {ask:?} ended, context is on", self.tag);
+                assert!(
+                    !bad || self.off.contains(&ask.ctx),
+                    "{}: {ask:?} ended, context is on",
+                    self.tag
+                );
             }
         }
     }
 
     /// Takes the event of a cycle. Lookups of the same cycle must have been presented before.
     pub fn event(&mut self, c: &Cycle) {
-        self.lookups.retain(|(_, looked), _| *looked + 1 >= c.number);
+        self.lookups
+            .retain(|(_, looked), _| *looked + 1 >= c.number);
         match c.event {
             Event::Invalidate { ctx, lo, hi } => {
                 self.forget(ctx, lo, hi);
@@ -158,7 +182,8 @@ impl Host {
             _ => {}
         }
         if c.event != Event::None {
-            self.open.retain(|a| !c.event.answers(a) && !c.event.retries(a));
+            self.open
+                .retain(|a| !c.event.answers(a) && !c.event.retries(a));
         }
         // Whether a record that comes now was already answered while it was being written.
         for ask in every_ask().filter(|a| c.event.answers(a) || c.event.retries(a)) {
@@ -191,7 +216,11 @@ impl Host {
                     acknowledged = event;
                     self.harvest(bench, ctx, 0, VPN_MAX);
                     let root = bench.tables.root(ctx);
-                    bench.command(Cmd::CtxSet { ctx, mode: CtxMode::Translate, root });
+                    bench.command(Cmd::CtxSet {
+                        ctx,
+                        mode: CtxMode::Translate,
+                        root,
+                    });
                     self.job = Some(Job::Other);
                     return acknowledged;
                 }
@@ -209,8 +238,14 @@ impl Host {
             self.revoke_leaves(bench, ctx, 0, VPN_MAX);
             bench.command(Cmd::Stop { ctx });
             self.job = Some(Job::Stop { ctx, event: None });
-        } else if dice > 600 && let Some(record) = bench.take_record() {
-            let ask = Ask { ctx: record.ctx(), vpn: record.addr() >> 12 & VPN_MAX, access: Access::of(record.access()) };
+        } else if dice > 600
+            && let Some(record) = bench.take_record()
+        {
+            let ask = Ask {
+                ctx: record.ctx(),
+                vpn: record.addr() >> 12 & VPN_MAX,
+                access: Access::of(record.access()),
+            };
             self.serve(bench, ask, rng);
         }
         acknowledged
@@ -219,7 +254,11 @@ impl Host {
     /// A record has come: each fault once.
     pub fn recorded(&mut self, ask: Ask, stamp: u64) {
         if self.answered.get(&ask).is_none_or(|&at| at < stamp) {
-            assert!(self.open.insert(ask), "{}: {ask:?} was reported twice", self.tag);
+            assert!(
+                self.open.insert(ask),
+                "{}: {ask:?} was reported twice",
+                self.tag
+            );
         }
     }
 
@@ -235,7 +274,12 @@ impl Host {
         };
         self.revoke_leaves(bench, ctx, lo, hi);
         bench.command(Cmd::Invalidate { ctx, lo, hi });
-        self.job = Some(Job::Revoke { ctx, lo, hi, event: None });
+        self.job = Some(Job::Revoke {
+            ctx,
+            lo,
+            hi,
+            event: None,
+        });
     }
 
     /// The leaves of the pages in the range: address of the entry, its page, and whether it is large.
@@ -245,9 +289,15 @@ impl Host {
             for page in PAGES {
                 let vpn = region + page;
                 let large = self.large.contains(&(ctx, region));
-                let inside = if large { region + 511 >= lo && region <= hi } else { (lo..=hi).contains(&vpn) };
+                let inside = if large {
+                    region + 511 >= lo && region <= hi
+                } else {
+                    (lo..=hi).contains(&vpn)
+                };
                 if inside && self.current.contains_key(&(ctx, vpn)) {
-                    let at = bench.tables.entry(&mut bench.mem, ctx, vpn, u32::from(large));
+                    let at = bench
+                        .tables
+                        .entry(&mut bench.mem, ctx, vpn, u32::from(large));
                     found.insert(at, ((ctx, vpn), large));
                 }
             }
@@ -260,14 +310,24 @@ impl Host {
             let old = bench.mem.read(at);
             bench.mem.write(at, old | 1 << 60);
             for page in self.pages_of(page, large) {
-                self.current.insert(page, Leaf { pte: Pte([old | 1 << 60]), large });
+                self.current.insert(
+                    page,
+                    Leaf {
+                        pte: Pte([old | 1 << 60]),
+                        large,
+                    },
+                );
             }
         }
     }
 
     fn pages_of(&self, page: Page, large: bool) -> Vec<Page> {
         let region = page.1 & !511;
-        if large { PAGES.iter().map(|p| (page.0, region + p)).collect() } else { vec![page] }
+        if large {
+            PAGES.iter().map(|p| (page.0, region + p)).collect()
+        } else {
+            vec![page]
+        }
     }
 
     /// After the acknowledgement: A and D must be right, and the entries go.
@@ -279,9 +339,21 @@ impl Host {
             }
             let pages = self.pages_of(page, large);
             let any = |set: &BTreeSet<Page>| pages.iter().any(|p| set.contains(p));
-            assert!(pte.d() == 1 || !any(&self.stored), "{}: a store to {page:x?} left no D", self.tag);
-            assert!(pte.a() == 1 || !any(&self.read), "{}: an access to {page:x?} left no A", self.tag);
-            assert!(pte.d() == 0 || any(&self.asked_store), "{}: D of {page:x?} without a store", self.tag);
+            assert!(
+                pte.d() == 1 || !any(&self.stored),
+                "{}: a store to {page:x?} left no D",
+                self.tag
+            );
+            assert!(
+                pte.a() == 1 || !any(&self.read),
+                "{}: an access to {page:x?} left no A",
+                self.tag
+            );
+            assert!(
+                pte.d() == 0 || any(&self.asked_store),
+                "{}: D of {page:x?} without a store",
+                self.tag
+            );
             bench.mem.write(at, 0);
             for page in pages {
                 self.current.remove(&page);
@@ -299,7 +371,10 @@ impl Host {
         let page = (ask.ctx, ask.vpn);
         let region = ask.vpn & !511;
         if self.mischief > 0 && rng.random_range(0..10) == 0 {
-            bench.command(Cmd::Cancel { ask, code: 16 + rng.random_range(0..100) });
+            bench.command(Cmd::Cancel {
+                ask,
+                code: 16 + rng.random_range(0..100),
+            });
             self.job = Some(Job::Other);
             return;
         }
@@ -311,12 +386,22 @@ impl Host {
         };
         if let Some(old) = self.current.get(&page).copied() {
             // More rights: the entry may change under us, as A and D do.
-            let at = bench.tables.entry(&mut bench.mem, page.0, page.1, u32::from(old.large));
+            let at = bench
+                .tables
+                .entry(&mut bench.mem, page.0, page.1, u32::from(old.large));
             let more = bench.mem.read(at) | leaf_pte(0, rights).0[0];
             bench.mem.write(at, more);
-            self.install(page, Leaf { pte: Pte([more]), large: old.large });
+            self.install(
+                page,
+                Leaf {
+                    pte: Pte([more]),
+                    large: old.large,
+                },
+            );
         } else {
-            let empty = PAGES.iter().all(|p| !self.current.contains_key(&(ask.ctx, region + p)));
+            let empty = PAGES
+                .iter()
+                .all(|p| !self.current.contains_key(&(ask.ctx, region + p)));
             let large = empty && rng.random_bool(0.3);
             self.next_ppn += 512;
             let vram = u64::from(rng.random_bool(0.5)) << 43;
@@ -324,12 +409,19 @@ impl Host {
             if large {
                 self.large.insert((ask.ctx, region));
             }
-            let at = bench.tables.entry(&mut bench.mem, page.0, page.1, u32::from(large));
+            let at = bench
+                .tables
+                .entry(&mut bench.mem, page.0, page.1, u32::from(large));
             bench.mem.write(at, pte.0[0]);
             self.install(page, Leaf { pte, large });
         }
-        let (lo, hi) = [(ask.vpn, ask.vpn), (region, region + 511), (0, VPN_MAX)][rng.random_range(0..3)];
-        bench.command(Cmd::Replay { ctx: ask.ctx, lo, hi });
+        let (lo, hi) =
+            [(ask.vpn, ask.vpn), (region, region + 511), (0, VPN_MAX)][rng.random_range(0..3)];
+        bench.command(Cmd::Replay {
+            ctx: ask.ctx,
+            lo,
+            hi,
+        });
         self.job = Some(Job::Other);
     }
 
@@ -346,7 +438,11 @@ pub fn every_ask() -> impl Iterator<Item = Ask> {
     CONTEXTS.into_iter().flat_map(|ctx| {
         REGIONS.into_iter().flat_map(move |region| {
             PAGES.into_iter().flat_map(move |page| {
-                Access::ALL.into_iter().map(move |access| Ask { ctx, vpn: region + page, access })
+                Access::ALL.into_iter().map(move |access| Ask {
+                    ctx,
+                    vpn: region + page,
+                    access,
+                })
             })
         })
     })

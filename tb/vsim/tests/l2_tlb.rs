@@ -1,0 +1,304 @@
+//! The L2 TLB alone, against a reference that knows what it may hold and when it must answer.
+
+#[path = "common/xlat.rs"]
+mod xlat;
+
+use std::collections::BTreeMap;
+
+use hmmu_vsim::Block;
+use rand::{Rng, SeedableRng};
+use rand_pcg::Pcg64Mcg;
+use xlat::{Access, Ask, Event, VPN_MAX, Xlat, put_event, put_miss, put_xlat, take_miss, take_xlat};
+
+const SETS: u64 = 64;
+const WAYS: u64 = 4;
+
+/// What the block offers in a cycle, before its clock edge.
+#[derive(Clone, Copy, Debug)]
+struct Cycle {
+    accepted: bool,
+    hit: Option<Xlat>,
+    miss: Option<(Ask, u64)>,
+    fill_ready: bool,
+    sweeping: bool,
+}
+
+/// Inputs of a cycle. Results and fills are taken when the event allows it, as the MMU does: a command's event
+/// has the bus first, then a hit, then a fill.
+#[derive(Clone, Copy, Debug, Default)]
+struct Drive {
+    req: Option<Ask>,
+    command: Option<Event>,
+    hit_ready: bool,
+    miss_ready: bool,
+    fill: Option<Xlat>,
+}
+
+/// One cycle; also returns the event of the cycle.
+fn cycle(b: &mut Block, d: &Drive) -> (Cycle, Event) {
+    b.set("req_valid_i", u64::from(d.req.is_some()));
+    if let Some(ask) = d.req {
+        put_miss(b, "req_i", &ask, 2);
+    }
+    b.set("fill_valid_i", 0);
+    b.set("hit_ready_i", 0);
+    b.set("miss_ready_i", u64::from(d.miss_ready));
+    put_event(b, "event_i", &Event::None);
+    b.eval();
+    let hit = (b.get("hit_valid_o") == 1).then(|| take_xlat(b, "hit_o"));
+    let fill_ready = b.get("fill_ready_o") == 1;
+    let mut event = Event::None;
+    let mut taken = false;
+    if let Some(command) = d.command {
+        event = command;
+    } else if let Some(xlat) = hit.filter(|_| d.hit_ready) {
+        event = Event::Fill(xlat);
+        taken = true;
+    } else if let Some(xlat) = d.fill.filter(|_| fill_ready && hit.is_none()) {
+        event = Event::Fill(xlat);
+        b.set("fill_valid_i", 1);
+        put_xlat(b, "fill_i", &xlat);
+    }
+    b.set("hit_ready_i", u64::from(taken));
+    put_event(b, "event_i", &event);
+    b.eval();
+    let miss = (b.get("miss_valid_o") == 1).then(|| take_miss(b, "miss_o"));
+    let c = Cycle {
+        accepted: d.req.is_some() && b.get("req_ready_o") == 1,
+        hit: hit.filter(|_| taken),
+        miss: miss.filter(|_| d.miss_ready),
+        fill_ready,
+        sweeping: b.get("sweep_busy_o") == 1,
+    };
+    b.clock();
+    (c, event)
+}
+
+fn block() -> Block {
+    let mut b = Block::new("l2_tlb").expect("the block is built");
+    b.reset();
+    b
+}
+
+fn page(ctx: u64, vpn: u64, large: bool) -> Xlat {
+    let ppn = if large { (vpn & !511) | 1 << 40 } else { vpn ^ 0x5_0000_0000 };
+    Xlat { ctx, vpn, ppn, large, r: true, w: true, x: false, d: true, atomic: true }
+}
+
+fn read(ctx: u64, vpn: u64) -> Ask {
+    Ask { ctx, vpn, access: Access::Read }
+}
+
+fn fill(b: &mut Block, xlat: Xlat) {
+    let d = Drive { fill: Some(xlat), ..Drive::default() };
+    while cycle(b, &d).1 == Event::None {}
+}
+
+/// The result of one lookup, and its cycles from acceptance to the result.
+fn lookup(b: &mut Block, ask: Ask) -> (Option<Xlat>, u64) {
+    let mut d = Drive { req: Some(ask), hit_ready: true, miss_ready: true, ..Drive::default() };
+    while !cycle(b, &d).0.accepted {}
+    d.req = None;
+    for n in 1..10 {
+        let c = cycle(b, &d).0;
+        if c.hit.is_some() || c.miss.is_some() {
+            return (c.hit, n);
+        }
+    }
+    panic!("no result for {ask:?}");
+}
+
+/// Cycles in which the sweep is busy.
+fn sweep(b: &mut Block, event: Event) -> u64 {
+    cycle(b, &Drive { command: Some(event), ..Drive::default() });
+    let mut busy = 0;
+    while cycle(b, &Drive::default()).0.sweeping {
+        busy += 1;
+    }
+    busy
+}
+
+#[test]
+fn latency_of_hits_and_misses() {
+    let mut b = block();
+    fill(&mut b, page(1, 77, false));
+    fill(&mut b, page(1, 5 << 9, true));
+    assert_eq!(lookup(&mut b, read(1, 77)), (Some(page(1, 77, false)), 2));
+    assert_eq!(lookup(&mut b, read(1, 5 << 9 | 3)), (Some(page(1, 5 << 9, true)), 3));
+    assert_eq!(lookup(&mut b, read(1, 78)), (None, 3));
+    assert_eq!(lookup(&mut b, read(2, 77)), (None, 3));
+}
+
+#[test]
+fn it_holds_sets_times_ways_pages_of_one_run() {
+    let mut b = block();
+    for vpn in 0..SETS * WAYS {
+        fill(&mut b, page(1, vpn, false));
+    }
+    for vpn in 0..SETS * WAYS {
+        assert_eq!(lookup(&mut b, read(1, vpn)).0, Some(page(1, vpn, false)), "page {vpn}");
+    }
+}
+
+#[test]
+fn a_sweep_takes_as_many_cycles_as_it_must() {
+    for (pages, most) in [(1, 4), (2, 5), (63, 66), (64, SETS + 1), (1 << 20, SETS + 1)] {
+        let mut b = block();
+        let lo = 100 << 9 | 500;
+        for vpn in lo - 2..lo + 66 {
+            fill(&mut b, page(1, vpn, false));
+        }
+        fill(&mut b, page(2, lo, false));
+        let hi = lo + pages - 1;
+        let busy = sweep(&mut b, Event::Invalidate { ctx: 1, lo, hi });
+        assert!(busy <= most, "{pages} pages: busy for {busy} cycles");
+        for vpn in lo - 2..lo + 66 {
+            let found = lookup(&mut b, read(1, vpn)).0.is_some();
+            assert_eq!(found, !(lo..=hi).contains(&vpn), "{pages} pages: page {}", vpn - lo);
+        }
+        assert!(lookup(&mut b, read(2, lo)).0.is_some(), "another context's page went");
+    }
+}
+
+#[test]
+fn a_page_that_was_filled_twice_is_there_once() {
+    let mut b = block();
+    let clean = Xlat { d: false, ..page(1, 9, false) };
+    fill(&mut b, clean);
+    assert_eq!(lookup(&mut b, Ask { access: Access::Write, ..read(1, 9) }).0, None);
+    fill(&mut b, page(1, 9, false));
+    // Fill the other ways: an older copy would show up, or the page would have been pushed out.
+    for i in 1..WAYS {
+        fill(&mut b, page(1, 9 + i * SETS, false));
+    }
+    assert_eq!(lookup(&mut b, Ask { access: Access::Write, ..read(1, 9) }).0, Some(page(1, 9, false)));
+    for i in 1..WAYS {
+        assert!(lookup(&mut b, read(1, 9 + i * SETS)).0.is_some());
+    }
+}
+
+const VPNS: [u64; 8] = [0, 1, 63, 64, 511, 512 * 9 + 5, 1 << 34, (1 << 34) + 511];
+
+/// Translations of the pages by version: they change only when an invalidation takes the whole region.
+fn current(version: &BTreeMap<(u64, u64), u64>, ctx: u64, vpn: u64) -> Xlat {
+    let v = version.get(&(ctx, vpn >> 9)).copied().unwrap_or(0);
+    let large = v % 3 == 1;
+    let ppn = (v + 1) << 20 | ctx << 18 | if large { 0 } else { vpn & 511 };
+    Xlat { ctx, vpn, ppn, large, r: true, w: v % 2 == 0, x: v % 5 < 3, d: v % 4 < 2, atomic: true }
+}
+
+fn random_run(seed: u64, cycles: u64) -> [u64; 2] {
+    let mut rng = Pcg64Mcg::seed_from_u64(seed);
+    let mut b = block();
+    let mut version = BTreeMap::new();
+    let mut held: Vec<Xlat> = Vec::new();
+    let mut inside: Option<(Ask, u64)> = None;
+    let mut walks: Vec<Ask> = Vec::new();
+    let mut sweep_since = None;
+    let mut counts = [0; 2];
+    let ready = rng.random_range(0.2..1.0);
+    let mischief = rng.random_range(1..60);
+    for t in 0..cycles {
+        let tag = format!("seed {seed} cycle {t}");
+        let ctx = rng.random_range(1..3);
+        let vpn = VPNS[rng.random_range(0..VPNS.len())];
+        let mut d = Drive { hit_ready: rng.random_bool(ready), miss_ready: rng.random_bool(ready), ..Drive::default() };
+        if rng.random_bool(0.7) {
+            d.req = Some(Ask { ctx, vpn, access: Access::of(rng.random_range(0..4)) });
+        }
+        if rng.random_bool(0.5) && !walks.is_empty() {
+            let ask = walks[0];
+            let xlat = current(&version, ask.ctx, ask.vpn);
+            let dirtied = Xlat { d: xlat.d || ask.access.stores(), ..xlat };
+            if dirtied.answers(&ask) {
+                d.fill = Some(dirtied);
+            } else {
+                walks.remove(0); // it faults
+            }
+        }
+        let sweeping = sweep_since.is_some();
+        if rng.random_range(0..1000) < mischief && !sweeping {
+            let ask = Ask { ctx, vpn, access: Access::of(rng.random_range(0..4)) };
+            d.command = Some(match rng.random_range(0..8) {
+                0 => Event::Stop { ctx },
+                1 => Event::Retry { ctx, lo: vpn, hi: vpn },
+                2 => Event::Cancel { ask, code: 20 },
+                3 => Event::Invalidate { ctx, lo: vpn, hi: vpn },
+                4 => Event::Invalidate { ctx, lo: 0, hi: VPN_MAX },
+                5 => Event::Invalidate { ctx, lo: vpn & !511, hi: VPN_MAX },
+                _ => Event::Invalidate { ctx, lo: vpn & !511, hi: vpn | 511 },
+            });
+        }
+        let (c, event) = cycle(&mut b, &d);
+
+        if let Some(xlat) = c.hit {
+            let (ask, _) = inside.take().expect("a result has a request");
+            assert!(xlat.answers(&ask), "{tag}: {xlat:x?} for {ask:?}");
+            assert!(
+                held.iter().any(|h| Xlat { vpn: xlat.vpn, ..*h } == xlat && h.covers(ask.ctx, ask.vpn)),
+                "{tag}: {ask:?} hit {xlat:x?}, which it may not hold"
+            );
+            counts[0] += 1;
+        }
+        if let Some((ask, client)) = c.miss {
+            assert_eq!((Some(ask), client), (inside.take().map(|i| i.0), 2), "{tag}");
+            counts[1] += 1;
+            walks.push(ask);
+        }
+        if let Some((ask, _)) = inside
+            && event.answers(&ask)
+        {
+            inside = None;
+        }
+        if c.accepted {
+            assert!(inside.is_none(), "{tag}: two lookups at once");
+            assert!(!c.sweeping, "{tag}: a lookup during a sweep");
+            inside = d.req.map(|ask| (ask, t));
+        }
+        if c.miss.is_none()
+            && c.hit.is_none()
+            && let Some((ask, since)) = inside
+        {
+            let idle = t - since > 4 && d.hit_ready && d.miss_ready && d.command.is_none();
+            assert!(!idle, "{tag}: {ask:?} of cycle {since} has no result");
+        }
+        walks.retain(|ask| !event.answers(ask));
+        match event {
+            Event::Fill(xlat) => held.push(xlat),
+            Event::Invalidate { ctx, lo, hi } => {
+                held.retain(|x| !x.overlaps(ctx, lo, hi));
+                for region in VPNS.map(|v| v >> 9) {
+                    if lo <= region << 9 && hi >= (region << 9 | 511) {
+                        version.insert((ctx, region), t + 1);
+                    }
+                }
+                sweep_since = Some(t);
+            }
+            Event::Stop { ctx } => {
+                held.retain(|x| x.ctx != ctx);
+                sweep_since = Some(t);
+            }
+            _ => {}
+        }
+        if let Some(since) = sweep_since {
+            assert!(!(c.sweeping && c.fill_ready), "{tag}: a fill during a sweep");
+            assert!(t - since <= SETS + 4, "{tag}: the sweep does not end");
+            if t > since && !c.sweeping {
+                sweep_since = None;
+            }
+        }
+    }
+    counts
+}
+
+#[test]
+fn random_lookups_fills_and_sweeps_follow_the_reference() {
+    let mut sum = [0; 2];
+    for seed in 0..20 {
+        for (s, n) in sum.iter_mut().zip(random_run(seed, 6000)) {
+            *s += n;
+        }
+    }
+    println!("hits, misses: {sum:?}");
+    assert!(sum.iter().all(|&n| n > 2000), "too few of a kind: {sum:?}");
+}
