@@ -41,7 +41,9 @@ impl Memory {
 
     /// Writes the low `len` bytes of `value`.
     pub fn set_value(&mut self, addr: u64, len: usize, value: u64) {
-        self.bytes_mut(addr, len).expect("no memory here").copy_from_slice(&value.to_le_bytes()[..len]);
+        self.bytes_mut(addr, len)
+            .expect("no memory here")
+            .copy_from_slice(&value.to_le_bytes()[..len]);
     }
 }
 
@@ -59,7 +61,11 @@ pub struct PortTiming {
 impl PortTiming {
     /// Always ready, answers after `latency` cycles.
     pub fn fixed(latency: u64) -> Self {
-        Self { latency: (latency, latency), busy: 0, errors: 0 }
+        Self {
+            latency: (latency, latency),
+            busy: 0,
+            errors: 0,
+        }
     }
 }
 
@@ -87,7 +93,14 @@ pub struct MemPort {
 
 impl MemPort {
     pub fn new(name: &'static str, timing: PortTiming) -> Self {
-        Self { name, timing, waiting: Vec::new(), stalled: None, ready: false, accepted: 0 }
+        Self {
+            name,
+            timing,
+            waiting: Vec::new(),
+            stalled: None,
+            ready: false,
+            accepted: 0,
+        }
     }
 
     /// Does an accepted request to this physical page wait for its response?
@@ -99,14 +112,19 @@ impl MemPort {
     pub fn drive(&mut self, b: &mut Block, now: u64, memory: &mut Memory, rng: &mut Pcg64) {
         self.ready = rng.random_range(0..256) >= self.timing.busy;
         b.set(&format!("{}_req_ready_i", self.name), u64::from(self.ready));
-        let due: Vec<usize> = (0..self.waiting.len()).filter(|&i| self.waiting[i].0 <= now).collect();
+        let due: Vec<usize> = (0..self.waiting.len())
+            .filter(|&i| self.waiting[i].0 <= now)
+            .collect();
         let valid = format!("{}_rsp_valid_i", self.name);
         if due.is_empty() {
             b.set(&valid, 0);
             return;
         }
-        let (_, r) = self.waiting.swap_remove(due[rng.random_range(0..due.len())]);
-        let error = rng.random_range(0..4096) < self.timing.errors || memory.bytes(r.addr, 1).is_none();
+        let (_, r) = self
+            .waiting
+            .swap_remove(due[rng.random_range(0..due.len())]);
+        let error =
+            rng.random_range(0..4096) < self.timing.errors || memory.bytes(r.addr, 1).is_none();
         let data = if error { u128::MAX } else { answer(memory, &r) };
         let port = format!("{}_rsp_i", self.name);
         let put = |b: &mut Block, f: Field, v: u64| b.set_bits(&port, f.0, f.1, v);
@@ -118,9 +136,19 @@ impl MemPort {
     }
 
     /// After evaluation: takes the request of this cycle, if there is one. Writes take effect now.
-    pub fn accept(&mut self, b: &mut Block, now: u64, memory: &mut Memory, rng: &mut Pcg64) -> Option<Request> {
+    pub fn accept(
+        &mut self,
+        b: &mut Block,
+        now: u64,
+        memory: &mut Memory,
+        rng: &mut Pcg64,
+    ) -> Option<Request> {
         if b.get(&format!("{}_req_valid_o", self.name)) == 0 {
-            assert!(self.stalled.is_none(), "{}: a request was withdrawn", self.name);
+            assert!(
+                self.stalled.is_none(),
+                "{}: a request was withdrawn",
+                self.name
+            );
             return None;
         }
         let port = format!("{}_req_o", self.name);
@@ -134,7 +162,12 @@ impl MemPort {
             tag: get(req::TAG),
         };
         if let Some(old) = &self.stalled {
-            assert_eq!((old.op, old.addr, old.data), (r.op, r.addr, r.data), "{}: a waiting request changed", self.name);
+            assert_eq!(
+                (old.op, old.addr, old.data),
+                (r.op, r.addr, r.data),
+                "{}: a waiting request changed",
+                self.name
+            );
         }
         if !self.ready {
             self.stalled = Some(r);
@@ -143,8 +176,14 @@ impl MemPort {
         self.stalled = None;
         self.accepted += 1;
         if r.op == 1 {
-            let line = memory.bytes_mut(r.addr & !15, 16).expect("a write to no memory");
-            for (lane, byte) in line.iter_mut().enumerate().filter(|(lane, _)| r.strb >> lane & 1 == 1) {
+            let line = memory
+                .bytes_mut(r.addr & !15, 16)
+                .expect("a write to no memory");
+            for (lane, byte) in line
+                .iter_mut()
+                .enumerate()
+                .filter(|(lane, _)| r.strb >> lane & 1 == 1)
+            {
                 *byte = (r.data >> (8 * lane)) as u8;
             }
         } else {
@@ -163,7 +202,11 @@ fn answer(memory: &mut Memory, r: &Request) -> u128 {
     }
     let len = if r.half { 4 } else { 8 };
     assert_eq!(r.addr % len as u64, 0, "a misaligned swap");
-    let mask = if r.half { u64::from(u32::MAX) } else { u64::MAX };
+    let mask = if r.half {
+        u64::from(u32::MAX)
+    } else {
+        u64::MAX
+    };
     let old = memory.value(r.addr, len);
     if old == r.data as u64 & mask {
         memory.set_value(r.addr, len, (r.data >> 64) as u64);

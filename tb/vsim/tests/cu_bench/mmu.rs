@@ -23,7 +23,14 @@ pub struct Page {
 impl Page {
     /// Everything allowed; D not set yet.
     pub fn all(ppn: u64) -> Self {
-        Self { ppn, r: true, w: true, x: true, d: false, atomic: true }
+        Self {
+            ppn,
+            r: true,
+            w: true,
+            x: true,
+            d: false,
+            atomic: true,
+        }
     }
 
     /// May this access ever go ahead?
@@ -156,9 +163,14 @@ impl RefMmu {
             let mut get = |f: Field| b.get_bits(&name, f.0, f.1);
             let key = (get(miss::CTX), get(miss::VPN), get(miss::ACCESS));
             let fetch = key.2 == Access::Execute as u64;
-            assert_eq!(get(miss::CLIENT), u64::from(fetch), "client of {key:?} at {port}");
+            assert_eq!(
+                get(miss::CLIENT),
+                u64::from(fetch),
+                "client of {key:?} at {port}"
+            );
             self.misses += 1;
-            self.walks.push((now + rng.random_range(self.delay.0..=self.delay.1), key));
+            self.walks
+                .push((now + rng.random_range(self.delay.0..=self.delay.1), key));
         }
     }
 }

@@ -56,13 +56,27 @@ pub struct Timing {
 impl Timing {
     /// Fast and regular.
     pub fn fixed(latency: u64) -> Self {
-        Self { data: PortTiming::fixed(latency), fetch: PortTiming::fixed(latency), walk: (4, 4), busy: 0 }
+        Self {
+            data: PortTiming::fixed(latency),
+            fetch: PortTiming::fixed(latency),
+            walk: (4, 4),
+            busy: 0,
+        }
     }
 
     /// Slow, irregular, with back-pressure.
     pub fn rough() -> Self {
-        let port = PortTiming { latency: (1, 30), busy: 100, errors: 0 };
-        Self { data: port, fetch: port, walk: (1, 40), busy: 100 }
+        let port = PortTiming {
+            latency: (1, 30),
+            busy: 100,
+            errors: 0,
+        };
+        Self {
+            data: port,
+            fetch: port,
+            walk: (1, 40),
+            busy: 100,
+        }
     }
 }
 
@@ -86,7 +100,7 @@ pub struct Bench {
     pub stores: u64,
     /// Memory as it must be at the end.
     pub expected: Option<Memory>,
-    started: usize,
+    running: [usize; 16],
 }
 
 impl Bench {
@@ -109,7 +123,7 @@ impl Bench {
             loads: 0,
             stores: 0,
             expected: None,
-            started: 0,
+            running: [0; 16],
         }
     }
 
@@ -126,18 +140,28 @@ impl Bench {
         for (k, word) in words.iter().enumerate() {
             let at = va.wrapping_add(4 * k as u64);
             let page = self.mmu.table[&(ctx, at >> 12 & 0xf_ffff_ffff)];
-            self.memory.set_value(page.ppn << 12 | at & 4095, 4, u64::from(*word));
+            self.memory
+                .set_value(page.ppn << 12 | at & 4095, 4, u64::from(*word));
         }
     }
 
     /// Threads that run or wait.
     pub fn pending(&self) -> usize {
-        self.queue.len() + self.started - self.ends.len()
+        self.queue.len() + self.running.iter().sum::<usize>()
     }
 
     /// One cycle; the test's event that it carried.
     pub fn step(&mut self) -> Option<Event> {
-        let Self { b, memory, mmu, data, fetch, rng, now, .. } = self;
+        let Self {
+            b,
+            memory,
+            mmu,
+            data,
+            fetch,
+            rng,
+            now,
+            ..
+        } = self;
         b.set("time_i", *now);
         b.set("kill_i", self.kill);
         data.drive(b, *now, memory, rng);
@@ -157,17 +181,15 @@ impl Bench {
         }
         b.eval();
         if b.get("thread_valid_i") == 1 && b.get("thread_ready_o") == 1 {
-            self.queue.pop_front();
-            self.started += 1;
+            let started = self.queue.pop_front().expect("offered");
+            self.running[started.job as usize] += 1;
         }
-        if b.get("end_valid_o") == 1 {
+        if b.get("end_valid_o") == 1 && b.get("end_ready_i") == 1 {
             let mut get = |f: Field| b.get_bits("end_o", f.0, f.1);
-            self.ends.push(End {
-                job: get(end::JOB),
-                result: get(end::RESULT),
-                status: get(end::STATUS) as u8,
-                info: get(end::INFO),
-            });
+            let job = get(end::JOB);
+            let (result, status, info) = (get(end::RESULT), get(end::STATUS) as u8, get(end::INFO));
+            self.ends.push(End { job, result, status, info });
+            self.running[job as usize] -= 1;
         }
         self.instructions += b.get("cnt_instructions_o");
         self.loads += b.get("cnt_cu_loads_o");
@@ -180,11 +202,28 @@ impl Bench {
         sent
     }
 
+    /// Threads of a job slot that run.
+    pub fn running(&self, job: usize) -> usize {
+        self.running[job]
+    }
+
+    /// Some cycles.
+    pub fn steps(&mut self, count: u64) {
+        for _ in 0..count {
+            self.step();
+        }
+    }
+
     /// Runs until all threads have ended.
     pub fn run(&mut self, limit: u64) {
         let last = self.now + limit;
         while self.pending() > 0 {
-            assert!(self.now < last, "{} threads did not end: {}", self.pending(), self.states());
+            assert!(
+                self.now < last,
+                "{} threads did not end: {}",
+                self.pending(),
+                self.states()
+            );
             self.step();
         }
     }
@@ -197,7 +236,9 @@ impl Bench {
 
     /// All warps' states as text.
     pub fn states(&mut self) -> String {
-        (0..WARPS).map(|w| format!("{w}: {:x?} ", self.warp(w))).collect()
+        (0..WARPS)
+            .map(|w| format!("{w}: {:x?} ", self.warp(w)))
+            .collect()
     }
 
     /// Are all accesses translated before the last event done?

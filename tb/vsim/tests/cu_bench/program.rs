@@ -75,8 +75,12 @@ pub const LOADS: [(&str, RegImm, i32); 7] = [
 ];
 
 /// Stores, with their size in bytes.
-pub const STORES: [(&str, RegImm, i32); 4] =
-    [("sb", enc::sb, 1), ("sh", enc::sh, 2), ("sw", enc::sw, 4), ("sd", enc::sd, 8)];
+pub const STORES: [(&str, RegImm, i32); 4] = [
+    ("sb", enc::sb, 1),
+    ("sh", enc::sh, 2),
+    ("sw", enc::sw, 4),
+    ("sd", enc::sd, 8),
+];
 
 /// AMOs, with their size in bytes.
 pub const AMOS: [(&str, RegReg, i32); 18] = [
@@ -143,7 +147,11 @@ fn straight(rng: &mut Pcg64, out: &mut Vec<u32>) {
         92..95 => {
             out.push(enc::addi(29, 8, rng.random_range(0..255) * 8));
             let word = rng.random_range(0..2) == 0;
-            out.push(if word { enc::lr_w(rd, 29, 0) } else { enc::lr_d(rd, 29, 0) });
+            out.push(if word {
+                enc::lr_w(rd, 29, 0)
+            } else {
+                enc::lr_d(rd, 29, 0)
+            });
             // Sometimes of the wrong size, of another address, or without its reservation.
             match rng.random_range(0..6) {
                 0 => out.push(enc::addi(29, 8, rng.random_range(0..255) * 8)),
@@ -152,7 +160,11 @@ fn straight(rng: &mut Pcg64, out: &mut Vec<u32>) {
                 _ => {}
             }
             let word = word ^ (rng.random_range(0..8) == 0);
-            out.push(if word { enc::sc_w(rs1, 29, rs2) } else { enc::sc_d(rs1, 29, rs2) });
+            out.push(if word {
+                enc::sc_w(rs1, 29, rs2)
+            } else {
+                enc::sc_d(rs1, 29, rs2)
+            });
         }
         95 => out.push(enc::FENCE),
         96 => out.push(enc::FENCE_I),

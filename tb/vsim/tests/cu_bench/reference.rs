@@ -34,7 +34,9 @@ impl Bus for RefBus<'_> {
     }
 
     fn load(&mut self, addr: u64, width: Width) -> Result<u64, Stall> {
-        Ok(self.memory.value(self.at(addr, Access::Read)?, width.bytes()))
+        Ok(self
+            .memory
+            .value(self.at(addr, Access::Read)?, width.bytes()))
     }
 
     fn store(&mut self, addr: u64, width: Width, value: u64) -> Result<(), Stall> {
@@ -44,10 +46,18 @@ impl Bus for RefBus<'_> {
     }
 
     fn load_reserved(&mut self, addr: u64, width: Width) -> Result<u64, Stall> {
-        Ok(self.memory.value(self.at(addr, Access::Atomic)?, width.bytes()))
+        Ok(self
+            .memory
+            .value(self.at(addr, Access::Atomic)?, width.bytes()))
     }
 
-    fn compare_and_swap(&mut self, addr: u64, width: Width, expected: u64, new: u64) -> Result<u64, Stall> {
+    fn compare_and_swap(
+        &mut self,
+        addr: u64,
+        width: Width,
+        expected: u64,
+        new: u64,
+    ) -> Result<u64, Stall> {
         let at = self.at(addr, Access::Atomic)?;
         let old = self.memory.value(at, width.bytes());
         if old == expected {
@@ -59,7 +69,8 @@ impl Bus for RefBus<'_> {
     fn amo(&mut self, addr: u64, width: Width, op: AmoOp, operand: u64) -> Result<u64, Stall> {
         let at = self.at(addr, Access::Atomic)?;
         let old = self.memory.value(at, width.bytes());
-        self.memory.set_value(at, width.bytes(), op.apply(width, old, operand));
+        self.memory
+            .set_value(at, width.bytes(), op.apply(width, old, operand));
         Ok(old)
     }
 
@@ -74,13 +85,27 @@ pub fn run(memory: &mut Memory, mmu: &RefMmu, t: &Thread) -> End {
     (hart.thread, hart.threads) = (t.index as u32, t.threads as u32);
     hart.x[2] = t.stack_base;
     (hart.x[10], hart.x[11], hart.x[12]) = (t.arg, t.index, t.threads);
-    let mut bus = RefBus { memory, mmu, ctx: t.ctx };
-    let end = |status: u8, info: u64| End { job: t.job, result: u64::MAX, status, info: info & 0xffff_ffff_ffff };
+    let mut bus = RefBus {
+        memory,
+        mmu,
+        ctx: t.ctx,
+    };
+    let end = |status: u8, info: u64| End {
+        job: t.job,
+        result: u64::MAX,
+        status,
+        info: info & 0xffff_ffff_ffff,
+    };
     for _ in 0..1_000_000 {
         match hart.step(&mut bus) {
             Step::Retired => {}
             Step::Parked => unreachable!("the reference never parks"),
-            Step::Ecall => return End { result: hart.x[10], ..end(JobStatus::Ok as u8, 0) },
+            Step::Ecall => {
+                return End {
+                    result: hart.x[10],
+                    ..end(JobStatus::Ok as u8, 0)
+                };
+            }
             Step::Ebreak => return end(JobStatus::Breakpoint as u8, hart.pc),
             Step::Illegal => return end(JobStatus::Illegal as u8, hart.pc),
             Step::Misaligned(addr) => return end(JobStatus::Misaligned as u8, addr),
