@@ -39,9 +39,9 @@ impl DevPagemapOps for Owner {
         };
         match migrate::home(&core, fault.guard, range, fault.pfn) {
             // When the page was busy nothing moved: the access faults again.
-            Ok((_, false)) => Ok(()),
-            Ok((_, true)) if core.sys.free_pages() == 0 => Err(VmFault::Oom),
-            Ok((_, true)) => Err(VmFault::Sigbus),
+            Ok(true) => Ok(()),
+            Ok(false) if core.sys.free_pages() == 0 => Err(VmFault::Oom),
+            Ok(false) => Err(VmFault::Sigbus),
             Err(Errno::ENOMEM) => Err(VmFault::Oom),
             Err(_) => Err(VmFault::Sigbus),
         }
@@ -76,6 +76,7 @@ fn release_all(core: &Core) -> Result<usize, DriverError> {
         while first < pagemap.pages() && pagemap.used() > 0 {
             let count = batch.min(pagemap.pages() - first);
             let mut args = migrate_device_range(&core.sys, pagemap.base() + first, count);
+            let asked = args.src.iter().filter(|src| src.is_migrate()).count() as u64;
             args.dst = migrate::fill(core, &args.src, Direction::ToSystem);
             migrate_device_pages(&core.sys, &mut args);
             let asked = args.src.iter().filter(|src| src.is_migrate()).count() as u64;

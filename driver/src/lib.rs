@@ -16,6 +16,7 @@ mod copier;
 mod core;
 mod counters;
 pub mod device;
+mod dirty;
 pub mod error;
 mod faults;
 mod health;

@@ -99,22 +99,31 @@ pub(crate) fn piece(
         PRIVATE
     };
     let mut args = MigrateVma::new(range.start, range.end, select, core.owner());
-    run(core, guard, &mut args, way)
+    run(core, guard, &mut args, way).map(|done| done.moved)
 }
 
-/// Brings one page home for a CPU fault.
+/// Brings one page home for a CPU fault. False when there was no memory for it or its content could not be read:
+/// then it is where it was. A page that somebody else works on is none of these; the access faults again.
 pub(crate) fn home(
     core: &Core,
     guard: &MmapReadGuard<'_>,
     range: PageRange,
     fault_page: Pfn,
-) -> Result<(u64, bool), Errno> {
+) -> Result<bool, Errno> {
     let mut args = MigrateVma::new(range.start, range.end, PRIVATE, core.owner());
     args.fault_page = Some(fault_page);
-    let moved = run(core, guard, &mut args, Direction::ToSystem)?;
-    // Without destination the source has lost its MIGRATE mark by now, so ask what the setup found.
-    let refused = args.cpages > 0 && args.dst.first().is_none_or(|dst| dst.pfn().is_none());
-    Ok((moved, refused))
+    let done = run(core, guard, &mut args, Direction::ToSystem)?;
+    Ok(done.asked == 0 || done.filled > 0)
+}
+
+/// What became of a migration, in pages.
+struct Done {
+    /// Could move.
+    asked: u64,
+    /// Had a destination with their content.
+    filled: u64,
+    /// Moved.
+    moved: u64,
 }
 
 fn run(
@@ -122,9 +131,11 @@ fn run(
     guard: &MmapReadGuard<'_>,
     args: &mut MigrateVma,
     way: Direction,
-) -> Result<u64, Errno> {
+) -> Result<Done, Errno> {
     migrate_vma_setup(guard, args)?;
+    let asked = args.cpages;
     args.dst = fill(core, &args.src, way);
+    let filled = args.dst.iter().filter(|dst| dst.pfn().is_some()).count() as u64;
     migrate_vma_pages(guard, args);
     let moved = count(&args.src, &args.dst);
     core.trace(
@@ -136,13 +147,17 @@ fn run(
         &[
             ("start", args.start.0),
             ("end", args.end.0),
-            ("asked", args.cpages),
+            ("asked", asked),
             ("moved", moved),
         ],
     );
-    note(core, way, args.cpages, moved);
+    note(core, way, asked, moved);
     migrate_vma_finalize(guard, args);
-    Ok(moved)
+    Ok(Done {
+        asked,
+        filled,
+        moved,
+    })
 }
 
 /// Pages that were switched.

@@ -150,7 +150,7 @@ impl Context {
 }
 
 /// The entries of a run, or `None` when they cannot be read.
-fn read_entries(core: &Core, run: RevokedRun) -> Option<Vec<u64>> {
+pub(crate) fn read_entries(core: &Core, run: RevokedRun) -> Option<Vec<u64>> {
     let mut bytes = vec![0; run.count * 8];
     if core.mem.read(run.at, &mut bytes).is_err() {
         return None;

@@ -13,9 +13,9 @@ use hmm_core::{Errno, HmmPfn, PAGE_SIZE, Va};
 const CHUNK: u64 = 64 * PAGE_SIZE;
 
 /// How often a look is repeated when invalidations come between.
-const ATTEMPTS: u32 = 1024;
+pub(crate) const ATTEMPTS: u32 = 1024;
 
-fn chunks(range: PageRange) -> impl Iterator<Item = PageRange> {
+pub(crate) fn chunks(range: PageRange) -> impl Iterator<Item = PageRange> {
     (range.start.0..range.end.0)
         .step_by(CHUNK as usize)
         .map(move |start| PageRange {
@@ -25,7 +25,7 @@ fn chunks(range: PageRange) -> impl Iterator<Item = PageRange> {
 }
 
 impl Context {
-    fn user_range(start: Va, len: u64) -> Result<PageRange, DriverError> {
+    pub(crate) fn user_range(start: Va, len: u64) -> Result<PageRange, DriverError> {
         let end = start.0.checked_add(len).filter(|end| *end <= TASK_SIZE);
         match end {
             Some(end) if len > 0 && start.is_aligned() && len.is_multiple_of(PAGE_SIZE) => {
@@ -41,7 +41,7 @@ impl Context {
         }
     }
 
-    fn check_open(&self) -> Result<(), DriverError> {
+    pub(crate) fn check_open(&self) -> Result<(), DriverError> {
         if self.is_closed() {
             Err(DriverError::Closed)
         } else {

@@ -309,6 +309,15 @@ impl PageTable {
 
     /// Where the revoked entries of `range` are.
     pub fn revoked_runs(&self, range: PageRange) -> Vec<RevokedRun> {
+        self.runs(range, Leaf::is_revoked)
+    }
+
+    /// Where the entries of `range` are that the device may use.
+    pub fn live_runs(&self, range: PageRange) -> Vec<RevokedRun> {
+        self.runs(range, Leaf::is_live)
+    }
+
+    fn runs(&self, range: PageRange, wanted: impl Fn(Leaf) -> bool) -> Vec<RevokedRun> {
         let mut runs: Vec<RevokedRun> = Vec::new();
         visit(
             &self.root,
@@ -322,7 +331,7 @@ impl PageTable {
                 };
                 let mut open: Option<RevokedRun> = None;
                 for (i, leaf) in leaves.iter().enumerate().take(last + 1).skip(first) {
-                    if leaf.is_revoked() {
+                    if wanted(*leaf) {
                         let va = canonical(base + i as u64 * PAGE_SIZE);
                         let at = node.at.add(i as u64 * 8);
                         open.get_or_insert(RevokedRun { va, at, count: 0 }).count += 1;

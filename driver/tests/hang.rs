@@ -1,0 +1,124 @@
+//! A device that stops answering: every call ends, with an error that names what did not answer.
+
+mod common;
+
+use common::programs::spin;
+use common::{PAGE, Process, Setup};
+use hmm_core::{Errno, sync};
+use hmmu_driver::DriverError;
+use std::sync::atomic::Ordering;
+
+/// Runs a test in which the device hangs; nothing is asked of the machine's state afterwards.
+fn hang(seed: u64, body: impl FnOnce(&common::Machine, &Process) + Send + 'static) {
+    let result = sync::run(seed, move || {
+        let m = common::Machine::new(Setup::new(seed));
+        let p = m.process();
+        body(&m, &p);
+        m.device.shutdown();
+    });
+    if let Err(text) = result {
+        panic!("seed {seed}: {text}");
+    }
+}
+
+#[test]
+fn a_launched_job_ends_with_an_error() {
+    hang(1, |m, p| {
+        let buf = p.map(1);
+        m.board.hung.store(true, Ordering::Relaxed);
+        let error = p.load(buf).expect_err("no answer");
+        assert!(
+            matches!(error.errno, Errno::EIO | Errno::ETIMEDOUT),
+            "{error}"
+        );
+        assert!(m.device.lost().is_some());
+    });
+}
+
+#[test]
+fn an_invalidation_ends_and_the_device_is_given_up() {
+    hang(2, |m, p| {
+        let buf = p.map(2);
+        p.fill(buf, 2, 1).expect("fill");
+        let job = p.start(&spin(), &[], 1).expect("launch");
+        m.board.hung.store(true, Ordering::Relaxed);
+        p.mm.munmap(buf, PAGE).expect("munmap ends");
+        let lost = m.device.lost().expect("lost");
+        assert!(lost.to_string().contains("the invalidation of"), "{lost}");
+        assert_eq!(job.wait().expect_err("lost").errno, Errno::EIO);
+        // What the CPU has is the CPU's still, and nothing waits for the device again.
+        p.cpu_check(buf + PAGE, 1, 2);
+        let before = m.board.clone();
+        let start = hmmu_driver::hw::Clock::now(before.as_ref());
+        assert!(matches!(
+            p.start(&spin(), &[], 1).err(),
+            Some(DriverError::Lost(_))
+        ));
+        assert!(matches!(
+            m.device.open(&m.sys.create_mm()).err(),
+            Some(DriverError::Lost(_))
+        ));
+        assert_eq!(
+            p.context
+                .copy(buf + PAGE, buf + PAGE, 8)
+                .expect_err("lost")
+                .errno(),
+            Errno::EIO
+        );
+        assert_eq!(hmmu_driver::hw::Clock::now(before.as_ref()), start);
+        p.mm.exit();
+    });
+}
+
+#[test]
+fn a_migration_leaves_the_data_where_it_was() {
+    hang(3, |m, p| {
+        let buf = p.map(4);
+        p.cpu_fill(buf, 4, 6);
+        m.board.hung.store(true, Ordering::Relaxed);
+        let error = p
+            .context
+            .migrate_to_device(buf, 4 * PAGE)
+            .expect_err("no answer");
+        assert!(
+            matches!(error.errno(), Errno::ENOENT | Errno::EIO),
+            "{error}"
+        );
+        p.cpu_check(buf, 4, 6);
+        assert_eq!(m.stat_or_none("vram_pages_processes"), None);
+        p.mm.exit();
+    });
+}
+
+#[test]
+fn a_cpu_touch_of_a_page_that_cannot_come_home_is_a_bus_error() {
+    hang(4, |m, p| {
+        let buf = p.map(1);
+        p.cpu_fill(buf, 1, 6);
+        p.to_device(buf, 1);
+        m.board.hung.store(true, Ordering::Relaxed);
+        let mut word = [0; 8];
+        assert_eq!(p.mm.load(buf, &mut word), Err(Errno::SIGBUS));
+        // The device comes back: nothing was lost, and the window brings the page home.
+        m.board.hung.store(false, Ordering::Relaxed);
+        p.cpu_check(buf, 1, 6);
+        p.mm.exit();
+    });
+}
+
+#[test]
+fn exit_and_close_end() {
+    hang(5, |m, p| {
+        let buf = p.map(2);
+        p.fill(buf, 2, 1).expect("fill");
+        let job = p.start(&spin(), &[], 2).expect("launch");
+        m.pause(10);
+        m.board.hung.store(true, Ordering::Relaxed);
+        p.mm.exit();
+        let lost = m.device.lost().expect("lost");
+        assert!(lost.to_string().contains("the stop of context 0"), "{lost}");
+        assert_eq!(job.wait().expect_err("lost").errno, Errno::EIO);
+        p.context.close().expect("close");
+        assert_eq!(m.sys.free_pages(), m.free_at_start);
+    });
+}
