@@ -1,0 +1,300 @@
+//! `mem_fabric`: every request reaches its target once and unchanged, in turn; every answer its client.
+
+mod pcie;
+
+use std::collections::VecDeque;
+
+use hmmu_vsim::Block;
+use pcie::vram::VRAM;
+use pcie::{TestRng, chance, get128, rng, set128};
+use rand::Rng;
+
+const CLIENTS: u32 = 10;
+const REQ: u32 = 211;
+const RSP: u32 = 137;
+
+/// Fields of `mem_req_t` that matter here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Req {
+    op: u64,
+    addr: u64,
+    strb: u64,
+    data: u128,
+    tag: u64,
+}
+
+struct Target {
+    name: &'static str,
+    /// Choice that was on offer and not taken.
+    held: Option<(u64, Req)>,
+    /// Answers to give: client, tag, data.
+    answers: VecDeque<(u64, u64, u128)>,
+    answering: bool,
+}
+
+struct Bench {
+    b: Block,
+    rng: TestRng,
+    who: String,
+    offers: [Option<Req>; CLIENTS as usize],
+    /// Requests of others that passed since a client began to wait, per client.
+    passed: [u32; CLIENTS as usize],
+    targets: [Target; 2],
+    /// Answers under way per client: tag, data, link or VRAM.
+    accepted: u64,
+    answered: u64,
+    clashes: u64,
+    stall: u32,
+    /// Even clients ask for VRAM, odd ones for the link; else by chance.
+    fixed: bool,
+}
+
+impl Bench {
+    fn new(seed: u64) -> Self {
+        let mut b = Block::new("mem_fabric").expect("block mem_fabric");
+        b.reset();
+        let target = |name| Target {
+            name,
+            held: None,
+            answers: VecDeque::new(),
+            answering: false,
+        };
+        Self {
+            b,
+            rng: rng(seed),
+            who: format!("seed {seed}"),
+            offers: [None; CLIENTS as usize],
+            passed: [0; CLIENTS as usize],
+            targets: [target("vram"), target("sys")],
+            accepted: 0,
+            answered: 0,
+            clashes: 0,
+            stall: [0, 30, 70][seed as usize % 3],
+            fixed: false,
+        }
+    }
+
+    fn put(&mut self, client: u32, r: Req) {
+        let at = client * REQ;
+        self.b.set_bits("req_i", at, 8, r.tag);
+        set128(&mut self.b, "req_i", at + 8, r.data);
+        self.b.set_bits("req_i", at + 136, 16, r.strb);
+        self.b.set_bits("req_i", at + 152, 56, r.addr);
+        self.b.set_bits("req_i", at + 208, 1, 0);
+        self.b.set_bits("req_i", at + 209, 2, r.op);
+    }
+
+    fn take(&mut self, port: &str) -> Req {
+        Req {
+            op: self.b.get_bits(port, 209, 2),
+            addr: self.b.get_bits(port, 152, 56),
+            strb: self.b.get_bits(port, 136, 16),
+            data: get128(&mut self.b, port, 8),
+            tag: self.b.get_bits(port, 0, 8),
+        }
+    }
+
+    fn step(&mut self, feed_percent: u32) {
+        let mut valid = 0;
+        for client in 0..CLIENTS {
+            let i = client as usize;
+            if self.offers[i].is_none() && chance(&mut self.rng, feed_percent) {
+                let fixed = self.fixed.then_some(client % 2 == 0);
+                let r = &mut self.rng;
+                let vram = fixed.unwrap_or_else(|| chance(r, 50));
+                let addr = r.random_range(0..VRAM) & !15 | if vram { VRAM } else { 0 };
+                let req = Req {
+                    op: r.random_range(0..3),
+                    addr,
+                    strb: r.random_range(0..0x1_0000),
+                    data: r.random(),
+                    tag: r.random_range(0..256),
+                };
+                self.offers[i] = Some(req);
+                self.passed[i] = 0;
+                self.put(client, req);
+            }
+            valid |= u64::from(self.offers[i].is_some()) << client;
+        }
+        self.b.set("req_valid_i", valid);
+        for t in 0..2 {
+            let name = self.targets[t].name;
+            let ready = !chance(&mut self.rng, self.stall);
+            self.b.set(&format!("{name}_req_ready_i"), ready.into());
+            let go = self.targets[t].answering || !chance(&mut self.rng, self.stall);
+            let answer = self.targets[t].answers.front().copied().filter(|_| go);
+            self.targets[t].answering = answer.is_some();
+            self.b
+                .set(&format!("{name}_rsp_valid_i"), answer.is_some().into());
+            if let Some((client, tag, data)) = answer {
+                let port = format!("{name}_rsp_i");
+                set128(&mut self.b, &port, 0, data);
+                self.b.set_bits(&port, 128, 1, 0);
+                self.b.set_bits(&port, 129, 8, tag);
+                self.b.set(&format!("{name}_rsp_client_i"), client);
+            }
+        }
+        self.b.eval();
+        self.sample();
+        self.b.clock();
+    }
+
+    fn sample(&mut self) {
+        let ready = self.b.get("req_ready_o");
+        let mut taken = 0;
+        for t in 0..2 {
+            let name = self.targets[t].name;
+            if self.b.get(&format!("{name}_req_valid_o")) == 0 {
+                assert!(
+                    self.targets[t].held.is_none(),
+                    "{}: {name}: withdrawn",
+                    self.who
+                );
+                let wanted = self
+                    .offers
+                    .iter()
+                    .flatten()
+                    .any(|o| (o.addr & VRAM != 0) == (t == 0));
+                assert!(!wanted, "{}: {name} stands idle", self.who);
+                continue;
+            }
+            let client = self.b.get(&format!("{name}_req_client_o"));
+            let req = self.take(&format!("{name}_req_o"));
+            assert_eq!(
+                Some(req),
+                self.offers[client as usize],
+                "{}: {name}: client {client}",
+                self.who
+            );
+            assert_eq!(
+                req.addr & VRAM != 0,
+                t == 0,
+                "{}: {name} got {:x}",
+                self.who,
+                req.addr
+            );
+            if let Some(held) = self.targets[t].held.take() {
+                assert_eq!(
+                    held,
+                    (client, req),
+                    "{}: {name}: the choice changed",
+                    self.who
+                );
+            }
+            if self.b.get(&format!("{name}_req_ready_i")) == 0 {
+                self.targets[t].held = Some((client, req));
+                continue;
+            }
+            taken |= 1 << client;
+            self.accepted += 1;
+            for other in 0..CLIENTS as usize {
+                let waits = self.offers[other].is_some_and(|o| (o.addr & VRAM != 0) == (t == 0));
+                if waits && other as u64 != client {
+                    self.passed[other] += 1;
+                    assert!(
+                        self.passed[other] <= CLIENTS,
+                        "{}: client {other} starves",
+                        self.who
+                    );
+                }
+            }
+            if req.op != 1 {
+                self.targets[t]
+                    .answers
+                    .push_back((client, req.tag, !req.data));
+            }
+        }
+        assert_eq!(
+            ready & self.b.get("req_valid_i"),
+            taken,
+            "{}: who was told of acceptance",
+            self.who
+        );
+        for client in 0..CLIENTS as usize {
+            if taken >> client & 1 == 1 {
+                self.offers[client] = None;
+            }
+        }
+        self.sample_answers();
+    }
+
+    fn sample_answers(&mut self) {
+        let mut told = self.b.get("rsp_valid_o");
+        // The link's answer always passes; VRAM's waits when both are for one client.
+        let answer = |t: &Target| t.answers.front().copied().filter(|_| t.answering);
+        let (vram, link) = (answer(&self.targets[0]), answer(&self.targets[1]));
+        let clash = vram.zip(link).is_some_and(|(v, l)| v.0 == l.0);
+        assert_eq!(
+            self.b.get("vram_rsp_ready_o") == 1,
+            !clash,
+            "{}: ready towards VRAM",
+            self.who
+        );
+        self.clashes += u64::from(clash);
+        for (t, answer) in [(1, link), (0, vram.filter(|_| !clash))] {
+            let Some((client, tag, data)) = answer else {
+                continue;
+            };
+            let at = client as u32 * RSP;
+            assert_eq!(
+                told >> client & 1,
+                1,
+                "{}: answer to client {client}",
+                self.who
+            );
+            told &= !(1 << client);
+            assert_eq!(
+                get128(&mut self.b, "rsp_o", at),
+                data,
+                "{}: data for client {client}",
+                self.who
+            );
+            assert_eq!(
+                self.b.get_bits("rsp_o", at + 128, 9),
+                tag << 1,
+                "{}: tag for client {client}",
+                self.who
+            );
+            self.targets[t].answers.pop_front();
+            self.targets[t].answering = false;
+            self.answered += 1;
+        }
+        assert_eq!(told, 0, "{}: answers to nobody", self.who);
+    }
+}
+
+#[test]
+fn requests_and_answers_find_their_way() {
+    let (mut accepted, mut clashes) = (0, 0);
+    for seed in 0..30 {
+        let mut t = Bench::new(seed);
+        for _ in 0..2000 {
+            t.step([5, 40, 100][seed as usize / 3 % 3]);
+        }
+        let mut left = 20_000;
+        while t.offers.iter().any(Option::is_some)
+            || t.targets.iter().any(|x| !x.answers.is_empty())
+        {
+            t.step(0);
+            left -= 1;
+            assert!(left > 0, "seed {seed}: it does not come to an end");
+        }
+        accepted += t.accepted;
+        clashes += t.clashes;
+    }
+    assert!(
+        accepted > 20_000 && clashes > 100,
+        "{accepted} requests, {clashes} clashes"
+    );
+}
+
+/// With all clients wanting, each target takes one a cycle.
+#[test]
+fn both_targets_are_kept_busy() {
+    let mut t = Bench::new(0);
+    t.fixed = true;
+    for _ in 0..100 {
+        t.step(100);
+    }
+    assert_eq!(t.accepted, 200);
+}
