@@ -48,7 +48,9 @@ fn build() -> Result<(), String> {
         trace: true,
         includes: includes.clone(),
     };
-    let dir = model.build(&verilator, &out, |_| Ok("// Nothing beside the model.\n".to_string()))?;
+    let dir = model.build(&verilator, &out, |_| {
+        Ok("// Nothing beside the model.\n".to_string())
+    })?;
     compiled(&verilator, &out, true, &includes)?;
     cxx_build::bridge("src/ffi.rs")
         .file(cpp.join("sim.cpp"))

@@ -8,6 +8,9 @@ use std::path::Path;
 
 use cxx::UniquePtr;
 pub use ffi::bridge::{Config, In, Out};
+// Verilator's FST writer calls these two C libraries.
+use libz_sys as _;
+use lz4_sys as _;
 use thiserror::Error;
 
 /// The design stopped: an assertion failed, or a wave file could not be written.
@@ -31,7 +34,10 @@ impl Sim {
     /// # Errors
     /// The design stopped in reset.
     pub fn new(config: &Config) -> Result<Self, SimError> {
-        let fail = |e: cxx::Exception| SimError { cycle: 0, message: e.to_string() };
+        let fail = |e: cxx::Exception| SimError {
+            cycle: 0,
+            message: e.to_string(),
+        };
         let mut inner = ffi::bridge::new_device(config).map_err(fail)?;
         inner.pin_mut().reset().map_err(fail)?;
         Ok(Self { inner })
@@ -46,7 +52,10 @@ impl Sim {
         let mut output = Out::default();
         match self.inner.pin_mut().tick(input, &mut output) {
             Ok(()) => Ok(output),
-            Err(error) => Err(SimError { cycle: self.inner.cycle(), message: error.to_string() }),
+            Err(error) => Err(SimError {
+                cycle: self.inner.cycle(),
+                message: error.to_string(),
+            }),
         }
     }
 
@@ -60,7 +69,10 @@ impl Sim {
         self.inner
             .pin_mut()
             .trace_open(&name)
-            .map_err(|e| SimError { cycle, message: e.to_string() })
+            .map_err(|e| SimError {
+                cycle,
+                message: e.to_string(),
+            })
     }
 
     /// Ends the waveform and flushes it.

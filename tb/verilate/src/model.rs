@@ -66,14 +66,19 @@ impl Model {
         std::fs::create_dir_all(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
         self.verilate(verilator, &dir)?;
         let wrapper = dir.join(format!("{}_wrapper.cpp", self.prefix));
-        std::fs::write(&wrapper, extra(&dir)?).map_err(|e| format!("{}: {e}", wrapper.display()))?;
-        let mut build = compiler(verilator, self.opt_level);
-        build.include(&dir).includes(&self.includes).out_dir(&dir);
-        if self.trace {
-            build.define("VM_TRACE", "1").define("VM_TRACE_FST", "1");
-        }
-        for file in cpp_files(&dir)? {
-            build.file(file);
+        std::fs::write(&wrapper, extra(&dir)?)
+            .map_err(|e| format!("{}: {e}", wrapper.display()))?;
+        // What runs once (Verilator's `__Slow` files) is not worth the compiler's time.
+        let (slow, fast): (Vec<PathBuf>, Vec<PathBuf>) = cpp_files(&dir)?
+            .into_iter()
+            .partition(|file| file.to_string_lossy().ends_with("__Slow.cpp"));
+        let objects = self
+            .compiler(verilator, 0, &dir, &slow)
+            .try_compile_intermediates()
+            .map_err(|e| format!("{}: {e}", self.prefix))?;
+        let mut build = self.compiler(verilator, self.opt_level, &dir, &fast);
+        for object in objects {
+            build.object(object);
         }
         build
             .try_compile(&library)
@@ -82,12 +87,47 @@ impl Model {
         Ok(dir)
     }
 
+    fn compiler(
+        &self,
+        verilator: &Verilator,
+        opt_level: u32,
+        dir: &Path,
+        files: &[PathBuf],
+    ) -> cc::Build {
+        let mut build = compiler(verilator, opt_level);
+        build
+            .include(dir)
+            .includes(&self.includes)
+            .out_dir(dir)
+            .files(files);
+        if self.trace {
+            build.define("VM_TRACE", "1").define("VM_TRACE_FST", "1");
+        }
+        build
+    }
+
     fn verilate(&self, verilator: &Verilator, dir: &Path) -> Result<(), String> {
         let mut command = Command::new(&verilator.program);
         command
             .env("VERILATOR_ROOT", &verilator.root)
-            .args(["--cc", "--assert", "-Wall", "--prefix", &self.prefix, "--top-module", &self.top])
-            .args(["-O3", "--x-assign", "fast", "--x-initial", "fast", "--noassert-case", "--Mdir"])
+            .args([
+                "--cc",
+                "--assert",
+                "-Wall",
+                "--prefix",
+                &self.prefix,
+                "--top-module",
+                &self.top,
+            ])
+            .args([
+                "-O3",
+                "--x-assign",
+                "fast",
+                "--x-initial",
+                "fast",
+                "--noassert-case",
+                "--Mdir",
+            ])
             .arg(dir)
             .args(&self.args);
         if self.trace {

@@ -34,7 +34,12 @@ impl Block {
     pub fn new(name: &str) -> Result<Self, String> {
         cxx::let_cxx_string!(cxx_name = name);
         let inner = ffi::bridge::new_block(&cxx_name).map_err(|e| e.to_string())?;
-        Ok(Self { name: name.to_string(), inner, ports: HashMap::new(), cycle: 0 })
+        Ok(Self {
+            name: name.to_string(),
+            inner,
+            ports: HashMap::new(),
+            cycle: 0,
+        })
     }
 
     /// Holds reset for two cycles.
