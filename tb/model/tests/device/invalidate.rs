@@ -2,7 +2,7 @@
 
 use crate::rig::Rig;
 use hmmu_model::rv64::enc::*;
-use hmmu_model::{DeviceConfig, Latency};
+use hmmu_model::{BusAddr, DeviceConfig, Latency, PhysAddr};
 use hmmu_regs::*;
 
 const DATA: u64 = 0x7f00_0000_0000;
@@ -145,4 +145,56 @@ fn a_parked_fault_stays_parked_through_an_invalidation() {
     assert!(!rig.done(fence));
     rig.replay(0, DATA);
     assert_eq!(rig.completion(fence).status(), 0);
+}
+
+#[test]
+fn a_walk_does_not_go_on_through_a_table_that_was_taken_away() {
+    // Table reads so slow that a whole invalidation happens between two of them.
+    let latency = Latency {
+        vram: 150,
+        link: 10,
+        ..Latency::default()
+    };
+    for offset in (0..1700).step_by(10) {
+        let mut rig = Rig::with(DeviceConfig {
+            latency,
+            ..DeviceConfig::default()
+        });
+        // Threads 0.. load from their own page of one table.
+        rig.load(0, &[slli(5, 11, 12), add(5, 5, 10), ld(10, 5, 0), ECALL]);
+        let pages: Vec<u64> = (0..4)
+            .map(|page| rig.map_ram(0, DATA + 4096 * page, "r"))
+            .collect();
+        let poison = rig.ram_page();
+        rig.ram.write64(poison, 0);
+        for page in pages {
+            rig.ram.write64(page, 7);
+        }
+        let (level1, old) = (rig.pte_at(0, DATA, 1), rig.pte_at(0, DATA, 0));
+        let fence = rig.launch(0, DATA, 4);
+        rig.tick(offset);
+        // Another table with the same leaves takes the place of the first, which is used for something else.
+        let new = rig.vram_page();
+        for entry in 0..512 {
+            let leaf = rig.phys_read64(PhysAddr(old.0 + 8 * entry));
+            rig.phys_write64(PhysAddr(PhysAddr::VRAM | new | (8 * entry)), leaf);
+        }
+        let pointer = Pte::default()
+            .with_v(1)
+            .with_ppn((PhysAddr::VRAM | new) >> 12);
+        rig.phys_write64(level1, pointer.0[0]);
+        rig.control(CtrlOp::Invalidate, 0, DATA, 4 * 4096, 0, 0);
+        let leaf = Rig::leaf(PhysAddr::system(BusAddr(poison)), "rw");
+        for entry in 0..512 {
+            rig.phys_write64(PhysAddr(old.0 + 8 * entry), leaf.0[0]);
+        }
+        assert_eq!(rig.completion(fence).result(), 7, "offset {offset}");
+        for entry in 0..512 {
+            let now = rig.phys_read64(PhysAddr(old.0 + 8 * entry));
+            assert_eq!(
+                now, leaf.0[0],
+                "offset {offset}: A set in memory that is no table any more"
+            );
+        }
+    }
 }

@@ -9,6 +9,7 @@ mod errors;
 mod faults;
 mod invalidate;
 mod jobs;
+mod migration;
 mod registers;
 mod rings;
 mod time;
