@@ -79,7 +79,6 @@ fn release_all(core: &Core) -> Result<usize, DriverError> {
             let asked = args.src.iter().filter(|src| src.is_migrate()).count() as u64;
             args.dst = migrate::fill(core, &args.src, Direction::ToSystem);
             migrate_device_pages(&core.sys, &mut args);
-            let asked = args.src.iter().filter(|src| src.is_migrate()).count() as u64;
             let now = migrate::count(&args.src, &args.dst);
             migrate::note(core, Direction::ToSystem, asked, now);
             migrate_device_finalize(&core.sys, &mut args);

@@ -207,7 +207,11 @@ impl Launcher {
     }
 }
 
-fn finish(core: &Core, job: &JobState, end: JobEnd) {
+fn finish(core: &Core, job: &JobState, mut end: JobEnd) {
+    if end.status == JobStatus::BadAddress as u8 && job.context.is_closed() {
+        // Its context was stopped before the device had taken the entry.
+        end.status = JobStatus::Stopped as u8;
+    }
     core.trace(
         "job_end",
         &[
