@@ -8,9 +8,18 @@ use crate::jitter::Jitter;
 use crate::msix::Msix;
 use hmmu_regs::{Client, Counter, ErrorCode, Vector};
 
-/// Bytes of a TLP header with framing as the link counters count it: request and completion.
-const REQUEST_HEADER: u64 = 16;
+/// Bytes of a completion's header.
 const COMPLETION_HEADER: u64 = 12;
+
+/// Bytes of a memory request's header: 3 or 4 double words, by its address.
+fn request_header(addr: u64) -> u64 {
+    if addr >> 32 == 0 { 12 } else { 16 }
+}
+
+/// Bytes of a TLP's payload: whole double words.
+fn payload(addr: u64, len: u64) -> u64 {
+    (addr % 4 + len).next_multiple_of(4)
+}
 
 /// A read or atomic failed; it is in ERROR_INFO.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +75,30 @@ impl Board {
         self.msix.raise(vector);
     }
 
+    /// Counts bytes sent and received over the link.
+    fn link(&mut self, sent: u64, received: u64) {
+        self.counters.add(Counter::LinkTxBytes, sent);
+        self.counters.add(Counter::LinkRxBytes, received);
+    }
+
+    /// Counts a write of the host to one of the windows, at a 64-bit address.
+    pub(crate) fn host_write(&mut self, addr: u64, len: u64) {
+        self.link(0, 16 + payload(addr, len));
+    }
+
+    /// Counts a read of the host from one of the windows.
+    pub(crate) fn host_read(&mut self, addr: u64, len: u64) {
+        self.link(COMPLETION_HEADER + payload(addr, len), 16);
+    }
+
+    /// Sends the interrupt messages that are due.
+    pub(crate) fn send_messages(&mut self) {
+        let sent = self.msix.send();
+        self.counters.add(Counter::Interrupts, sent);
+        self.counters.add(Counter::LinkWrites, sent);
+        self.link(sent * (12 + 4), 0);
+    }
+
     /// Records the first error since ERROR_INFO was last cleared.
     pub(crate) fn error(&mut self, code: ErrorCode, unit: Client, addr: u64) {
         if self.error_info == 0 {
@@ -104,9 +137,10 @@ impl Board {
             }
             Place::System(addr) => {
                 self.count(Counter::LinkReads);
-                self.counters.add(Counter::LinkTxBytes, REQUEST_HEADER);
-                self.counters
-                    .add(Counter::LinkRxBytes, COMPLETION_HEADER + buf.len() as u64);
+                self.link(
+                    request_header(addr.0),
+                    COMPLETION_HEADER + payload(addr.0, buf.len() as u64),
+                );
                 self.host.read(addr, buf).map_err(LinkError::code)
             }
         };
@@ -129,8 +163,10 @@ impl Board {
             }
             Place::System(addr) => {
                 self.count(Counter::LinkWrites);
-                self.counters
-                    .add(Counter::LinkTxBytes, REQUEST_HEADER + data.len() as u64);
+                self.link(
+                    request_header(addr.0) + payload(addr.0, data.len() as u64),
+                    0,
+                );
                 self.host.write(addr, data);
             }
         }
@@ -169,10 +205,8 @@ impl Board {
             }
             Place::System(addr) => {
                 self.count(Counter::LinkAtomics);
-                self.counters
-                    .add(Counter::LinkTxBytes, REQUEST_HEADER + 2 * size as u64);
-                self.counters
-                    .add(Counter::LinkRxBytes, COMPLETION_HEADER + size as u64);
+                let size = size as u64;
+                self.link(request_header(addr.0) + 2 * size, COMPLETION_HEADER + size);
                 let old = if half {
                     self.host
                         .cas32(addr, expected as u32, new as u32)

@@ -104,8 +104,7 @@ impl Device {
         if let Some(end) = self.cu.tick(board, &mut self.mmu) {
             self.launch.thread_ended(&end);
         }
-        let sent = board.msix.send();
-        board.counters.add(Counter::Interrupts, sent);
+        board.send_messages();
     }
 
     /// The oldest interrupt message not yet taken. Everything the device wrote before it raised the interrupt is
@@ -142,6 +141,7 @@ impl Device {
                 len: buf.len(),
             })?;
         buf.copy_from_slice(bytes);
+        self.board.host_read(addr.0, buf.len() as u64);
         Ok(())
     }
 
@@ -162,6 +162,7 @@ impl Device {
                 len: data.len(),
             })?;
         bytes.copy_from_slice(data);
+        self.board.host_write(addr.0, data.len() as u64);
         Ok(())
     }
 

@@ -6,8 +6,7 @@
 //! actions really fall between the device's. [`rv64`] is the reference interpreter of the compute unit.
 //!
 //! What differs from the RTL: latencies (only their order is meaningful), an instruction or a walk step is one
-//! indivisible action, and the link counters count payload and headers without
-//! splitting requests.
+//! indivisible action, and the link counters take each access as one request and leave out register reads.
 
 #![forbid(unsafe_code)]
 

@@ -62,6 +62,8 @@ impl Device {
     /// The same for the bytes whose bit in `strobe` is set (bit 0: bits 7:0).
     pub fn write_register_bytes(&mut self, offset: u64, value: u64, strobe: u8) {
         let offset = offset & !7;
+        self.board
+            .host_write(offset, u64::from(strobe.count_ones()));
         let merged = merge(self.read_register(offset), value, strobe);
         match offset {
             _ if strobe == 0 => {}

@@ -137,3 +137,35 @@ fn masked_vectors_stay_pending_until_unmasked() {
     rig.tick(1);
     assert_eq!(rig.irqs, [0, 0]);
 }
+
+#[test]
+fn link_counters_count_headers_and_payload() {
+    let mut rig = Rig::new();
+    let page = rig.ram_page();
+    let count = |rig: &Rig| {
+        let counters = [
+            Counter::LinkRxBytes,
+            Counter::LinkTxBytes,
+            Counter::LinkReads,
+            Counter::LinkWrites,
+        ];
+        counters.map(|counter| rig.count(counter))
+    };
+    let before = count(&rig);
+    let entry = CopyEntry::default()
+        .with_op(CopyOp::Copy as u64)
+        .with_src(page)
+        .with_len(256);
+    let fence = rig.copy_start(entry.with_dst(page + 2048));
+    assert_eq!(rig.completion(fence).status(), 0);
+    let after = count(&rig);
+    let spent: Vec<u64> = after
+        .iter()
+        .zip(before)
+        .map(|(after, before)| after - before)
+        .collect();
+    // Received: a doorbell, an entry, the data. Sent: two read requests, the data, a completion in two parts.
+    let received = (16 + 8) + (12 + 64) + (12 + 256);
+    let sent = 2 * 12 + (12 + 256) + 2 * (12 + 16);
+    assert_eq!(spent, [received, sent, 2, 3]);
+}
