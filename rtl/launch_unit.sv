@@ -135,7 +135,7 @@ module launch_unit
   end
 
   // A job whose Completion is under way has ended already.
-  assign kill_set    = kill_hit & ~posting;
+  assign kill_set    = kill_hit & ~posting & ~killed_q;
   assign kill_done_o = kill_valid_i && kill_hit == '0;
   assign kill_mask_o = killed_q;
 
