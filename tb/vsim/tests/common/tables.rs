@@ -47,13 +47,20 @@ pub struct Tables {
 impl Tables {
     /// Empty tables.
     pub fn new() -> Self {
-        Self { roots: [0; 16], next: 0x1000 }
+        Self {
+            roots: [0; 16],
+            next: 0x1000,
+        }
     }
 
     /// A fresh table page; every other one is in VRAM.
     fn page(&mut self) -> u64 {
         self.next += 1;
-        if self.next % 2 == 0 { self.next } else { self.next | 1 << 43 }
+        if self.next % 2 == 0 {
+            self.next
+        } else {
+            self.next | 1 << 43
+        }
     }
 
     /// The page of the root table.
@@ -75,6 +82,16 @@ impl Tables {
                 mem.write(at, pte.0[0]);
             }
             table = pte.ppn();
+        }
+        at(table, vpn, level)
+    }
+
+    /// Address of the entry of `vpn` at an upper level, by what the tables say now (an entry that was
+    /// taken away still points on).
+    pub fn existing(&self, mem: &Memory, ctx: u64, vpn: u64, level: u32) -> u64 {
+        let mut table = self.roots[ctx as usize];
+        for l in (level + 1..=3).rev() {
+            table = Pte([mem.read(at(table, vpn, l))]).ppn();
         }
         at(table, vpn, level)
     }
@@ -131,7 +148,17 @@ fn leaf(pte: Pte, large: bool, ask: &Ask) -> Walked {
     }
     let dirties = ask.access.stores() && pte.d() == 0;
     let d = pte.d() == 1 || dirties;
-    let xlat = Xlat { ctx: ask.ctx, vpn: ask.vpn, ppn: pte.ppn(), large, r, w, x, d, atomic };
+    let xlat = Xlat {
+        ctx: ask.ctx,
+        vpn: ask.vpn,
+        ppn: pte.ppn(),
+        large,
+        r,
+        w,
+        x,
+        d,
+        atomic,
+    };
     Walked::Fill(xlat, pte.a() == 0 || dirties, dirties)
 }
 
