@@ -52,7 +52,7 @@ module pcie_bwr
   assign bwr_ready_o = !send_q || !next_q;
   assign fill_busy   = fill_q != '0;
   assign last_in     = fill_q == 5'd1;
-  assign bwr_data_ready_o = room && fill_busy && (!last_in || (lock_q && !fill_next_q));
+  assign bwr_data_ready_o = room && fill_busy && (!last_in || take_i || (lock_q && !fill_next_q));
   assign push        = bwr_data_valid_i && bwr_data_ready_o;
   assign ready_o     = send_q && !lock_q && last_in && !fill_next_q && bwr_data_valid_i;
   assign lock_o      = lock_q;

@@ -67,6 +67,8 @@ pub struct Host {
     pub mem: Bytes,
     /// Chance of a failure of a request.
     pub fail_percent: u32,
+    /// The only failure to make.
+    pub only: Option<Fate>,
     /// Cycles until a completion, at most.
     pub latency: u64,
     /// Posted writes that have arrived.
@@ -87,6 +89,7 @@ impl Host {
         Self {
             mem: Bytes::default(),
             fail_percent: 0,
+            only: None,
             latency: 60,
             writes: 0,
             drops: 0,
@@ -155,6 +158,7 @@ impl Host {
         let mut fate = Fate::Good;
         if chance(rng, self.fail_percent) {
             fate = FAILURES[rng.random_range(0..FAILURES.len())];
+            fate = self.only.unwrap_or(fate);
             // To be cut short a completion needs two beats.
             if fate == Fate::CutShort && (tlp.dws() <= 4 || tlp.kind() == CAS) {
                 fate = Fate::TooLong;
@@ -179,7 +183,7 @@ impl Host {
         }
         if code == Some(TIMEOUT) {
             // Twice the timeout after it went out, which was a little earlier.
-            self.in_flight.insert(tag, now + 2 * cfg.timeout - 150);
+            self.in_flight.insert(tag, now + (2 * cfg.timeout).saturating_sub(150));
         }
         match fate {
             Fate::Silent => {}
