@@ -1,8 +1,15 @@
 //! The machine around the hmmu device, and the command `hmmu`.
 #![forbid(unsafe_code)]
 
+pub mod cli;
+pub mod graph_cmd;
 pub mod kernels;
 pub mod log;
 pub mod machine;
 pub mod oracle;
 pub mod rc;
+pub mod run_cmd;
+pub mod script;
+pub mod warps;
+pub mod wave;
+pub mod world;

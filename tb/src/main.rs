@@ -1,4 +1,6 @@
 //! The command `hmmu`.
 #![forbid(unsafe_code)]
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    hmmu::cli::main()
+}

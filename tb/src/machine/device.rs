@@ -23,27 +23,27 @@ pub struct HostMark {
     pub fault: u32,
 }
 
-/// States of the driver that waves show.
+/// States of the driver that waves show: `host_state_e` of `rtl/hmmu_sim_top.sv`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
 pub enum HostState {
     /// Nothing for this device.
     #[default]
     Idle = 0,
-    /// Serves a fault.
-    Fault = 1,
-    /// Moves pages to the device.
-    MigrateToDevice = 2,
-    /// Moves pages home.
-    MigrateToSystem = 3,
-    /// Invalidates.
-    Invalidate = 4,
-    /// Launches a job.
-    Launch = 5,
+    /// Takes records from the fault ring.
+    FaultFetch = 1,
+    /// Writes page-table entries.
+    MapPages = 3,
+    /// Moves pages.
+    Migrate = 4,
+    /// Takes a mapping away.
+    Invalidate = 5,
+    /// Ends a fault with an error.
+    Cancel = 7,
+    /// Starts a job.
+    Launch = 8,
     /// Copies.
-    Copy = 6,
-    /// Anything else.
-    Other = 7,
+    Copy = 9,
 }
 
 /// A device on the bus.

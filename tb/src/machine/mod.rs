@@ -43,6 +43,10 @@ const QUIET_PAUSES: u32 = 8;
 /// A read of the device is given up after this many cycles.
 const READ_TIMEOUT: u64 = 200_000;
 
+/// Why a build without the verilated device refuses it.
+pub const NO_RTL: &str =
+    "this hmmu was built without the RTL backend: use --backend model, or build it with the feature rtl";
+
 /// A machine with one device.
 pub struct Machine {
     config: MachineConfig,
@@ -161,6 +165,11 @@ impl Machine {
     /// Ends every wait of this run with an error.
     pub fn abort(&self) {
         self.aborted.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits work again.
+    pub fn resume(&self) {
+        self.aborted.store(false, Ordering::Relaxed);
     }
 
     /// Has the cycle limit been reached?
@@ -290,8 +299,6 @@ fn make_device(config: &MachineConfig, memory: &Arc<SystemMemory>) -> Result<Box
         #[cfg(feature = "rtl")]
         Backend::Rtl => Ok(Box::new(rtl::RtlDevice::new(config)?)),
         #[cfg(not(feature = "rtl"))]
-        Backend::Rtl => Err("this hmmu was built without the RTL backend; use --backend model, or build it with \
-                             the feature `rtl`"
-            .into()),
+        Backend::Rtl => Err(NO_RTL.into()),
     }
 }

@@ -1,0 +1,79 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::machine::{Backend, MAX_CYCLES, MachineConfig};
+use crate::{graph_cmd, run_cmd};
+
+/// Exit status of a failed check.
+pub const FAILED: u8 = 1;
+/// Exit status of input that cannot be used.
+pub const UNUSABLE: u8 = 2;
+
+/// A heterogeneous-memory device, its driver and its host, simulated.
+#[derive(Parser, Debug)]
+#[command(name = "hmmu", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Runs scenario scripts (files, or all *.rhai files of folders).
+    Run(run_cmd::RunArgs),
+    /// Walks a graph on the device: BFS over linked heap nodes, checked against a CPU's.
+    Graph(graph_cmd::GraphArgs),
+}
+
+/// Options of both commands.
+#[derive(Args, Clone, Debug)]
+pub struct Common {
+    /// The device: the verilated design or the functional model.
+    #[arg(long, value_enum, default_value = "rtl")]
+    pub backend: Backend,
+    /// Seed of the interleaving of host threads and of all latencies.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Writes every figure to this file.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Writes the event log to this file.
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+    /// Writes waves to this file, FILE.fst or FILE.vcd.
+    #[arg(long, value_name = "FILE")]
+    pub wave: Option<PathBuf>,
+    /// Ends the run with an error after this many device cycles.
+    #[arg(long, value_name = "N", default_value_t = MAX_CYCLES)]
+    pub max_cycles: u64,
+}
+
+impl Common {
+    /// The machine that these options ask for.
+    #[must_use]
+    pub fn machine(&self) -> MachineConfig {
+        MachineConfig { max_cycles: self.max_cycles, ..MachineConfig::new(self.backend, self.seed) }
+    }
+}
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    // Clap's own errors end with status 2, its help with 0.
+    let cli = Cli::parse();
+    let status = match cli.command {
+        Command::Run(args) => run_cmd::run(&args),
+        Command::Graph(args) => graph_cmd::run(&args),
+    };
+    ExitCode::from(status)
+}
+
+/// Says why input cannot be used; the exit status.
+pub fn unusable(text: &str) -> u8 {
+    eprintln!("hmmu: {text}");
+    UNUSABLE
+}

@@ -1,0 +1,127 @@
+//! Script calls that belong to no process: the machine, time, assertions.
+
+use std::sync::Arc;
+
+use rhai::{Dynamic, Engine, EvalContext, FnPtr, Map, NativeCallContext};
+
+use super::error::{self, FAILED, Result, invalid, missing, throw};
+use super::process::{Process, flag, int, length};
+use super::session::Session;
+use super::{device, job, process, threads};
+
+/// An engine with all calls of scenarios.
+#[must_use]
+pub fn engine(session: &Arc<Session>) -> Engine {
+    let mut engine = Engine::new();
+    engine.set_max_expr_depths(0, 0);
+    engine.set_max_call_levels(64);
+    engine.on_print(|text| println!("{text}"));
+    engine.on_debug(|text, _, position| eprintln!("{position:?}: {text}"));
+    constants(&mut engine);
+    assertions(&mut engine);
+    machine(&mut engine, session);
+    process::register(&mut engine);
+    device::register(&mut engine);
+    job::register(&mut engine);
+    threads::register(&mut engine, session);
+    engine
+}
+
+/// Constants that functions see too.
+#[allow(deprecated)] // The variable resolver is the documented way; only its stability is not promised.
+fn constants(engine: &mut Engine) {
+    engine.on_var(|name, _, _: EvalContext| {
+        let value: i64 = match name {
+            "PAGE" => 4096,
+            "HUGE" => 2 << 20,
+            "KIB" => 1 << 10,
+            "MIB" => 1 << 20,
+            _ => return Ok(None),
+        };
+        Ok(Some(value.into()))
+    });
+}
+
+fn equal(context: &NativeCallContext, a: &Dynamic, b: &Dynamic) -> Result<bool> {
+    if a.type_id() != b.type_id() {
+        return Ok(false);
+    }
+    context.call_fn::<bool>("==", (a.clone(), b.clone()))
+}
+
+fn assertions(engine: &mut Engine) {
+    engine.register_fn("assert", |condition: bool| -> Result<()> {
+        if condition { Ok(()) } else { Err(throw("assert", FAILED, "the condition is false")) }
+    });
+    engine.register_fn("assert", |condition: bool, text: &str| -> Result<()> {
+        if condition { Ok(()) } else { Err(throw("assert", FAILED, format!("the condition is false: {text}"))) }
+    });
+    engine.register_fn("assert_eq", |context: NativeCallContext, a: Dynamic, b: Dynamic| -> Result<()> {
+        let (a, b) = (a.flatten(), b.flatten());
+        if equal(&context, &a, &b)? {
+            return Ok(());
+        }
+        Err(throw("assert_eq", FAILED, format!("{a:?} is not {b:?}")))
+    });
+    engine.register_fn("expect_error", |context: NativeCallContext, errno: &str, closure: FnPtr| -> Result<()> {
+        let call = "expect_error";
+        match closure.call_within_context::<Dynamic>(&context, ()) {
+            Ok(_) => Err(throw(call, FAILED, format!("expected {errno}, but it succeeded"))),
+            Err(e) => {
+                let got = error::field(&e, "errno");
+                if got.as_deref() == Some(errno) {
+                    return Ok(());
+                }
+                Err(throw(call, FAILED, format!("expected {errno}, got {}", error::text(&e))))
+            }
+        }
+    });
+}
+
+fn machine(engine: &mut Engine, session: &Arc<Session>) {
+    let of = Arc::clone(session);
+    engine.register_fn("machine", move |options: Map| -> Result<()> {
+        let call = "machine";
+        let changed = of.configure(|config| {
+            for (key, value) in &options {
+                match key.as_str() {
+                    "devices" => match int(call, "devices", value)? {
+                        1 => {}
+                        2..=4 => return Err(missing(call, "a machine with several devices")),
+                        n => return Err(invalid(call, format!("{n} devices: expected 1..4"))),
+                    },
+                    "vram" => config.vram = length(call, int(call, "vram", value)?)?,
+                    "ram" => config.ram = length(call, int(call, "ram", value)?)?,
+                    "coherent" => {
+                        if flag(call, "coherent", value)? {
+                            return Err(missing(call, "coherent device memory"));
+                        }
+                    }
+                    "link" => {
+                        config.link = value.to_string().parse().map_err(|e: String| invalid(call, e))?;
+                    }
+                    "link_latency" => {
+                        config.link_latency_ns = length(call, int(call, "link_latency", value)?)?;
+                    }
+                    other => return Err(invalid(call, format!("unknown option {other}"))),
+                }
+            }
+            config.check().map_err(|e| invalid(call, e))
+        })?;
+        if changed { Ok(()) } else { Err(invalid(call, "machine() must come before everything else")) }
+    });
+    let of = Arc::clone(session);
+    engine.register_fn("process", move || -> Result<Process> {
+        let world = of.world("process")?;
+        let mm = world.process();
+        Ok(Process { world, mm })
+    });
+    let of = Arc::clone(session);
+    engine.register_fn("cycles", move || -> Result<i64> { Ok(of.world("cycles")?.machine.now() as i64) });
+    let of = Arc::clone(session);
+    engine.register_fn("wait", move |cycles: i64| -> Result<()> {
+        let cycles = length("wait", cycles)?;
+        of.world("wait")?.machine.wait(cycles).map_err(|e| error::hardware("wait", &e))
+    });
+    engine.register_fn("file", |_: i64| -> Result<()> { Err(missing("file", "a file")) });
+}

@@ -1,0 +1,108 @@
+//! Jobs that a script started.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hmm_core::Mm;
+use hmmu_driver::{Context, Job, JobError, Program};
+use rhai::Engine;
+
+use super::error::{self, ORACLE, Result, missing, throw};
+use crate::kernels::{Builtin, Effect};
+use crate::oracle::{Data, Mismatch, Outcome, Ticket};
+use crate::world::World;
+
+/// A job, as scripts hold it.
+#[derive(Clone)]
+pub struct JobHandle(Arc<Running>);
+
+struct Running {
+    world: Arc<World>,
+    job: Job,
+    /// What the oracle waits for.
+    open: Mutex<Option<(Ticket, Effect)>>,
+}
+
+impl JobHandle {
+    /// Starts a kernel, and tells the oracle what it does.
+    pub fn start(
+        world: &Arc<World>,
+        mm: &Arc<Mm>,
+        context: &Arc<Context>,
+        kernel: &Builtin,
+        program: &Program,
+        args: &[u64],
+    ) -> Result<Self> {
+        let effect = (kernel.effect)(args);
+        let id = mm.id();
+        let oracle = &world.oracle;
+        let ticket = match effect {
+            Effect::None => None,
+            Effect::Load(addr, len) => Some(oracle.begin_read(id, addr, len)),
+            Effect::Store(addr, len, value) => {
+                let bytes = value.to_le_bytes()[..len as usize].to_vec();
+                Some(oracle.begin_write(id, addr, len, Data::Bytes(bytes)))
+            }
+            Effect::Fill(addr, len, first) => Some(oracle.begin_write(id, addr, len, Data::pattern(len, first))),
+            Effect::Writes(addr, len) => Some(oracle.begin_write(id, addr, len, Data::Unknown)),
+            Effect::FetchAdd(addr, _) => Some(oracle.begin_write(id, addr, 8, Data::Unknown)),
+        };
+        let open = ticket.map(|ticket| (ticket, effect));
+        match context.launch(program, args, kernel.threads) {
+            Ok(job) => Ok(Self(Arc::new(Running { world: Arc::clone(world), job, open: Mutex::new(open) }))),
+            Err(e) => {
+                if let Some((ticket, effect)) = open {
+                    match effect {
+                        Effect::Load(..) => oracle.abandon(ticket),
+                        _ => oracle.end_write(ticket, Outcome::Nothing),
+                    }
+                }
+                Err(error::driver("d.launch", &e))
+            }
+        }
+    }
+
+    fn wait(&mut self) -> Result<i64> {
+        let call = "job.wait";
+        let ended = self.0.job.wait();
+        self.0.settle(&ended).map_err(|mismatch| throw(call, ORACLE, self.0.world.fail(&mismatch)))?;
+        ended.map(|result| result as i64).map_err(|e| error::job(call, &e))
+    }
+
+    fn kill(&mut self) -> Result<()> {
+        self.0.job.kill().map_err(|e| error::driver("job.kill", &e))
+    }
+}
+
+impl Running {
+    fn settle(&self, ended: &std::result::Result<u64, JobError>) -> std::result::Result<(), Mismatch> {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some((ticket, effect)) = open else { return Ok(()) };
+        let oracle = &self.world.oracle;
+        match (effect, ended) {
+            (Effect::Load(..), Err(_)) => oracle.abandon(ticket),
+            (_, Err(_)) => oracle.end_write(ticket, Outcome::Partial),
+            (Effect::Load(_, len), Ok(value)) => {
+                return oracle.end_read(ticket, &value.to_le_bytes()[..len as usize]);
+            }
+            (Effect::FetchAdd(_, value), Ok(old)) => {
+                return oracle.end_update(ticket, &old.to_le_bytes(), &old.wrapping_add(value).to_le_bytes());
+            }
+            (_, Ok(_)) => oracle.end_write(ticket, Outcome::Done),
+        }
+        Ok(())
+    }
+}
+
+/// Registers the calls of jobs.
+pub fn register(engine: &mut Engine) {
+    engine.register_type_with_name::<JobHandle>("Job");
+    engine.register_fn("wait", JobHandle::wait);
+    engine.register_fn("done", |job: &mut JobHandle| job.0.job.done());
+    engine.register_fn("kill", JobHandle::kill);
+    engine.register_fn("suspend", |_: &mut JobHandle| -> Result<()> {
+        Err(missing("job.suspend", "suspending a job"))
+    });
+    engine.register_fn("resume", |_: &mut JobHandle| -> Result<()> {
+        Err(missing("job.resume", "resuming a job"))
+    });
+}

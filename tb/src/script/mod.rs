@@ -1,0 +1,189 @@
+//! Scenario scripts: `hmmu run`.
+
+mod api;
+mod device;
+mod error;
+mod job;
+mod process;
+mod session;
+mod threads;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use hmm_core::sync;
+use rhai::{AST, Engine, EvalAltResult, Position};
+
+use crate::machine::MachineConfig;
+use crate::warps;
+use crate::world::{Outputs, World};
+use session::Session;
+
+/// How a scenario ended.
+#[derive(Clone, Debug)]
+pub struct ScenarioResult {
+    /// The script.
+    pub file: PathBuf,
+    /// What went wrong, one line or several; none if it passed.
+    pub error: Option<String>,
+    /// True if the script could not be used at all (missing, not a script, no such backend).
+    pub unusable: bool,
+    /// Device cycles at its end.
+    pub cycles: u64,
+    /// Events in the log.
+    pub events: u64,
+    /// Their hash.
+    pub log_hash: u64,
+    /// Counters of the device and the driver.
+    pub stats: Vec<(&'static str, u64)>,
+    /// Wall time, seconds.
+    pub wall_seconds: f64,
+}
+
+impl ScenarioResult {
+    fn unusable(file: &Path, error: String) -> Self {
+        Self {
+            file: file.to_path_buf(),
+            error: Some(error),
+            unusable: true,
+            cycles: 0,
+            events: 0,
+            log_hash: 0,
+            stats: Vec::new(),
+            wall_seconds: 0.0,
+        }
+    }
+
+    /// Did it pass?
+    #[must_use]
+    pub fn passed(&self) -> bool {
+        self.error.is_none()
+    }
+}
+
+/// What is left of a run when its threads are gone.
+struct Ended {
+    error: Option<String>,
+    unusable: bool,
+    cycles: u64,
+    events: u64,
+    log_hash: u64,
+    stats: Vec<(&'static str, u64)>,
+}
+
+/// Runs one script.
+#[must_use]
+pub fn run_file(file: &Path, config: &MachineConfig, outputs: &Outputs) -> ScenarioResult {
+    let text = match std::fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) => return ScenarioResult::unusable(file, format!("cannot read {}: {error}", file.display())),
+    };
+    run_text(file, &text, config, outputs)
+}
+
+/// Runs a script given as text; `file` names it in messages.
+#[must_use]
+pub fn run_text(file: &Path, text: &str, config: &MachineConfig, outputs: &Outputs) -> ScenarioResult {
+    let start = Instant::now();
+    let seed = config.seed;
+    let (owned_file, owned_text) = (file.to_path_buf(), text.to_string());
+    let (config, outputs) = (config.clone(), outputs.clone());
+    let ended = sync::run(seed, move || scenario(&owned_file, &owned_text, config, outputs));
+    let ended = ended.unwrap_or_else(|error| Ended {
+        error: Some(format!("{}: {error} (seed {seed})", file.display())),
+        unusable: false,
+        cycles: 0,
+        events: 0,
+        log_hash: 0,
+        stats: Vec::new(),
+    });
+    ScenarioResult {
+        file: file.to_path_buf(),
+        error: ended.error,
+        unusable: ended.unusable,
+        cycles: ended.cycles,
+        events: ended.events,
+        log_hash: ended.log_hash,
+        stats: ended.stats,
+        wall_seconds: start.elapsed().as_secs_f64(),
+    }
+}
+
+fn scenario(file: &Path, text: &str, config: MachineConfig, outputs: Outputs) -> Ended {
+    let seed = config.seed;
+    let session = Arc::new(Session::new(config, outputs));
+    let engine = Arc::new(api::engine(&session));
+    let place = |position: Position| match position.line() {
+        Some(line) => format!("{}:{line}", file.display()),
+        None => file.display().to_string(),
+    };
+    let mut unusable = false;
+    let error = match engine.compile(text) {
+        Err(error) => {
+            unusable = true;
+            let Position { .. } = error.position();
+            Some(format!("{}: {}", place(error.position()), error.err_type()))
+        }
+        Ok(ast) => execute(&session, &engine, ast).err().map(|error| {
+            let cycle = session.made().map_or(0, |world| world.machine.now());
+            let text = error::text(&error);
+            format!("{}: {text} (cycle {cycle}, seed {seed})", place(error::position(&error)))
+        }),
+    };
+    session.set_code(None);
+    let name = file.display().to_string();
+    match session.made() {
+        Some(world) => finish(&world, &name, error, seed),
+        None => Ended {
+            unusable: unusable || session.broken().is_some(),
+            error,
+            cycles: 0,
+            events: 0,
+            log_hash: 0,
+            stats: Vec::new(),
+        },
+    }
+}
+
+fn execute(session: &Arc<Session>, engine: &Arc<Engine>, ast: AST) -> Result<(), Box<EvalAltResult>> {
+    let ast = Arc::new(ast);
+    session.set_code(Some((Arc::clone(engine), Arc::clone(&ast))));
+    let done = engine.run_ast(&ast);
+    if done.is_err()
+        && let Some(world) = session.made()
+        && !world.machine.over_limit()
+    {
+        // The other threads' waits end too; what they throw is the echo of this error.
+        world.machine.abort();
+    }
+    let joined = session.join_all();
+    if let Some(world) = session.made() {
+        world.machine.resume();
+    }
+    done.and(joined)
+}
+
+fn finish(world: &Arc<World>, file: &str, error: Option<String>, seed: u64) -> Ended {
+    let machine = &world.machine;
+    let mut error = error;
+    if machine.over_limit() {
+        machine.lift_limit();
+        let report = warps::report(machine);
+        error = Some(format!("{}\n{report}", error.unwrap_or_else(|| format!("{file}: cycle limit reached"))));
+    }
+    let (cycles, events, log_hash) = (machine.now(), machine.log().events(), machine.log().hash());
+    // A device that hangs on purpose has no counters.
+    let stats = if world.device.lost().is_some() { Vec::new() } else { world.device.stats().unwrap_or_default() };
+    let mut note = |result: Result<(), String>| {
+        if let Err(text) = result {
+            error.get_or_insert_with(|| format!("{file}: {text} (cycle {cycles}, seed {seed})"));
+        }
+    };
+    note(world.failure().map_or(Ok(()), Err));
+    if world.device.lost().is_none() {
+        note(world.sweep());
+    }
+    note(world.end());
+    Ended { error, unusable: false, cycles, events, log_hash, stats }
+}

@@ -1,0 +1,169 @@
+//! Wave files: FST from the verilated device, VCD converted from it.
+
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+
+use wellen::simple::Waveform;
+use wellen::{Hierarchy, ScopeRef, ScopeType, SignalRef, SignalValueRef, VarRef};
+
+/// Where waves go, and in which form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaveFile {
+    /// What the user asked for.
+    wanted: PathBuf,
+    /// What the device writes.
+    fst: PathBuf,
+}
+
+impl WaveFile {
+    /// Checks that a wave file can be written there.
+    ///
+    /// # Errors
+    /// One line: another ending, or a place that cannot be written.
+    pub fn new(path: &Path) -> Result<Self, String> {
+        let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
+        let fst = match ending {
+            "fst" => path.to_path_buf(),
+            "vcd" => path.with_extension("vcd.fst"),
+            _ => return Err(format!("wave file {}: expected a name that ends in .fst or .vcd", path.display())),
+        };
+        for file in [path, &fst] {
+            File::create(file).map_err(|error| format!("cannot write {}: {error}", file.display()))?;
+        }
+        Ok(Self { wanted: path.to_path_buf(), fst })
+    }
+
+    /// The FST file that the device writes.
+    #[must_use]
+    pub fn fst(&self) -> &Path {
+        &self.fst
+    }
+
+    /// Brings the file into the form that was asked for.
+    ///
+    /// # Errors
+    /// One line: the waves cannot be read back, or the file cannot be written.
+    pub fn finish(&self) -> Result<(), String> {
+        if self.wanted == self.fst {
+            return Ok(());
+        }
+        let fail = |text: String| format!("cannot write {}: {text}", self.wanted.display());
+        let mut waves = wellen::simple::read(&self.fst).map_err(|error| fail(error.to_string()))?;
+        let file = File::create(&self.wanted).map_err(|error| fail(error.to_string()))?;
+        to_vcd(&mut waves, BufWriter::new(file)).map_err(|error| fail(error.to_string()))?;
+        std::fs::remove_file(&self.fst).map_err(|error| fail(error.to_string()))
+    }
+}
+
+/// A signal with its VCD id and its value changes.
+struct Track {
+    signal: SignalRef,
+    id: vcd::IdCode,
+    width: u32,
+}
+
+fn to_vcd(waves: &mut Waveform, out: impl std::io::Write) -> std::io::Result<()> {
+    let mut writer = vcd::Writer::new(out);
+    writer.timescale(1, vcd::TimescaleUnit::PS)?;
+    let mut tracks: Vec<Track> = Vec::new();
+    {
+        let hierarchy = waves.hierarchy();
+        for scope in hierarchy.scopes() {
+            write_scope(hierarchy, scope, &mut writer, &mut tracks)?;
+        }
+    }
+    writer.enddefinitions()?;
+    let mut signals: Vec<SignalRef> = tracks.iter().map(|track| track.signal).collect();
+    signals.dedup();
+    waves.load_signals(&signals);
+    // All changes in order of time; the order of signals within a time is that of their declaration.
+    let mut changes: Vec<(u32, usize)> = Vec::new();
+    for (index, track) in tracks.iter().enumerate() {
+        if let Some(signal) = waves.get_signal(track.signal) {
+            changes.extend(signal.time_indices().iter().map(|time| (*time, index)));
+        }
+    }
+    changes.sort_unstable();
+    let mut last = None;
+    for (time, index) in changes {
+        if last != Some(time) {
+            writer.timestamp(waves.time_table()[time as usize])?;
+            last = Some(time);
+        }
+        let track = &tracks[index];
+        let Some(signal) = waves.get_signal(track.signal) else { continue };
+        let Some(offset) = signal.get_offset(time) else { continue };
+        let value = signal.get_value_at(&offset, 0);
+        write_value(&mut writer, track, &value)?;
+    }
+    writer.flush()
+}
+
+fn write_value(
+    writer: &mut vcd::Writer<impl std::io::Write>,
+    track: &Track,
+    value: &SignalValueRef<'_>,
+) -> std::io::Result<()> {
+    match value {
+        SignalValueRef::Real(real) => writer.change_real(track.id, *real),
+        SignalValueRef::String(text) => writer.change_string(track.id, text),
+        SignalValueRef::Event => Ok(()),
+        bits => {
+            let text = bits.to_bit_string().unwrap_or_default();
+            let bits = text.chars().map(|bit| match bit {
+                '0' => vcd::Value::V0,
+                '1' => vcd::Value::V1,
+                'z' | 'Z' => vcd::Value::Z,
+                _ => vcd::Value::X,
+            });
+            if track.width == 1 {
+                for bit in bits.take(1) {
+                    writer.change_scalar(track.id, bit)?;
+                }
+                Ok(())
+            } else {
+                writer.change_vector(track.id, bits)
+            }
+        }
+    }
+}
+
+fn write_scope(
+    hierarchy: &Hierarchy,
+    scope: ScopeRef,
+    writer: &mut vcd::Writer<impl std::io::Write>,
+    tracks: &mut Vec<Track>,
+) -> std::io::Result<()> {
+    let scope = &hierarchy[scope];
+    let kind = match scope.scope_type() {
+        ScopeType::Task => vcd::ScopeType::Task,
+        ScopeType::Function => vcd::ScopeType::Function,
+        ScopeType::Begin => vcd::ScopeType::Begin,
+        ScopeType::Fork => vcd::ScopeType::Fork,
+        // VCD knows no others; packages and structs are shown as modules.
+        _ => vcd::ScopeType::Module,
+    };
+    writer.scope_def(kind, scope.name(hierarchy))?;
+    for var in scope.vars(hierarchy) {
+        write_var(hierarchy, var, writer, tracks)?;
+    }
+    for inner in scope.scopes(hierarchy) {
+        write_scope(hierarchy, inner, writer, tracks)?;
+    }
+    writer.upscope()
+}
+
+fn write_var(
+    hierarchy: &Hierarchy,
+    var: VarRef,
+    writer: &mut vcd::Writer<impl std::io::Write>,
+    tracks: &mut Vec<Track>,
+) -> std::io::Result<()> {
+    let var = &hierarchy[var];
+    let width = var.length(hierarchy).unwrap_or(1);
+    let kind = if var.is_real(hierarchy) { vcd::VarType::Real } else { vcd::VarType::Wire };
+    let id = writer.add_var(kind, width, var.name(hierarchy), None)?;
+    tracks.push(Track { signal: var.signal_ref(), id, width });
+    Ok(())
+}
