@@ -25,10 +25,8 @@ fn source(rig: &mut Rig, pages: u64) -> u64 {
     for _ in 1..pages {
         rig.ram_page();
     }
-    let mut ram = rig.ram.0.lock().unwrap();
-    for byte in 0..4096 * pages {
-        ram.bytes[(first + byte) as usize] = pattern(byte);
-    }
+    let bytes: Vec<u8> = (0..4096 * pages).map(pattern).collect();
+    rig.ram.set(first, &bytes);
     first
 }
 
@@ -46,13 +44,13 @@ fn physical_copies_of_any_alignment_move_their_bytes_only() {
         let mut rig = Rig::new();
         let from = source(&mut rig, 3);
         let to = VramAddr(0x10_0000);
-        rig.device.vram_write(to, &[0xee; 12288]).unwrap();
+        rig.device.vram_write(to, &[0xee; 12288]);
         let entry = copy(from + src, PhysAddr::vram(VramAddr(to.0 + dst)).0, len);
         let fence = rig.copy_start(entry);
         let end = rig.completion(fence);
         assert_eq!((end.status(), end.result()), (0, len));
         let mut back = vec![0; 12288];
-        rig.device.vram_read(to, &mut back).unwrap();
+        rig.device.vram_read(to, &mut back);
         for (at, byte) in back.iter().enumerate() {
             let at = at as u64;
             let inside = (dst..dst + len).contains(&at);
@@ -143,7 +141,7 @@ fn virtual_copies_fault_on_both_sides_and_resume() {
         assert_eq!((leaf.a(), leaf.d()), (1, 1));
         let mut byte = [0];
         let vram = (leaf.ppn() << 12 & !PhysAddr::VRAM) + (DST + 5 + at) % 4096;
-        rig.device.vram_read(VramAddr(vram), &mut byte).unwrap();
+        rig.device.vram_read(VramAddr(vram), &mut byte);
         assert_eq!(byte[0], pattern(100 + at));
     }
     assert_eq!((rig.pte(0, SRC).a(), rig.pte(0, SRC).d()), (1, 0));
@@ -218,7 +216,7 @@ fn stop_ends_a_parked_copy_of_its_context_only() {
 fn a_link_error_ends_the_descriptor_with_what_was_done() {
     let mut rig = Rig::new();
     let from = source(&mut rig, 2);
-    rig.ram.0.lock().unwrap().fail = Some(((from >> 12) + 1, LinkError::Poisoned));
+    rig.ram.fail((from >> 12) + 1, LinkError::Poisoned);
     let fence = rig.copy_start(copy(from, PhysAddr::VRAM, 8192));
     let end = rig.completion(fence);
     assert_eq!(
@@ -230,7 +228,7 @@ fn a_link_error_ends_the_descriptor_with_what_was_done() {
         (info & 0xff, info >> 8 & 0xff),
         (ErrorCode::CplPoisoned as u64, Client::Copy as u64)
     );
-    rig.ram.0.lock().unwrap().fail = None;
+    rig.ram.heal();
     let fence = rig.copy_start(copy(from, PhysAddr::VRAM, 8192));
     assert_eq!(rig.completion(fence).status(), 0);
 }
@@ -245,10 +243,9 @@ fn an_invalidation_under_a_running_copy_leaves_no_later_write() {
         rig.tick(offset);
         rig.revoke(0, DST);
         rig.invalidate(0, DST);
-        let snapshot =
-            rig.ram.0.lock().unwrap().bytes[page as usize..page as usize + 4096].to_vec();
+        let snapshot = rig.ram.bytes(page, 4096);
         rig.tick(3000);
-        let now = rig.ram.0.lock().unwrap().bytes[page as usize..page as usize + 4096].to_vec();
+        let now = rig.ram.bytes(page, 4096);
         assert_eq!(snapshot, now, "offset {offset}");
         if !rig.done(fence) {
             assert_eq!(rig.fault().addr(), DST, "offset {offset}");
@@ -256,10 +253,7 @@ fn an_invalidation_under_a_running_copy_leaves_no_later_write() {
             rig.replay(0, DST);
         }
         assert_eq!(rig.completion(fence).result(), 4096);
-        let ram = rig.ram.0.lock().unwrap();
-        assert!(
-            (0..4096).all(|at| ram.bytes[(page + at) as usize] == pattern(at)),
-            "offset {offset}"
-        );
+        let all: Vec<u8> = (0..4096).map(pattern).collect();
+        assert!(rig.ram.bytes(page, 4096) == all, "offset {offset}");
     }
 }

@@ -89,7 +89,7 @@ fn link_errors_end_the_thread_with_its_address() {
         ] {
             let mut rig = Rig::new();
             let page = rig.map_ram(0, DATA, "rwa");
-            rig.ram.0.lock().unwrap().fail = Some((page >> 12, error));
+            rig.ram.fail(page >> 12, error);
             let end = rig.run(0, DATA, program);
             assert_eq!(
                 (end.status(), end.info()),
@@ -101,7 +101,7 @@ fn link_errors_end_the_thread_with_its_address() {
                 (code as u64, Client::CuData as u64)
             );
             assert!(rig.irqs.contains(&(Vector::Error as u32)));
-            rig.ram.0.lock().unwrap().fail = None;
+            rig.ram.heal();
             let fence = rig.launch(0, DATA, 1);
             assert_eq!(rig.completion(fence).status(), 0);
             assert_eq!(
@@ -137,7 +137,7 @@ fn a_table_that_cannot_be_read_is_a_fault() {
     let page = rig.map_ram(1, DATA, "r");
     rig.ram.write64(page, 8);
     let table = rig.pte_at(1, DATA, 0).0 >> 12;
-    rig.ram.0.lock().unwrap().fail = Some((table, LinkError::Abort));
+    rig.ram.fail(table, LinkError::Abort);
     let fence = rig.launch(1, DATA, 1);
     let record = rig.fault();
     assert_eq!(
@@ -148,7 +148,7 @@ fn a_table_that_cannot_be_read_is_a_fault() {
         rig.device.read_register(reg::ERROR_INFO) >> 8 & 0xff,
         Client::Walker as u64
     );
-    rig.ram.0.lock().unwrap().fail = None;
+    rig.ram.heal();
     rig.replay(1, DATA);
     assert_eq!(rig.completion(fence).result(), 8);
 }

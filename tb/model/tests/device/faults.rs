@@ -259,7 +259,7 @@ fn a_new_fault_ring_reports_what_is_still_parked() {
     rig.load(0, &[slli(5, 11, 12), add(5, 5, 10), ld(10, 5, 0), ECALL]);
     let fence = rig.launch(0, DATA, 3);
     let first: Vec<_> = (0..3).map(|_| rig.fault()).collect();
-    rig.ram.0.lock().unwrap().bytes[rig.faults as usize..rig.faults as usize + 4096].fill(0);
+    rig.ram.set(rig.faults, &[0; 4096]);
     rig.fault_seen = 0;
     rig.fault_log2 = 2;
     rig.device.write_register(reg::FAULT_SIZE, 2);

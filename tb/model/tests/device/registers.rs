@@ -1,12 +1,11 @@
 //! Registers.
 
 use crate::rig::Rig;
-use hmmu_model::{OutOfVram, VramAddr};
 use hmmu_regs::*;
 
 #[test]
 fn identification() {
-    let rig = Rig::new();
+    let mut rig = Rig::new();
     assert_eq!(
         rig.device.read_register(reg::ID).to_le_bytes()[..4],
         *b"HMMU"
@@ -20,15 +19,6 @@ fn identification() {
         [1, 8, 16, 8, 32, 1, 6, 4]
     );
     assert_eq!(rig.device.read_register(reg::VRAM_SIZE), 16 << 20);
-}
-
-#[test]
-fn time_and_cycles_run_together() {
-    let mut rig = Rig::new();
-    let start = rig.device.read_register(reg::TIME);
-    rig.tick(123);
-    assert_eq!(rig.device.read_register(reg::TIME), start + 123);
-    assert_eq!(rig.count(Counter::Cycles), start + 123);
 }
 
 #[test]
@@ -95,26 +85,6 @@ fn status_tells_what_is_idle() {
 }
 
 #[test]
-fn the_window_ends_with_vram() {
-    let mut rig = Rig::new();
-    let last = VramAddr((16 << 20) - 8);
-    rig.device.vram_write(last, &[7; 8]).unwrap();
-    let mut back = [0; 8];
-    rig.device.vram_read(last, &mut back).unwrap();
-    assert_eq!(back, [7; 8]);
-    let beyond = VramAddr(last.0 + 1);
-    assert_eq!(
-        rig.device.vram_write(beyond, &[1; 8]),
-        Err(OutOfVram {
-            addr: beyond,
-            len: 8
-        })
-    );
-    rig.device.vram_read(last, &mut back).unwrap();
-    assert_eq!(back, [7; 8]);
-}
-
-#[test]
 fn masked_vectors_stay_pending_until_unmasked() {
     let mut rig = Rig::new();
     let control = MSIX_TABLE + 16 * Vector::Ctrl as u64 + 8;
@@ -129,43 +99,4 @@ fn masked_vectors_stay_pending_until_unmasked() {
         (rig.irqs.as_slice(), rig.device.read_register(MSIX_PBA)),
         ([0].as_slice(), 0)
     );
-    rig.device.enable_msix(false);
-    rig.push(reg::CTRL_BASE, entry.0);
-    rig.tick(1000);
-    assert_eq!((rig.irqs.len(), rig.device.read_register(MSIX_PBA)), (1, 1));
-    rig.device.enable_msix(true);
-    rig.tick(1);
-    assert_eq!(rig.irqs, [0, 0]);
-}
-
-#[test]
-fn link_counters_count_headers_and_payload() {
-    let mut rig = Rig::new();
-    let page = rig.ram_page();
-    let count = |rig: &Rig| {
-        let counters = [
-            Counter::LinkRxBytes,
-            Counter::LinkTxBytes,
-            Counter::LinkReads,
-            Counter::LinkWrites,
-        ];
-        counters.map(|counter| rig.count(counter))
-    };
-    let before = count(&rig);
-    let entry = CopyEntry::default()
-        .with_op(CopyOp::Copy as u64)
-        .with_src(page)
-        .with_len(256);
-    let fence = rig.copy_start(entry.with_dst(page + 2048));
-    assert_eq!(rig.completion(fence).status(), 0);
-    let after = count(&rig);
-    let spent: Vec<u64> = after
-        .iter()
-        .zip(before)
-        .map(|(after, before)| after - before)
-        .collect();
-    // Received: a doorbell, an entry, the data. Sent: two read requests, the data, a completion in two parts.
-    let received = (16 + 8) + (12 + 64) + (12 + 256);
-    let sent = 2 * 12 + (12 + 256) + 2 * (12 + 16);
-    assert_eq!(spent, [received, sent, 2, 3]);
 }

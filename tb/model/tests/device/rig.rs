@@ -1,86 +1,10 @@
 //! A host for one device: system memory, rings, page tables and programs.
 
+use crate::dut::Dut;
+use crate::ram::SharedRam;
 use hmmu_model::rv64::enc;
-use hmmu_model::{BusAddr, Device, DeviceConfig, HostMemory, LinkError, PhysAddr, VramAddr};
+use hmmu_model::{BusAddr, DeviceConfig, PhysAddr, VramAddr};
 use hmmu_regs::*;
-use std::sync::{Arc, Mutex};
-
-/// System memory, 4 MiB, with a switch that fails reads.
-#[derive(Default)]
-pub struct Ram {
-    pub bytes: Vec<u8>,
-    /// Answer to reads and atomics of this page number.
-    pub fail: Option<(u64, LinkError)>,
-    /// Every write: address and length, in order.
-    pub log: Vec<(u64, usize)>,
-}
-
-#[derive(Clone)]
-pub struct SharedRam(pub Arc<Mutex<Ram>>);
-
-impl SharedRam {
-    fn failed(&self, addr: BusAddr) -> Result<(), LinkError> {
-        match self.0.lock().unwrap().fail {
-            Some((page, error)) if page == addr.0 >> 12 => Err(error),
-            _ => Ok(()),
-        }
-    }
-
-    pub fn read64(&self, addr: u64) -> u64 {
-        let ram = self.0.lock().unwrap();
-        u64::from_le_bytes(
-            ram.bytes[addr as usize..addr as usize + 8]
-                .try_into()
-                .unwrap(),
-        )
-    }
-
-    pub fn write64(&self, addr: u64, value: u64) {
-        self.0.lock().unwrap().bytes[addr as usize..addr as usize + 8]
-            .copy_from_slice(&value.to_le_bytes());
-    }
-}
-
-impl HostMemory for SharedRam {
-    fn read(&mut self, addr: BusAddr, buf: &mut [u8]) -> Result<(), LinkError> {
-        self.failed(addr)?;
-        let ram = self.0.lock().unwrap();
-        let at = addr.0 as usize;
-        buf.copy_from_slice(
-            ram.bytes
-                .get(at..at + buf.len())
-                .ok_or(LinkError::Unsupported)?,
-        );
-        Ok(())
-    }
-
-    fn write(&mut self, addr: BusAddr, data: &[u8]) {
-        let mut ram = self.0.lock().unwrap();
-        ram.log.push((addr.0, data.len()));
-        let at = addr.0 as usize;
-        ram.bytes[at..at + data.len()].copy_from_slice(data);
-    }
-
-    fn cas64(&mut self, addr: BusAddr, expected: u64, new: u64) -> Result<u64, LinkError> {
-        self.failed(addr)?;
-        let old = self.read64(addr.0);
-        if old == expected {
-            self.write64(addr.0, new);
-        }
-        Ok(old)
-    }
-
-    fn cas32(&mut self, addr: BusAddr, expected: u32, new: u32) -> Result<u32, LinkError> {
-        self.failed(addr)?;
-        let mut ram = self.0.lock().unwrap();
-        let cell = &mut ram.bytes[addr.0 as usize..addr.0 as usize + 4];
-        let old = u32::from_le_bytes(cell.try_into().unwrap());
-        if old == expected {
-            cell.copy_from_slice(&new.to_le_bytes());
-        }
-        Ok(old)
-    }
-}
 
 /// Where the message of vector n goes: this address, with data n.
 pub const MSI_ADDR: u64 = 0xfee0_0000;
@@ -90,7 +14,7 @@ pub const PATIENCE: u64 = 200_000;
 pub const CODE: u64 = 0xffff_8000_0000_0000;
 
 pub struct Rig {
-    pub device: Device,
+    pub device: Box<dyn Dut>,
     pub ram: SharedRam,
     free_ram: u64,
     free_vram: u64,
@@ -118,11 +42,8 @@ impl Rig {
     /// A device with its rings set up, MSI-X on, and contexts 0 and 1 in translation mode: tables of context 0 in
     /// VRAM, of context 1 in system memory.
     pub fn with(config: DeviceConfig) -> Self {
-        let ram = SharedRam(Arc::new(Mutex::new(Ram {
-            bytes: vec![0; 4 << 20],
-            ..Ram::default()
-        })));
-        let device = Device::new(config, Box::new(ram.clone()));
+        let ram = SharedRam::new();
+        let device = crate::make(config, &ram);
         let mut rig = Self {
             device,
             ram,
@@ -185,14 +106,14 @@ impl Rig {
 
     pub fn tick(&mut self, cycles: u64) {
         self.device.tick(cycles);
-        while let Some(message) = self.device.take_message() {
-            assert_eq!(message.addr, BusAddr(MSI_ADDR));
-            self.irqs.push(message.data);
+        while let Some((addr, data)) = self.device.take_message() {
+            assert_eq!(addr, MSI_ADDR);
+            self.irqs.push(data);
         }
     }
 
     /// Lets time pass until `done`; fails with `what` if that never comes.
-    pub fn until(&mut self, what: &str, done: impl Fn(&Self) -> bool) {
+    pub fn until(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> bool) {
         let end = self.device.time() + PATIENCE;
         while !done(self) {
             assert!(
@@ -317,8 +238,7 @@ impl Rig {
         }
         let mut raw = [0; 8];
         self.device
-            .vram_read(VramAddr(at.0 & !PhysAddr::VRAM), &mut raw)
-            .unwrap();
+            .vram_read(VramAddr(at.0 & !PhysAddr::VRAM), &mut raw);
         u64::from_le_bytes(raw)
     }
 
@@ -327,8 +247,7 @@ impl Rig {
             return self.ram.write64(at.0, value);
         }
         self.device
-            .vram_write(VramAddr(at.0 & !PhysAddr::VRAM), &value.to_le_bytes())
-            .unwrap();
+            .vram_write(VramAddr(at.0 & !PhysAddr::VRAM), &value.to_le_bytes());
     }
 
     /// Where the entry of `level` for `va` is; tables on the way are made.
@@ -379,11 +298,10 @@ impl Rig {
     pub fn revoke(&mut self, ctx: usize, va: u64) {
         let at = self.pte_at(ctx, va, 0);
         if at.0 & PhysAddr::VRAM == 0 {
-            self.ram.0.lock().unwrap().bytes[at.0 as usize + 7] = 0x1f;
+            self.ram.set(at.0 + 7, &[0x1f]);
         } else {
             self.device
-                .vram_write(VramAddr((at.0 & !PhysAddr::VRAM) + 7), &[0x1f])
-                .unwrap();
+                .vram_write(VramAddr((at.0 & !PhysAddr::VRAM) + 7), &[0x1f]);
         }
     }
 
@@ -407,8 +325,7 @@ impl Rig {
         let page = self.map_vram(ctx, CODE, "rx");
         let offset = page.0 & !PhysAddr::VRAM;
         self.device
-            .vram_write(VramAddr(offset), &enc::bytes(program))
-            .unwrap();
+            .vram_write(VramAddr(offset), &enc::bytes(program));
         if replaces {
             self.invalidate(ctx as u64, CODE);
         }
@@ -477,7 +394,7 @@ impl Rig {
         }
     }
 
-    pub fn count(&self, counter: Counter) -> u64 {
+    pub fn count(&mut self, counter: Counter) -> u64 {
         self.device.counter(counter)
     }
 }

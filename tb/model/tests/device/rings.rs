@@ -38,11 +38,11 @@ fn a_fence_is_one_write_and_precedes_its_interrupt() {
         .with_irq(1)
         .with_fence_addr(at)
         .with_fence_value(value);
-    rig.ram.0.lock().unwrap().log.clear();
+    rig.ram.take_log();
     rig.push(reg::CTRL_BASE, entry.0);
     rig.until("interrupt", |rig| !rig.irqs.is_empty());
     assert!(rig.done((at, value)));
-    assert_eq!(rig.ram.0.lock().unwrap().log, [(at, 16)]);
+    assert_eq!(rig.ram.take_log(), [(at, 16)]);
     assert_eq!(rig.irqs, [Vector::Ctrl as u32]);
 }
 
@@ -50,10 +50,10 @@ fn a_fence_is_one_write_and_precedes_its_interrupt() {
 fn a_completion_writes_its_value_last_and_then_interrupts() {
     let mut rig = Rig::new();
     rig.load(0, &[ECALL]);
-    rig.ram.0.lock().unwrap().log.clear();
+    rig.ram.take_log();
     let (at, _) = rig.launch(0, 77, 1);
     rig.until("interrupt", |rig| rig.irqs.contains(&(Vector::Job as u32)));
-    assert_eq!(rig.ram.0.lock().unwrap().log, [(at + 16, 16), (at, 16)]);
+    assert_eq!(rig.ram.take_log(), [(at + 16, 16), (at, 16)]);
     assert_eq!(rig.ram.read64(at + 16), 77);
 }
 
@@ -133,7 +133,7 @@ fn bad_entries_stop_their_ring() {
 #[test]
 fn a_ring_that_cannot_be_read_stops() {
     let mut rig = Rig::new();
-    rig.ram.0.lock().unwrap().fail = Some((rig.ctrl >> 12, LinkError::Timeout));
+    rig.ram.fail(rig.ctrl >> 12, LinkError::Timeout);
     rig.control_start(CtrlOp::Nop, 0, 0, 0, 0, 0);
     rig.tick(1000);
     assert_eq!(rig.device.read_register(reg::STATUS) >> 8 & 1, 1);

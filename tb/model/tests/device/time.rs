@@ -53,7 +53,7 @@ fn run(seed: u64, jitter: u64, step: u64) -> (Vec<(u64, usize)>, Vec<u64>) {
         }
     }
     rig.tick(1000);
-    let log = std::mem::take(&mut rig.ram.0.lock().unwrap().log);
+    let log = rig.ram.take_log();
     (
         log,
         Counter::ALL
