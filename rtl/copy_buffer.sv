@@ -20,8 +20,10 @@ module copy_buffer
   logic [DataW-1:0] mem_q [1 << AddrW];
 
   always_ff @(posedge clk_i) begin
-    for (int unsigned l = 0; l < StrbW; l++) begin
-      if (we_i && strb_i[l]) mem_q[waddr_i][8*l +: 8] <= wdata_i[8*l +: 8];
+    if (we_i) begin
+      for (int unsigned l = 0; l < StrbW; l++) begin
+        if (strb_i[l]) mem_q[waddr_i][8*l +: 8] <= wdata_i[8*l +: 8];
+      end
     end
     if (ren_i) rdata_o <= mem_q[raddr_i];
   end

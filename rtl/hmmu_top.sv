@@ -11,6 +11,8 @@
 // Ports: a pair of TLP streams (docs/tlp-ports.md), the configuration that a PCIe hard block gives,
 // and a memory port for VRAM (byte address, 16-byte aligned; requests apply in the order of
 // acceptance, read data in order). VRAM size and BAR2's window are constant after reset.
+// What comes in from outside is registered first (one cycle), so no path leads through the device;
+// the same keeps a simulation from working through it again for every input that changes.
 module hmmu_top
   import hmmu_pkg::*;
   import hmmu_regs_pkg::*;
@@ -192,13 +194,96 @@ module hmmu_top
     inc[CounterDroppedTlps]    = IncW'(n_dropped);
   end
 
+  // ------------------------------------------------------------------ boundary
+  logic             rx_valid, rx_ready, rx_sop, rx_eop;
+  logic [127:0]     rx_hdr;
+  logic [DataW-1:0] rx_data;
+  logic             xreq_valid, xreq_ready, xreq_write, xrsp_valid, xrsp_ready;
+  logic [39:0]      xreq_addr;
+  logic [DataW-1:0] xreq_wdata, xrsp_rdata;
+  logic [StrbW-1:0] xreq_wstrb;
+  logic [1:0]       rx_count, xreq_count, xrsp_count;
+  logic [15:0]      bdf_q;
+  logic [2:0]       mps_q, mrrs_q;
+  logic             rcb_q, msix_en_q;
+  logic [63:0]      bar0_q, bar2_q;
+  logic [39:0]      bar2_size_q, vram_size_q;
+
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) begin
+      bdf_q       <= '0;
+      mps_q       <= '0;
+      mrrs_q      <= '0;
+      rcb_q       <= 1'b0;
+      msix_en_q   <= 1'b0;
+      bar0_q      <= '0;
+      bar2_q      <= '0;
+      bar2_size_q <= '0;
+      vram_size_q <= '0;
+    end else begin
+      bdf_q       <= cfg_bdf_i;
+      mps_q       <= cfg_mps_i;
+      mrrs_q      <= cfg_mrrs_i;
+      rcb_q       <= cfg_rcb_i;
+      msix_en_q   <= cfg_msix_en_i;
+      bar0_q      <= cfg_bar0_i;
+      bar2_q      <= cfg_bar2_i;
+      bar2_size_q <= cfg_bar2_size_i;
+      vram_size_q <= vram_size_i;
+    end
+  end
+
+  sync_fifo #(.Width(2 + 128 + DataW), .Depth(2)) u_rx_in (
+    .clk_i, .rst_ni,
+    .in_valid_i  (rx_valid_i),
+    .in_ready_o  (rx_ready_o),
+    .in_i        ({rx_sop_i, rx_eop_i, rx_hdr_i, rx_data_i}),
+    .out_valid_o (rx_valid),
+    .out_ready_i (rx_ready),
+    .out_o       ({rx_sop, rx_eop, rx_hdr, rx_data}),
+    .count_o     (rx_count)
+  );
+
+  sync_fifo #(.Width(1 + 40 + DataW + StrbW), .Depth(2)) u_vram_out (
+    .clk_i, .rst_ni,
+    .in_valid_i  (xreq_valid),
+    .in_ready_o  (xreq_ready),
+    .in_i        ({xreq_write, xreq_addr, xreq_wdata, xreq_wstrb}),
+    .out_valid_o (vram_req_valid_o),
+    .out_ready_i (vram_req_ready_i),
+    .out_o       ({vram_req_write_o, vram_req_addr_o, vram_req_wdata_o, vram_req_wstrb_o}),
+    .count_o     (xreq_count)
+  );
+
+  sync_fifo #(.Width(DataW), .Depth(2)) u_vram_in (
+    .clk_i, .rst_ni,
+    .in_valid_i  (vram_rsp_valid_i),
+    .in_ready_o  (vram_rsp_ready_o),
+    .in_i        (vram_rsp_rdata_i),
+    .out_valid_o (xrsp_valid),
+    .out_ready_i (xrsp_ready),
+    .out_o       (xrsp_rdata),
+    .count_o     (xrsp_count)
+  );
+
   // ------------------------------------------------------------------ bus
   pcie_ep #(.Tags(LinkTags)) u_pcie_ep (
     .clk_i, .rst_ni,
-    .rx_valid_i, .rx_ready_o, .rx_sop_i, .rx_eop_i, .rx_hdr_i, .rx_data_i,
+    .rx_valid_i           (rx_valid),
+    .rx_ready_o           (rx_ready),
+    .rx_sop_i             (rx_sop),
+    .rx_eop_i             (rx_eop),
+    .rx_hdr_i             (rx_hdr),
+    .rx_data_i            (rx_data),
     .tx_valid_o, .tx_ready_i, .tx_sop_o, .tx_eop_o, .tx_hdr_o, .tx_data_o,
-    .cfg_bdf_i, .cfg_mps_i, .cfg_mrrs_i, .cfg_rcb_i, .cfg_msix_en_i, .cfg_bar0_i, .cfg_bar2_i,
-    .cfg_bar2_size_i,
+    .cfg_bdf_i            (bdf_q),
+    .cfg_mps_i            (mps_q),
+    .cfg_mrrs_i           (mrrs_q),
+    .cfg_rcb_i            (rcb_q),
+    .cfg_msix_en_i        (msix_en_q),
+    .cfg_bar0_i           (bar0_q),
+    .cfg_bar2_i           (bar2_q),
+    .cfg_bar2_size_i      (bar2_size_q),
     .cpl_timeout_i        (cpl_timeout),
     .reg_valid_o          (reg_valid),
     .reg_ready_i          (reg_ready),
@@ -274,7 +359,8 @@ module hmmu_top
   logic [3:0] vram_err_client;
 
   vram_ctrl u_vram (
-    .clk_i, .rst_ni, .vram_size_i,
+    .clk_i, .rst_ni,
+    .vram_size_i       (vram_size_q),
     .req_valid_i       (vreq_valid),
     .req_ready_o       (vreq_ready),
     .req_i             (vreq),
@@ -283,8 +369,15 @@ module hmmu_top
     .rsp_ready_i       (vrsp_ready),
     .rsp_o             (vrsp),
     .rsp_client_o      (vrsp_client),
-    .vram_req_valid_o, .vram_req_ready_i, .vram_req_write_o, .vram_req_addr_o, .vram_req_wdata_o,
-    .vram_req_wstrb_o, .vram_rsp_valid_i, .vram_rsp_ready_o, .vram_rsp_rdata_i,
+    .vram_req_valid_o  (xreq_valid),
+    .vram_req_ready_i  (xreq_ready),
+    .vram_req_write_o  (xreq_write),
+    .vram_req_addr_o   (xreq_addr),
+    .vram_req_wdata_o  (xreq_wdata),
+    .vram_req_wstrb_o  (xreq_wstrb),
+    .vram_rsp_valid_i  (xrsp_valid),
+    .vram_rsp_ready_o  (xrsp_ready),
+    .vram_rsp_rdata_i  (xrsp_rdata),
     .err_o             (err_valid[ErrVram]),
     .err_client_o      (vram_err_client),
     .err_addr_o        (err_addr[ErrVram]),
@@ -315,7 +408,7 @@ module hmmu_top
     .launch_ring_o    (launch_ring),
     .fault_ring_o     (fault_ring),
     .irq_error_o      (irq[VectorError]),
-    .vram_size_i,
+    .vram_size_i      (vram_size_q),
     .ctrl_cons_i      (ctrl_cons),
     .copy_cons_i      (copy_cons),
     .launch_cons_i    (launch_cons),
@@ -374,7 +467,8 @@ module hmmu_top
     .clk_i, .rst_ni,
     .enable_i         (enable),
     .time_i           (dev_time),
-    .cfg_mps_i, .cfg_mrrs_i,
+    .cfg_mps_i        (mps_q),
+    .cfg_mrrs_i       (mrrs_q),
     .ring_i           (copy_ring),
     .cons_o           (copy_cons),
     .stopped_o        (copy_stopped),
@@ -540,6 +634,7 @@ module hmmu_top
 
   // The fault unit and MSI-X only write.
   logic unused;
-  assign unused = ^{rsp_valid[PortFault], rsp[PortFault], rsp_valid[PortMsix], rsp[PortMsix]};
+  assign unused = ^{rsp_valid[PortFault], rsp[PortFault], rsp_valid[PortMsix], rsp[PortMsix],
+                    rx_count, xreq_count, xrsp_count};
 
 endmodule

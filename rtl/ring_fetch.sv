@@ -59,7 +59,7 @@ module ring_fetch
   pa_t                           addr_q;              // of the entry under way
   logic                          stopped_q;
   logic                          uncounted_q;         // the entry on offer precedes the reset
-  logic [Depth-1:0][3:0][127:0]  buf_q;
+  logic [DataW-1:0]              buf_q [4 * Depth];   // four beats each
   logic [PtrW-1:0]               rd_q, wr_q;
   logic [PtrW:0]                 held_q;
 
@@ -77,7 +77,8 @@ module ring_fetch
   assign push = done && !drop_q && !err_q && !mem_rsp_i.err && !ring_i.reset && !stop_i;
 
   assign entry_valid_o = held_q != '0;
-  assign entry_o       = buf_q[rd_q];
+  assign entry_o       = {buf_q[{rd_q, 2'd3}], buf_q[{rd_q, 2'd2}], buf_q[{rd_q, 2'd1}],
+                          buf_q[{rd_q, 2'd0}]};
   assign cons_o        = cons_q;
   assign stopped_o     = stopped_q;
   assign idle_o        = held_q == '0 && state_q == FetchIdle && !want;
@@ -166,7 +167,7 @@ module ring_fetch
 
   // The data of the entry under way goes straight into its place. No reset: held_q guards it.
   always_ff @(posedge clk_i) begin
-    if (mem_rsp_valid_i && !drop_q) buf_q[wr_q][mem_rsp_i.tag[1:0]] <= mem_rsp_i.data;
+    if (mem_rsp_valid_i && !drop_q) buf_q[{wr_q, mem_rsp_i.tag[1:0]}] <= mem_rsp_i.data;
   end
 
   always_ff @(posedge clk_i) begin
