@@ -11,6 +11,7 @@ use crate::pagetable::PageTable;
 use crate::pte::{MigrationKind, Pte};
 use crate::sync::MutexGuard;
 use crate::system::System;
+use crate::vma_tree::VmaTree;
 
 /// What the page tables say about one page.
 #[derive(Default)]
@@ -72,12 +73,17 @@ impl System {
             return Err(text);
         }
         let mms = self.mms();
+        // Mappings can be compared where no thread is changing them just now.
+        let vmas: Vec<_> = mms.iter().map(|mm| mm.vmas.try_read()).collect();
         // All tables at once, in order of their ids: entries and page states change under these locks.
         let tables: Vec<(&Arc<Mm>, MutexGuard<'_, PageTable>)> =
             mms.iter().map(|mm| (mm, mm.pt.lock())).collect();
         let mut seen: BTreeMap<Pfn, Seen> = BTreeMap::new();
-        for (mm, pt) in &tables {
+        for ((mm, pt), vmas) in tables.iter().zip(&vmas) {
             self.check_table(mm, pt, &mut seen)?;
+            if let Some(vmas) = vmas {
+                check_mappings(mm, pt, vmas)?;
+            }
             if quiescent && !mm.subs.is_idle() {
                 return Err(format!("mm {}: an invalidation was not ended", mm.id()));
             }
@@ -234,4 +240,25 @@ impl System {
             None => Ok(()),
         }
     }
+}
+
+/// Each entry lies in a mapping and allows what the mapping allows, or less.
+fn check_mappings(mm: &Mm, pt: &PageTable, vmas: &VmaTree) -> Result<(), String> {
+    for (page, pte) in pt.range(0, u64::MAX) {
+        let va = Va::of_page(page);
+        let at = format!("mm {} at {va}", mm.id());
+        let Some(vma) = vmas.find(va) else {
+            return Err(format!("{at}: {pte:?} outside of all mappings"));
+        };
+        let (write, none) = match pte {
+            Pte::Present(p) => (p.write, p.none),
+            Pte::Device { write, none, .. } => (write, none),
+            Pte::Migration { kind, none, .. } => (kind == MigrationKind::Write, none),
+            Pte::None => continue,
+        };
+        if (write && !vma.prot.write) || none == vma.prot.read {
+            return Err(format!("{at}: {pte:?} in a mapping with {:?}", vma.prot));
+        }
+    }
+    Ok(())
 }

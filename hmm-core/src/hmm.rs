@@ -220,7 +220,7 @@ fn look(
         Pte::Device { pfn, .. } if sys.frames.owner_of(pfn) != Some(owner) => {
             missing(HmmPfn::default())
         }
-        Pte::Device { pfn, write } => {
+        Pte::Device { pfn, write, none } => {
             if !want.write || write {
                 return Ok(HmmPfn::valid(pfn, write));
             }
@@ -232,7 +232,14 @@ fn look(
             if !ours {
                 return missing(HmmPfn::default());
             }
-            pt.set(va.page(), Pte::Device { pfn, write: true });
+            pt.set(
+                va.page(),
+                Pte::Device {
+                    pfn,
+                    write: true,
+                    none,
+                },
+            );
             Ok(HmmPfn::valid(pfn, true))
         }
         Pte::Migration { pfn, .. } => {

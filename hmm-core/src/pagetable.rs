@@ -159,6 +159,7 @@ mod tests {
         Pte::Device {
             pfn: Pfn(n),
             write: false,
+            none: false,
         }
     }
 

@@ -42,6 +42,8 @@ pub enum Pte {
         pfn: Pfn,
         /// The process may write it.
         write: bool,
+        /// The VMA allows no access (PROT_NONE): at home it would not be accessible.
+        none: bool,
     },
     /// A page that is being migrated. Accesses wait.
     Migration {

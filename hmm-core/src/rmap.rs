@@ -25,7 +25,7 @@ pub(crate) fn install_migration_entry(
             young,
             none,
         }) => (pfn, write, dirty, young, none),
-        Pte::Device { pfn, write } => (pfn, write, false, false, false),
+        Pte::Device { pfn, write, none } => (pfn, write, false, false, none),
         Pte::None | Pte::Migration { .. } => return false,
     };
     let kind = sys.frames.with(pfn, |frame| {
@@ -124,7 +124,11 @@ pub(crate) fn remove_migration_entries(sys: &System, from: Pfn, to: Pfn) {
         });
         let write = kind == MigrationKind::Write;
         let pte = if to.is_device() {
-            Pte::Device { pfn: to, write }
+            Pte::Device {
+                pfn: to,
+                write,
+                none,
+            }
         } else {
             Pte::Present(PresentPte {
                 pfn: to,

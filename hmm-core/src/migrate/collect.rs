@@ -76,7 +76,7 @@ fn collect(mm: &Arc<Mm>, vma: &Vma, pt: &mut PageTable, args: &MigrateVma, va: V
             };
         }
         Pte::Present(PresentPte { pfn, write, .. }) if args.select.system => (pfn, write),
-        Pte::Device { pfn, write }
+        Pte::Device { pfn, write, .. }
             if args.select.device_private && sys.frames.owner_of(pfn) == Some(args.pgmap_owner) =>
         {
             (pfn, write)

@@ -90,7 +90,11 @@ fn insert(mm: &Arc<Mm>, vma: &VmaInfo, va: Va, new: Pfn) -> bool {
     });
     let write = vma.prot.write;
     let pte = if new.is_device() {
-        Pte::Device { pfn: new, write }
+        Pte::Device {
+            pfn: new,
+            write,
+            none: false,
+        }
     } else {
         Pte::Present(PresentPte {
             pfn: new,

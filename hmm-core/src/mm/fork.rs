@@ -92,10 +92,14 @@ impl Mm {
                     }),
                 )
             }
-            Pte::Device { pfn, .. } => {
+            Pte::Device { pfn, none, .. } => {
                 // Never pinned, so it can always be shared.
                 frames.with(pfn, |frame| frame.exclusive = false);
-                let shared = Pte::Device { pfn, write: false };
+                let shared = Pte::Device {
+                    pfn,
+                    write: false,
+                    none,
+                };
                 (shared, shared)
             }
             Pte::Migration {

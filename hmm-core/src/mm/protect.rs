@@ -44,9 +44,10 @@ impl Mm {
         for (page, pte) in pt.range(vma.start.page(), vma.end.page()) {
             let new = match pte {
                 Pte::Present(present) => Pte::Present(self.changed(present, vma)),
-                Pte::Device { pfn, write } => Pte::Device {
+                Pte::Device { pfn, write, .. } => Pte::Device {
                     pfn,
                     write: write && vma.prot.write,
+                    none: !vma.prot.read,
                 },
                 Pte::Migration {
                     pfn,

@@ -1,9 +1,7 @@
 //! Mirroring of anonymous memory: the kernel's own tests (hmm-tests.c) whose subject exists here.
 
-mod common;
-
-use common::device::Device;
-use common::*;
+use crate::common::device::Device;
+use crate::common::*;
 use hmm_core::{Errno, Prot, Va};
 
 const BIG: u64 = 1024;

@@ -1,5 +1,4 @@
 //! What the tests share: system memory, and a device in software.
-#![allow(dead_code)] // each test file uses its own part
 
 pub mod device;
 pub mod mirror;

@@ -1,10 +1,8 @@
 //! The scheduler: same seed, same run; errors instead of hangs.
 
-mod common;
-
 use std::sync::Arc;
 
-use common::*;
+use crate::common::*;
 use hmm_core::sync::{
     Condvar, Mutex, RwLock, Schedule, WaitQueue, run, run_with, spawn, spawn_named, yield_now,
 };
@@ -26,8 +24,7 @@ fn interleaving(schedule: Schedule) -> Vec<u64> {
         for thread in threads {
             thread.join();
         }
-        let list = list.lock().clone();
-        list
+        Arc::try_unwrap(list).unwrap().into_inner()
     })
     .unwrap()
 }
@@ -232,8 +229,7 @@ fn a_million_steps_are_no_limit() {
         let other = spawn(move || (0..300_000).for_each(|_| *theirs.lock() += 1));
         (0..300_000).for_each(|_| *lock.lock() += 1);
         other.join();
-        let sum = *lock.lock();
-        sum
+        Arc::try_unwrap(lock).unwrap().into_inner()
     });
     assert_eq!(result, Ok(600_000));
 }

@@ -1,11 +1,9 @@
 //! Races between CPU threads, devices and migrations, each under many seeds.
 
-mod common;
-
 use std::sync::Arc;
 
-use common::device::Device;
-use common::*;
+use crate::common::device::Device;
+use crate::common::*;
 use hmm_core::sync::spawn;
 use hmm_core::{Advice, Errno, Prot};
 

@@ -111,13 +111,17 @@ impl Device {
     }
 
     pub fn write(&self, pfn: Pfn, offset: usize, data: &[u8]) {
-        if !pfn.is_device() {
-            self.sys.phys().write(pfn, offset, data);
-        } else {
-            let mut memory = self.memory.lock().unwrap();
-            memory.pages.get_mut(&pfn).unwrap()[offset..offset + data.len()].copy_from_slice(data);
-        }
+        self.put(pfn, offset, data);
         self.sys.set_page_dirty(pfn);
+    }
+
+    /// Changes a page without marking it, as migrations do.
+    fn put(&self, pfn: Pfn, offset: usize, data: &[u8]) {
+        if !pfn.is_device() {
+            return self.sys.phys().write(pfn, offset, data);
+        }
+        let mut memory = self.memory.lock().unwrap();
+        memory.pages.get_mut(&pfn).unwrap()[offset..offset + data.len()].copy_from_slice(data);
     }
 
     fn alloc(&self) -> Option<Pfn> {
@@ -139,7 +143,7 @@ impl Device {
     fn copy(&self, src: Pfn, dst: Pfn) {
         let mut page = [0; PAGE_LEN];
         self.read(src, 0, &mut page);
-        self.write(dst, 0, &page);
+        self.put(dst, 0, &page);
         sync::yield_now();
     }
 
@@ -166,7 +170,7 @@ impl Device {
                 let Some(dst) = self.alloc() else { continue };
                 match args.src[i].pfn() {
                     Some(src) => self.copy(src, dst),
-                    None => self.write(dst, 0, &[0; PAGE_LEN]),
+                    None => self.put(dst, 0, &[0; PAGE_LEN]),
                 }
                 args.dst[i] = hmm_core::MigratePfn::page(dst);
             }

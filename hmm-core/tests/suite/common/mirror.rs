@@ -273,7 +273,7 @@ impl Mirror {
         for (&page, entry) in self.table.lock().iter() {
             let (pfn, write) = match self.mm.pte(Va::of_page(page)) {
                 Pte::Present(pte) => (pte.pfn, pte.write),
-                Pte::Device { pfn, write } => (pfn, write),
+                Pte::Device { pfn, write, .. } => (pfn, write),
                 other => {
                     panic!("the device maps {entry:?} at page {page:#x}, the CPU has {other:?}")
                 }

@@ -1,0 +1,10 @@
+//! Tests of the memory manager through its public interface, with a device in software.
+
+mod common;
+
+mod migrate_corners;
+mod mirror_anon;
+mod mirror_migrate;
+mod plain_memory;
+mod races;
+mod threads;
