@@ -294,15 +294,20 @@ module walker
   // No look at the event here: the event bus waits for ev_valid_o. A slot that loses the bus to an
   // Invalidate is restarted in that same cycle.
   always_comb begin
-    ev_any     = 1'b0;
-    ev_slot    = '0;
-    fault_any  = 1'b0;
-    fault_slot = '0;
+    ev_any  = 1'b0;
+    ev_slot = '0;
     for (int unsigned i = 0; i < Walkers; i++) begin
       if (!ev_any && (state_q[i] == WkFill || state_q[i] == WkBadCtx)) begin
         ev_any  = 1'b1;
         ev_slot = slot_t'(i);
       end
+    end
+  end
+
+  always_comb begin
+    fault_any  = 1'b0;
+    fault_slot = '0;
+    for (int unsigned i = 0; i < Walkers; i++) begin
       if (!fault_any && state_q[i] == WkFault && !drop[i] && !redo[i]) begin
         fault_any  = 1'b1;
         fault_slot = slot_t'(i);

@@ -59,7 +59,12 @@ impl Unit {
             b.set("rpt_reason_i", reason);
         }
         put_event(b, "event_i", event);
-        let ring = [(64, BASE), (4, self.log2.into()), (1, self.reset.into()), (32, self.cons.into())];
+        let ring = [
+            (64, BASE),
+            (4, self.log2.into()),
+            (1, self.reset.into()),
+            (32, self.cons.into()),
+        ];
         put(b, "ring_i", &ring);
         b.set("mem_req_ready_i", u64::from(ready));
         b.set("time_i", self.now);
@@ -72,21 +77,32 @@ impl Unit {
             self.memory.insert(addr, low);
             self.memory.insert(addr + 8, high);
             if let Some(first) = self.high.take() {
-                assert_eq!(addr + 16, first, "words 0 and 1 follow words 2 and 3 of the same record");
+                assert_eq!(
+                    addr + 16,
+                    first,
+                    "words 0 and 1 follow words 2 and 3 of the same record"
+                );
             } else {
                 assert_eq!(addr % 32, 16, "words 2 and 3 come first");
                 self.high = Some(addr);
             }
         }
         if b.get("irq_o") == 1 && !self.reset {
-            assert!(self.high.is_none(), "the interrupt came before the whole record");
+            assert!(
+                self.high.is_none(),
+                "the interrupt came before the whole record"
+            );
             let slot = u64::from(self.prod) % (1 << self.log2);
-            let record = FaultRecord([0, 1, 2, 3].map(|w| self.memory[&(BASE + slot * 32 + w * 8)]));
+            let record =
+                FaultRecord([0, 1, 2, 3].map(|w| self.memory[&(BASE + slot * 32 + w * 8)]));
             assert_eq!(record.phase(), u64::from(!(self.prod >> self.log2) & 1));
             assert_eq!((record.id(), record.version()), (self.id, 1));
             self.id += 1;
             self.prod += 1;
-            assert!(self.prod - self.cons <= 1 << self.log2, "the ring has overflowed");
+            assert!(
+                self.prod - self.cons <= 1 << self.log2,
+                "the ring has overflowed"
+            );
             self.records.push(record);
         }
         if !self.reset {
@@ -104,21 +120,44 @@ impl Unit {
 }
 
 fn ask(vpn: u64) -> Ask {
-    Ask { ctx: 1, vpn, access: Access::Read }
+    Ask {
+        ctx: 1,
+        vpn,
+        access: Access::Read,
+    }
 }
 
 #[test]
 fn a_record_says_what_was_parked() {
     let mut unit = Unit::new(3);
-    let high = Ask { ctx: 5, vpn: 0x8_1234_5678, access: Access::Execute };
+    let high = Ask {
+        ctx: 5,
+        vpn: 0x8_1234_5678,
+        access: Access::Execute,
+    };
     unit.idle(7);
-    assert_eq!(unit.cycle(Some((high, 1, 2)), &Event::None, true), (true, false));
-    assert_eq!(unit.cycle(Some((high, 0, 2)), &Event::None, true), (true, true), "merged");
+    assert_eq!(
+        unit.cycle(Some((high, 1, 2)), &Event::None, true),
+        (true, false)
+    );
+    assert_eq!(
+        unit.cycle(Some((high, 0, 2)), &Event::None, true),
+        (true, true),
+        "merged"
+    );
     unit.idle(20);
     assert_eq!(unit.records.len(), 1);
     let record = unit.records[0];
     assert_eq!(record.addr(), 0xffff_8123_4567_8000, "sign-extended");
-    assert_eq!((record.ctx(), record.access(), record.reason(), record.client()), (5, 3, 2, 1));
+    assert_eq!(
+        (
+            record.ctx(),
+            record.access(),
+            record.reason(),
+            record.client()
+        ),
+        (5, 3, 2, 1)
+    );
     assert_eq!(record.stamp(), 7);
 }
 
@@ -191,7 +230,11 @@ fn random_run(seed: u64, cycles: u64) -> [u64; 3] {
     let mut leaving: Vec<(Ask, u64)> = Vec::new();
     let mut seen = 0;
     let mut counts = [0; 3];
-    let (ready, consume, events) = (rng.random_range(0.1..1.0), rng.random_range(0.005..0.3), rng.random_range(1..40));
+    let (ready, consume, events) = (
+        rng.random_range(0.1..1.0),
+        rng.random_range(0.005..0.3),
+        rng.random_range(1..40),
+    );
     for t in 0..cycles + 3000 {
         let tag = format!("seed {seed} cycle {t}");
         let calm = t >= cycles;
@@ -204,10 +247,21 @@ fn random_run(seed: u64, cycles: u64) -> [u64; 3] {
         let event = match rng.random_range(0..1000) {
             n if n >= events || calm => Event::None,
             n => match n % 5 {
-                0 => Event::Retry { ctx: victim.ctx, lo: victim.vpn.min(512), hi: victim.vpn },
-                1 => Event::Cancel { ask: victim, code: 20 },
+                0 => Event::Retry {
+                    ctx: victim.ctx,
+                    lo: victim.vpn.min(512),
+                    hi: victim.vpn,
+                },
+                1 => Event::Cancel {
+                    ask: victim,
+                    code: 20,
+                },
                 2 if n > 20 => Event::Stop { ctx: victim.ctx },
-                3 => Event::Invalidate { ctx: victim.ctx, lo: 0, hi: 1 << 30 },
+                3 => Event::Invalidate {
+                    ctx: victim.ctx,
+                    lo: 0,
+                    hi: 1 << 30,
+                },
                 _ => Event::Fill(Xlat {
                     ctx: victim.ctx,
                     vpn: victim.vpn,
@@ -223,18 +277,32 @@ fn random_run(seed: u64, cycles: u64) -> [u64; 3] {
         };
         // The walker holds a report back in the cycle of an event that answers it.
         let report = (!calm && rng.random_bool(0.2))
-            .then(|| (random_ask(&mut rng), rng.random_range(0..3), rng.random_range(1..5)))
+            .then(|| {
+                (
+                    random_ask(&mut rng),
+                    rng.random_range(0..3),
+                    rng.random_range(1..5),
+                )
+            })
             .filter(|r| !event.answers(&r.0) && !event.retries(&r.0));
         if unit.prod != unit.cons && (rng.random_bool(consume) || calm) {
             unit.cons += 1;
         }
         let (taken, merged) = unit.cycle(report, &event, rng.random_bool(ready));
         for record in &unit.records[seen..] {
-            let ask = Ask { ctx: record.ctx(), vpn: record.addr() >> 12, access: Access::of(record.access()) };
+            let ask = Ask {
+                ctx: record.ctx(),
+                vpn: record.addr() >> 12,
+                access: Access::of(record.access()),
+            };
             let found = parked.get_mut(&ask).filter(|p| p.since == record.stamp());
             if let Some(p) = found {
                 assert!(!p.recorded, "{tag}: {ask:?} was recorded twice");
-                assert_eq!((p.client, p.reason), (record.client(), record.reason()), "{tag}");
+                assert_eq!(
+                    (p.client, p.reason),
+                    (record.client(), record.reason()),
+                    "{tag}"
+                );
                 p.recorded = true;
             } else {
                 let at = leaving.iter().position(|l| *l == (ask, record.stamp()));
@@ -255,7 +323,12 @@ fn random_run(seed: u64, cycles: u64) -> [u64; 3] {
             assert!(taken, "{tag}: there is room for every report");
             assert_eq!(merged, parked.contains_key(&ask), "{tag}: {ask:?}");
             counts[1] += u64::from(merged);
-            parked.entry(ask).or_insert(Parked { since: t, client, reason, recorded: false });
+            parked.entry(ask).or_insert(Parked {
+                since: t,
+                client,
+                reason,
+                recorded: false,
+            });
         }
     }
     for (ask, p) in &parked {

@@ -47,7 +47,12 @@ fn cycle(b: &mut Block, lookup: Option<Ask>, ready: bool, event: &Event) -> Cycl
     });
     let error = (b.get("wake_err_o") == 1).then(|| b.get("wake_code_o"));
     let miss = (b.get("miss_valid_o") == 1).then(|| take_miss(b, "miss_o"));
-    let c = Cycle { rsp, wake: b.get("wake_o"), error, miss };
+    let c = Cycle {
+        rsp,
+        wake: b.get("wake_o"),
+        error,
+        miss,
+    };
     b.clock();
     c
 }
@@ -59,11 +64,25 @@ fn block() -> Block {
 }
 
 fn fill(vpn: u64, ppn: u64) -> Event {
-    Event::Fill(Xlat { ctx: 1, vpn, ppn, large: false, r: true, w: true, x: true, d: true, atomic: true })
+    Event::Fill(Xlat {
+        ctx: 1,
+        vpn,
+        ppn,
+        large: false,
+        r: true,
+        w: true,
+        x: true,
+        d: true,
+        atomic: true,
+    })
 }
 
 fn read(vpn: u64) -> Ask {
-    Ask { ctx: 1, vpn, access: Access::Read }
+    Ask {
+        ctx: 1,
+        vpn,
+        access: Access::Read,
+    }
 }
 
 #[test]
@@ -105,7 +124,17 @@ impl World {
         let base = (v * 8 + region as u64 + 1) << 10 | ctx << 9 << 20;
         let ppn = if large { base & !511 } else { base | vpn & 511 };
         let flag = |i: u64| bits >> i & 1 == 1;
-        Xlat { ctx, vpn, ppn, large, r: true, w: flag(4), x: flag(5), d: flag(6), atomic: flag(7) }
+        Xlat {
+            ctx,
+            vpn,
+            ppn,
+            large,
+            r: true,
+            w: flag(4),
+            x: flag(5),
+            d: flag(6),
+            atomic: flag(7),
+        }
     }
 }
 
@@ -126,12 +155,25 @@ struct Reference {
 fn random_event(rng: &mut Pcg64Mcg, world: &mut World, reference: &Reference) -> Event {
     let ctx = rng.random_range(0..2);
     let vpn = rng.random_range(0..4) << 9 | PAGES[rng.random_range(0..6)];
-    let waiting: Vec<Ask> = reference.slots.iter().flatten().filter(|s| s.sent).map(|s| s.ask).collect();
+    let waiting: Vec<Ask> = reference
+        .slots
+        .iter()
+        .flatten()
+        .filter(|s| s.sent)
+        .map(|s| s.ask)
+        .collect();
     match rng.random_range(0..100) {
         0..30 if !waiting.is_empty() => {
             let ask = waiting[rng.random_range(0..waiting.len())];
             let xlat = world.xlat(ask.ctx, ask.vpn);
-            if xlat.allows(ask.access) { Event::Fill(xlat) } else { Event::Cancel { ask, code: rng.random_range(1..256) } }
+            if xlat.allows(ask.access) {
+                Event::Fill(xlat)
+            } else {
+                Event::Cancel {
+                    ask,
+                    code: rng.random_range(1..256),
+                }
+            }
         }
         30..40 => Event::Fill(world.xlat(ctx, vpn)),
         40..50 => {
@@ -139,8 +181,19 @@ fn random_event(rng: &mut Pcg64Mcg, world: &mut World, reference: &Reference) ->
             let lo = [vpn, vpn & !511, 0][rng.random_range(0..3)];
             Event::Invalidate { ctx, lo, hi }
         }
-        50..55 => Event::Retry { ctx, lo: vpn & !511, hi: vpn },
-        55..58 => Event::Cancel { ask: Ask { ctx, vpn, access: Access::of(rng.random_range(0..4)) }, code: 40 },
+        50..55 => Event::Retry {
+            ctx,
+            lo: vpn & !511,
+            hi: vpn,
+        },
+        55..58 => Event::Cancel {
+            ask: Ask {
+                ctx,
+                vpn,
+                access: Access::of(rng.random_range(0..4)),
+            },
+            code: 40,
+        },
         58..60 => Event::Stop { ctx },
         _ => Event::None,
     }
@@ -149,8 +202,14 @@ fn random_event(rng: &mut Pcg64Mcg, world: &mut World, reference: &Reference) ->
 fn random_run(seed: u64, cycles: u64) -> [u64; 3] {
     let mut rng = Pcg64Mcg::seed_from_u64(seed);
     let mut b = block();
-    let mut world = World { version: [[0; 4]; 2] };
-    let mut reference = Reference { slots: [None; SLOTS], held: Vec::new(), newest: None };
+    let mut world = World {
+        version: [[0; 4]; 2],
+    };
+    let mut reference = Reference {
+        slots: [None; SLOTS],
+        held: Vec::new(),
+        newest: None,
+    };
     let mut expected_wake = (0, None);
     // The last lookup: its page, what it may use, whether it must hit, and the slots at that time.
     let mut last: Option<(Ask, Vec<u64>, bool, [Option<Slot>; SLOTS], Event)> = None;
@@ -174,7 +233,10 @@ fn random_run(seed: u64, cycles: u64) -> [u64; 3] {
         if let (Some(rsp), Some((ask, may, must, slots, at_event))) = (c.rsp, last.take()) {
             match rsp {
                 Rsp::Hit(ppn) => {
-                    assert!(may.contains(&ppn), "{tag}: {ask:?} hit {ppn:x}, may use {may:x?}");
+                    assert!(
+                        may.contains(&ppn),
+                        "{tag}: {ask:?} hit {ppn:x}, may use {may:x?}"
+                    );
                     counts[0] += 1;
                 }
                 Rsp::Miss(slot) => {
@@ -195,7 +257,10 @@ fn random_run(seed: u64, cycles: u64) -> [u64; 3] {
                 }
                 Rsp::Full => {
                     assert!(slots.iter().all(Option::is_some), "{tag}: a slot was free");
-                    assert!(slots.iter().flatten().all(|s| s.ask != ask), "{tag}: a slot waits for it");
+                    assert!(
+                        slots.iter().flatten().all(|s| s.ask != ask),
+                        "{tag}: a slot waits for it"
+                    );
                     counts[2] += 1;
                 }
             }
@@ -215,10 +280,21 @@ fn random_run(seed: u64, cycles: u64) -> [u64; 3] {
         assert_eq!(c.miss.is_some(), any, "{tag}: {:?}", reference.slots);
         if let Some((ask, client)) = c.miss {
             assert_eq!(client, CLIENT);
-            let slot = reference.slots.iter_mut().flatten().find(|s| s.ask == ask).expect("a slot waits for it");
-            assert!(!slot.sent && !event.answers(&ask), "{tag}: {ask:?} asked twice or for nobody");
+            let slot = reference
+                .slots
+                .iter_mut()
+                .flatten()
+                .find(|s| s.ask == ask)
+                .expect("a slot waits for it");
+            assert!(
+                !slot.sent && !event.answers(&ask),
+                "{tag}: {ask:?} asked twice or for nobody"
+            );
             if let Some(held) = held_miss.take() {
-                assert!(held == ask || event.answers(&held), "{tag}: {held:?} was replaced while it waited");
+                assert!(
+                    held == ask || event.answers(&held),
+                    "{tag}: {held:?} was replaced while it waited"
+                );
             }
             slot.sent = taken;
             held_miss = (!taken).then_some(ask);
@@ -228,7 +304,12 @@ fn random_run(seed: u64, cycles: u64) -> [u64; 3] {
         // The lookup of this cycle sees the state before the event.
         last = lookup.map(|ask| {
             let fits = |x: &&Xlat| x.answers(&ask);
-            let may = reference.held.iter().filter(fits).map(|x| x.page(ask.vpn)).collect();
+            let may = reference
+                .held
+                .iter()
+                .filter(fits)
+                .map(|x| x.page(ask.vpn))
+                .collect();
             let must = reference.newest.iter().any(|x| x.answers(&ask));
             (ask, may, must, reference.slots, event)
         });

@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use hmmu_vsim::Block;
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
-use xlat::{Access, Ask, Event, VPN_MAX, Xlat, put_event, put_miss, put_xlat, take_miss, take_xlat};
+use xlat::{
+    Access, Ask, Event, VPN_MAX, Xlat, put_event, put_miss, put_xlat, take_miss, take_xlat,
+};
 
 const SETS: u64 = 64;
 const WAYS: u64 = 4;
@@ -81,22 +83,48 @@ fn block() -> Block {
 }
 
 fn page(ctx: u64, vpn: u64, large: bool) -> Xlat {
-    let ppn = if large { (vpn & !511) | 1 << 40 } else { vpn ^ 0x5_0000_0000 };
-    Xlat { ctx, vpn, ppn, large, r: true, w: true, x: false, d: true, atomic: true }
+    let ppn = if large {
+        (vpn & !511) | 1 << 40
+    } else {
+        vpn ^ 0x5_0000_0000
+    };
+    Xlat {
+        ctx,
+        vpn,
+        ppn,
+        large,
+        r: true,
+        w: true,
+        x: false,
+        d: true,
+        atomic: true,
+    }
 }
 
 fn read(ctx: u64, vpn: u64) -> Ask {
-    Ask { ctx, vpn, access: Access::Read }
+    Ask {
+        ctx,
+        vpn,
+        access: Access::Read,
+    }
 }
 
 fn fill(b: &mut Block, xlat: Xlat) {
-    let d = Drive { fill: Some(xlat), ..Drive::default() };
+    let d = Drive {
+        fill: Some(xlat),
+        ..Drive::default()
+    };
     while cycle(b, &d).1 == Event::None {}
 }
 
 /// The result of one lookup, and its cycles from acceptance to the result.
 fn lookup(b: &mut Block, ask: Ask) -> (Option<Xlat>, u64) {
-    let mut d = Drive { req: Some(ask), hit_ready: true, miss_ready: true, ..Drive::default() };
+    let mut d = Drive {
+        req: Some(ask),
+        hit_ready: true,
+        miss_ready: true,
+        ..Drive::default()
+    };
     while !cycle(b, &d).0.accepted {}
     d.req = None;
     for n in 1..10 {
@@ -110,7 +138,13 @@ fn lookup(b: &mut Block, ask: Ask) -> (Option<Xlat>, u64) {
 
 /// Cycles in which the sweep is busy.
 fn sweep(b: &mut Block, event: Event) -> u64 {
-    cycle(b, &Drive { command: Some(event), ..Drive::default() });
+    cycle(
+        b,
+        &Drive {
+            command: Some(event),
+            ..Drive::default()
+        },
+    );
     let mut busy = 0;
     while cycle(b, &Drive::default()).0.sweeping {
         busy += 1;
@@ -124,7 +158,10 @@ fn latency_of_hits_and_misses() {
     fill(&mut b, page(1, 77, false));
     fill(&mut b, page(1, 5 << 9, true));
     assert_eq!(lookup(&mut b, read(1, 77)), (Some(page(1, 77, false)), 2));
-    assert_eq!(lookup(&mut b, read(1, 5 << 9 | 3)), (Some(page(1, 5 << 9, true)), 3));
+    assert_eq!(
+        lookup(&mut b, read(1, 5 << 9 | 3)),
+        (Some(page(1, 5 << 9, true)), 3)
+    );
     assert_eq!(lookup(&mut b, read(1, 78)), (None, 3));
     assert_eq!(lookup(&mut b, read(2, 77)), (None, 3));
 }
@@ -136,13 +173,23 @@ fn it_holds_sets_times_ways_pages_of_one_run() {
         fill(&mut b, page(1, vpn, false));
     }
     for vpn in 0..SETS * WAYS {
-        assert_eq!(lookup(&mut b, read(1, vpn)).0, Some(page(1, vpn, false)), "page {vpn}");
+        assert_eq!(
+            lookup(&mut b, read(1, vpn)).0,
+            Some(page(1, vpn, false)),
+            "page {vpn}"
+        );
     }
 }
 
 #[test]
 fn a_sweep_takes_as_many_cycles_as_it_must() {
-    for (pages, most) in [(1, 4), (2, 5), (63, 66), (64, SETS + 1), (1 << 20, SETS + 1)] {
+    for (pages, most) in [
+        (1, 4),
+        (2, 5),
+        (63, 66),
+        (64, SETS + 1),
+        (1 << 20, SETS + 1),
+    ] {
         let mut b = block();
         let lo = 100 << 9 | 500;
         for vpn in lo - 2..lo + 66 {
@@ -154,24 +201,55 @@ fn a_sweep_takes_as_many_cycles_as_it_must() {
         assert!(busy <= most, "{pages} pages: busy for {busy} cycles");
         for vpn in lo - 2..lo + 66 {
             let found = lookup(&mut b, read(1, vpn)).0.is_some();
-            assert_eq!(found, !(lo..=hi).contains(&vpn), "{pages} pages: page {}", vpn - lo);
+            assert_eq!(
+                found,
+                !(lo..=hi).contains(&vpn),
+                "{pages} pages: page {}",
+                vpn - lo
+            );
         }
-        assert!(lookup(&mut b, read(2, lo)).0.is_some(), "another context's page went");
+        assert!(
+            lookup(&mut b, read(2, lo)).0.is_some(),
+            "another context's page went"
+        );
     }
 }
 
 #[test]
 fn a_page_that_was_filled_twice_is_there_once() {
     let mut b = block();
-    let clean = Xlat { d: false, ..page(1, 9, false) };
+    let clean = Xlat {
+        d: false,
+        ..page(1, 9, false)
+    };
     fill(&mut b, clean);
-    assert_eq!(lookup(&mut b, Ask { access: Access::Write, ..read(1, 9) }).0, None);
+    assert_eq!(
+        lookup(
+            &mut b,
+            Ask {
+                access: Access::Write,
+                ..read(1, 9)
+            }
+        )
+        .0,
+        None
+    );
     fill(&mut b, page(1, 9, false));
     // Fill the other ways: an older copy would show up, or the page would have been pushed out.
     for i in 1..WAYS {
         fill(&mut b, page(1, 9 + i * SETS, false));
     }
-    assert_eq!(lookup(&mut b, Ask { access: Access::Write, ..read(1, 9) }).0, Some(page(1, 9, false)));
+    assert_eq!(
+        lookup(
+            &mut b,
+            Ask {
+                access: Access::Write,
+                ..read(1, 9)
+            }
+        )
+        .0,
+        Some(page(1, 9, false))
+    );
     for i in 1..WAYS {
         assert!(lookup(&mut b, read(1, 9 + i * SETS)).0.is_some());
     }
@@ -184,7 +262,17 @@ fn current(version: &BTreeMap<(u64, u64), u64>, ctx: u64, vpn: u64) -> Xlat {
     let v = version.get(&(ctx, vpn >> 9)).copied().unwrap_or(0);
     let large = v % 3 == 1;
     let ppn = (v + 1) << 20 | ctx << 18 | if large { 0 } else { vpn & 511 };
-    Xlat { ctx, vpn, ppn, large, r: true, w: v % 2 == 0, x: v % 5 < 3, d: v % 4 < 2, atomic: true }
+    Xlat {
+        ctx,
+        vpn,
+        ppn,
+        large,
+        r: true,
+        w: v % 2 == 0,
+        x: v % 5 < 3,
+        d: v % 4 < 2,
+        atomic: true,
+    }
 }
 
 fn random_run(seed: u64, cycles: u64) -> [u64; 2] {
@@ -202,14 +290,25 @@ fn random_run(seed: u64, cycles: u64) -> [u64; 2] {
         let tag = format!("seed {seed} cycle {t}");
         let ctx = rng.random_range(1..3);
         let vpn = VPNS[rng.random_range(0..VPNS.len())];
-        let mut d = Drive { hit_ready: rng.random_bool(ready), miss_ready: rng.random_bool(ready), ..Drive::default() };
+        let mut d = Drive {
+            hit_ready: rng.random_bool(ready),
+            miss_ready: rng.random_bool(ready),
+            ..Drive::default()
+        };
         if rng.random_bool(0.7) {
-            d.req = Some(Ask { ctx, vpn, access: Access::of(rng.random_range(0..4)) });
+            d.req = Some(Ask {
+                ctx,
+                vpn,
+                access: Access::of(rng.random_range(0..4)),
+            });
         }
         if rng.random_bool(0.5) && !walks.is_empty() {
             let ask = walks[0];
             let xlat = current(&version, ask.ctx, ask.vpn);
-            let dirtied = Xlat { d: xlat.d || ask.access.stores(), ..xlat };
+            let dirtied = Xlat {
+                d: xlat.d || ask.access.stores(),
+                ..xlat
+            };
             if dirtied.answers(&ask) {
                 d.fill = Some(dirtied);
             } else {
@@ -218,15 +317,39 @@ fn random_run(seed: u64, cycles: u64) -> [u64; 2] {
         }
         let sweeping = sweep_since.is_some();
         if rng.random_range(0..1000) < mischief && !sweeping {
-            let ask = Ask { ctx, vpn, access: Access::of(rng.random_range(0..4)) };
+            let ask = Ask {
+                ctx,
+                vpn,
+                access: Access::of(rng.random_range(0..4)),
+            };
             d.command = Some(match rng.random_range(0..8) {
                 0 => Event::Stop { ctx },
-                1 => Event::Retry { ctx, lo: vpn, hi: vpn },
+                1 => Event::Retry {
+                    ctx,
+                    lo: vpn,
+                    hi: vpn,
+                },
                 2 => Event::Cancel { ask, code: 20 },
-                3 => Event::Invalidate { ctx, lo: vpn, hi: vpn },
-                4 => Event::Invalidate { ctx, lo: 0, hi: VPN_MAX },
-                5 => Event::Invalidate { ctx, lo: vpn & !511, hi: VPN_MAX },
-                _ => Event::Invalidate { ctx, lo: vpn & !511, hi: vpn | 511 },
+                3 => Event::Invalidate {
+                    ctx,
+                    lo: vpn,
+                    hi: vpn,
+                },
+                4 => Event::Invalidate {
+                    ctx,
+                    lo: 0,
+                    hi: VPN_MAX,
+                },
+                5 => Event::Invalidate {
+                    ctx,
+                    lo: vpn & !511,
+                    hi: VPN_MAX,
+                },
+                _ => Event::Invalidate {
+                    ctx,
+                    lo: vpn & !511,
+                    hi: vpn | 511,
+                },
             });
         }
         let (c, event) = cycle(&mut b, &d);
@@ -235,13 +358,21 @@ fn random_run(seed: u64, cycles: u64) -> [u64; 2] {
             let (ask, _) = inside.take().expect("a result has a request");
             assert!(xlat.answers(&ask), "{tag}: {xlat:x?} for {ask:?}");
             assert!(
-                held.iter().any(|h| Xlat { vpn: xlat.vpn, ..*h } == xlat && h.covers(ask.ctx, ask.vpn)),
+                held.iter().any(|h| Xlat {
+                    vpn: xlat.vpn,
+                    ..*h
+                } == xlat
+                    && h.covers(ask.ctx, ask.vpn)),
                 "{tag}: {ask:?} hit {xlat:x?}, which it may not hold"
             );
             counts[0] += 1;
         }
         if let Some((ask, client)) = c.miss {
-            assert_eq!((Some(ask), client), (inside.take().map(|i| i.0), 2), "{tag}");
+            assert_eq!(
+                (Some(ask), client),
+                (inside.take().map(|i| i.0), 2),
+                "{tag}"
+            );
             counts[1] += 1;
             walks.push(ask);
         }
@@ -281,7 +412,10 @@ fn random_run(seed: u64, cycles: u64) -> [u64; 2] {
             _ => {}
         }
         if let Some(since) = sweep_since {
-            assert!(!(c.sweeping && c.fill_ready), "{tag}: a fill during a sweep");
+            assert!(
+                !(c.sweeping && c.fill_ready),
+                "{tag}: a fill during a sweep"
+            );
             assert!(t - since <= SETS + 4, "{tag}: the sweep does not end");
             if t > since && !c.sweeping {
                 sweep_since = None;

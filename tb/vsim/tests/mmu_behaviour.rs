@@ -49,7 +49,11 @@ fn record(bench: &mut Bench) -> hmmu_regs::FaultRecord {
 /// The access faults with this reason, once, and its page is told.
 fn faults_with(bench: &mut Bench, access: Access, reason: FaultReason) {
     let before = bench.counts["faults"];
-    assert_eq!(bench.try_access(0, ask(1, VPN, access), 200), None, "{access:?} must wait");
+    assert_eq!(
+        bench.try_access(0, ask(1, VPN, access), 200),
+        None,
+        "{access:?} must wait"
+    );
     let record = record(bench);
     assert_eq!(record.reason(), reason as u64);
     assert_eq!(record.access(), access as u64);
@@ -76,11 +80,20 @@ fn a_cold_walk_of_a_small_page_reads_four_entries() {
 fn a_large_page_takes_three_reads_and_serves_its_neighbours() {
     let mut bench = bench(5);
     bench.map(1, VPN, true, leaf_pte(VRAM | 0x400, "rwad"));
-    assert_eq!(bench.access(0, ask(1, VPN, Access::Read), LIMIT), Ok(VRAM | 0x400 | VPN & 511));
+    assert_eq!(
+        bench.access(0, ask(1, VPN, Access::Read), LIMIT),
+        Ok(VRAM | 0x400 | VPN & 511)
+    );
     assert_eq!(bench.counts["walk_reads"], 3);
     let last = VPN | 511;
-    assert_eq!(bench.access(0, ask(1, last, Access::Write), LIMIT), Ok(VRAM | 0x5ff));
-    assert_eq!(bench.access(2, ask(1, VPN & !511, Access::Atomic), LIMIT), Ok(VRAM | 0x400));
+    assert_eq!(
+        bench.access(0, ask(1, last, Access::Write), LIMIT),
+        Ok(VRAM | 0x5ff)
+    );
+    assert_eq!(
+        bench.access(2, ask(1, VPN & !511, Access::Atomic), LIMIT),
+        Ok(VRAM | 0x400)
+    );
     assert_eq!(bench.counts["walks"], 1);
 }
 
@@ -88,9 +101,18 @@ fn a_large_page_takes_three_reads_and_serves_its_neighbours() {
 fn the_upper_half_is_translated_too() {
     let mut bench = bench(1);
     bench.map(1, VPN_MAX, false, leaf_pte(0x99, "rxa"));
-    assert_eq!(bench.access(1, ask(1, VPN_MAX, Access::Execute), LIMIT), Ok(0x99));
-    assert_eq!(bench.try_access(1, ask(1, VPN_MAX - 1, Access::Execute), 100), None);
-    assert_eq!(record(&mut bench).addr(), (VPN_MAX - 1) << 12 | 0xffff << 48);
+    assert_eq!(
+        bench.access(1, ask(1, VPN_MAX, Access::Execute), LIMIT),
+        Ok(0x99)
+    );
+    assert_eq!(
+        bench.try_access(1, ask(1, VPN_MAX - 1, Access::Execute), 100),
+        None
+    );
+    assert_eq!(
+        record(&mut bench).addr(),
+        (VPN_MAX - 1) << 12 | 0xffff << 48
+    );
 }
 
 #[test]
@@ -100,7 +122,10 @@ fn a_read_sets_a_and_never_d() {
     assert_eq!(bench.access(0, ask(1, VPN, Access::Read), LIMIT), Ok(0x77));
     let found = pte(&mut bench, VPN, 0);
     assert_eq!((found.a(), found.d()), (1, 0));
-    assert_eq!((bench.counts["ad_updates"], bench.counts["d_updates"]), (1, 0));
+    assert_eq!(
+        (bench.counts["ad_updates"], bench.counts["d_updates"]),
+        (1, 0)
+    );
 }
 
 #[test]
@@ -121,10 +146,16 @@ fn a_store_through_a_clean_entry_sets_d_first() {
 fn a_store_sets_a_and_d_of_a_large_page_in_one_update() {
     let mut bench = bench(3);
     bench.map(1, VPN, true, leaf_pte(0x200, "rw"));
-    assert_eq!(bench.access(0, ask(1, VPN, Access::Write), LIMIT), Ok(0x200 | VPN & 511));
+    assert_eq!(
+        bench.access(0, ask(1, VPN, Access::Write), LIMIT),
+        Ok(0x200 | VPN & 511)
+    );
     let found = pte(&mut bench, VPN, 1);
     assert_eq!((found.a(), found.d()), (1, 1));
-    assert_eq!((bench.counts["ad_updates"], bench.counts["d_updates"]), (1, 1));
+    assert_eq!(
+        (bench.counts["ad_updates"], bench.counts["d_updates"]),
+        (1, 1)
+    );
 }
 
 #[test]
@@ -166,7 +197,10 @@ fn code_needs_x_and_data_needs_r() {
     let mut bench = bench(3);
     bench.map(1, VPN, false, leaf_pte(0x77, "rwad"));
     faults_with(&mut bench, Access::Execute, FaultReason::Protection);
-    bench.run_command(Cmd::Cancel { ask: ask(1, VPN, Access::Execute), code: 20 });
+    bench.run_command(Cmd::Cancel {
+        ask: ask(1, VPN, Access::Execute),
+        code: 20,
+    });
     bench.map(1, VPN, false, leaf_pte(0x77, "xad"));
     faults_with(&mut bench, Access::Read, FaultReason::Protection);
 }
@@ -185,9 +219,11 @@ fn a_revoked_entry_is_not_present_and_is_left_alone() {
 #[test]
 fn tables_that_are_not_sv48_are_not_present() {
     // A 1 GiB leaf, a misaligned 2 MiB leaf, a pointer in a leaf's place.
-    for (level, entry) in
-        [(2, leaf_pte(0, "ra")), (1, leaf_pte(0x201, "ra")), (0, Pte([0]).with_v(1).with_u(1).with_ppn(5))]
-    {
+    for (level, entry) in [
+        (2, leaf_pte(0, "ra")),
+        (1, leaf_pte(0x201, "ra")),
+        (0, Pte([0]).with_v(1).with_u(1).with_ppn(5)),
+    ] {
         let mut bench = bench(3);
         let at = bench.tables.entry(&mut bench.mem, 1, VPN, level);
         bench.mem.write(at, entry.0[0]);
@@ -201,10 +237,20 @@ fn atomics_on_system_memory_need_the_entrys_leave() {
     bench.map(1, VPN, false, leaf_pte(0x77, "rwad"));
     faults_with(&mut bench, Access::Atomic, FaultReason::Atomic);
     bench.map(1, VPN, false, leaf_pte(0x77, "rwadt"));
-    bench.run_command(Cmd::Replay { ctx: 1, lo: VPN, hi: VPN });
-    assert_eq!(bench.access(0, ask(1, VPN, Access::Atomic), LIMIT), Ok(0x77));
+    bench.run_command(Cmd::Replay {
+        ctx: 1,
+        lo: VPN,
+        hi: VPN,
+    });
+    assert_eq!(
+        bench.access(0, ask(1, VPN, Access::Atomic), LIMIT),
+        Ok(0x77)
+    );
     bench.map(1, VPN + 1, false, leaf_pte(VRAM | 0x78, "rwad"));
-    assert_eq!(bench.access(0, ask(1, VPN + 1, Access::Atomic), LIMIT), Ok(VRAM | 0x78));
+    assert_eq!(
+        bench.access(0, ask(1, VPN + 1, Access::Atomic), LIMIT),
+        Ok(VRAM | 0x78)
+    );
 }
 
 #[test]
@@ -215,7 +261,11 @@ fn a_table_that_cannot_be_read_is_an_access_error() {
     bench.mem.broken.push(at);
     faults_with(&mut bench, Access::Read, FaultReason::AccessError);
     bench.mem.broken.clear();
-    bench.run_command(Cmd::Replay { ctx: 1, lo: 0, hi: VPN_MAX });
+    bench.run_command(Cmd::Replay {
+        ctx: 1,
+        lo: 0,
+        hi: VPN_MAX,
+    });
     assert_eq!(bench.access(0, ask(1, VPN, Access::Read), LIMIT), Ok(0x77));
 }
 
@@ -230,9 +280,16 @@ fn one_page_costs_one_walk_and_one_record_however_many_wait() {
     }
     bench.idle(400);
     assert_eq!((bench.counts["walks"], bench.counts["walk_reads"]), (1, 1));
-    assert_eq!((bench.counts["faults"], bench.counts["walk_merges"]), (1, 2));
+    assert_eq!(
+        (bench.counts["faults"], bench.counts["walk_merges"]),
+        (1, 2)
+    );
     bench.map(1, VPN, false, leaf_pte(0x77, "ra"));
-    bench.run_command(Cmd::Replay { ctx: 1, lo: VPN, hi: VPN });
+    bench.run_command(Cmd::Replay {
+        ctx: 1,
+        lo: VPN,
+        hi: VPN,
+    });
     bench.idle(400);
     assert_eq!((bench.counts["walks"], bench.counts["faults"]), (2, 1));
     for client in 0..3 {
@@ -248,45 +305,75 @@ fn an_upgrade_from_read_to_write_costs_one_more_record() {
     assert_eq!(bench.try_access(0, ask(1, VPN, Access::Read), 100), None);
     assert_eq!(bench.try_access(0, ask(1, VPN, Access::Write), 100), None);
     assert_eq!(bench.try_access(2, ask(1, VPN, Access::Write), 100), None);
-    assert_eq!((bench.counts["faults"], bench.counts["fault_merges"]), (2, 1));
+    assert_eq!(
+        (bench.counts["faults"], bench.counts["fault_merges"]),
+        (2, 1)
+    );
 }
 
 #[test]
 fn replay_wakes_its_range_only() {
     let mut bench = bench(3);
     for page in 0..3 {
-        assert_eq!(bench.try_access(0, ask(1, VPN + page, Access::Read), 100), None);
+        assert_eq!(
+            bench.try_access(0, ask(1, VPN + page, Access::Read), 100),
+            None
+        );
         bench.map(1, VPN + page, false, leaf_pte(0x70 + page, "ra"));
     }
-    let cycles = bench.run_command(Cmd::Replay { ctx: 1, lo: VPN + 1, hi: VPN + 1 });
+    let cycles = bench.run_command(Cmd::Replay {
+        ctx: 1,
+        lo: VPN + 1,
+        hi: VPN + 1,
+    });
     assert!(cycles <= 2, "{cycles}");
     bench.idle(100);
     assert_eq!(bench.counts["ad_updates"], 0);
     let walks = bench.counts["walks"];
     assert_eq!(walks, 4, "three that faulted and one again");
-    bench.run_command(Cmd::Replay { ctx: 2, lo: 0, hi: VPN_MAX });
+    bench.run_command(Cmd::Replay {
+        ctx: 2,
+        lo: 0,
+        hi: VPN_MAX,
+    });
     bench.idle(100);
     assert_eq!(bench.counts["walks"], walks, "another context's replay");
-    bench.run_command(Cmd::Replay { ctx: 1, lo: 0, hi: VPN_MAX });
+    bench.run_command(Cmd::Replay {
+        ctx: 1,
+        lo: 0,
+        hi: VPN_MAX,
+    });
     bench.idle(100);
     for page in 0..3 {
-        assert_eq!(bench.access(0, ask(1, VPN + page, Access::Read), 3), Ok(0x70 + page));
+        assert_eq!(
+            bench.access(0, ask(1, VPN + page, Access::Read), 3),
+            Ok(0x70 + page)
+        );
     }
 }
 
 #[test]
 fn cancel_ends_exactly_one_page_and_kind() {
     let mut bench = bench(3);
-    let asks = [ask(1, VPN, Access::Read), ask(1, VPN, Access::Write), ask(1, VPN + 1, Access::Read)];
+    let asks = [
+        ask(1, VPN, Access::Read),
+        ask(1, VPN, Access::Write),
+        ask(1, VPN + 1, Access::Read),
+    ];
     let mut slots = Vec::new();
     for a in asks {
         bench.lookup(0, a);
         bench.step();
-        let Some(Rsp::Miss(slot)) = bench.step().rsp[0] else { panic!("{a:?} must miss") };
+        let Some(Rsp::Miss(slot)) = bench.step().rsp[0] else {
+            panic!("{a:?} must miss")
+        };
         slots.push(slot);
     }
     bench.idle(100);
-    bench.command(Cmd::Cancel { ask: asks[1], code: 30 });
+    bench.command(Cmd::Cancel {
+        ask: asks[1],
+        code: 30,
+    });
     let mut woken = Vec::new();
     for _ in 0..100 {
         let c = bench.step();
@@ -304,7 +391,10 @@ fn a_full_ring_holds_records_back_and_nothing_else() {
     bench.ring_log2 = 1;
     bench.map(1, 5, false, leaf_pte(0x55, "ra"));
     for page in 0..7 {
-        assert_eq!(bench.try_access(0, ask(1, VPN + page, Access::Read), 60), None);
+        assert_eq!(
+            bench.try_access(0, ask(1, VPN + page, Access::Read), 60),
+            None
+        );
     }
     assert_eq!(bench.records.len(), 2);
     assert_eq!(bench.b.get("fault_full_o"), 1);
@@ -313,8 +403,15 @@ fn a_full_ring_holds_records_back_and_nothing_else() {
     assert!(bench.run_command(invalidate(5, 5)) <= 8);
     // A fault that is replayed before its record was written needs none.
     bench.map(1, VPN + 6, false, leaf_pte(0x76, "ra"));
-    bench.run_command(Cmd::Replay { ctx: 1, lo: VPN + 6, hi: VPN + 6 });
-    assert_eq!(bench.access(0, ask(1, VPN + 6, Access::Read), LIMIT), Ok(0x76));
+    bench.run_command(Cmd::Replay {
+        ctx: 1,
+        lo: VPN + 6,
+        hi: VPN + 6,
+    });
+    assert_eq!(
+        bench.access(0, ask(1, VPN + 6, Access::Read), LIMIT),
+        Ok(0x76)
+    );
     let mut pages = Vec::new();
     for _ in 0..6 {
         pages.push((record(&mut bench).addr() >> 12) - VPN);
@@ -341,10 +438,20 @@ fn a_context_that_is_off_ends_the_access_without_a_record() {
 #[test]
 fn bypass_uses_no_tables() {
     let mut bench = bench(3);
-    bench.run_command(Cmd::CtxSet { ctx: 3, mode: CtxMode::Bypass, root: 0 });
-    assert_eq!(bench.access(0, ask(3, 0x12345, Access::Write), LIMIT), Ok(0x12345));
+    bench.run_command(Cmd::CtxSet {
+        ctx: 3,
+        mode: CtxMode::Bypass,
+        root: 0,
+    });
+    assert_eq!(
+        bench.access(0, ask(3, 0x12345, Access::Write), LIMIT),
+        Ok(0x12345)
+    );
     let vram = 1 << 35 | 0x777;
-    assert_eq!(bench.access(0, ask(3, vram, Access::Atomic), LIMIT), Ok(VRAM | 0x777));
+    assert_eq!(
+        bench.access(0, ask(3, vram, Access::Atomic), LIMIT),
+        Ok(VRAM | 0x777)
+    );
     assert_eq!((bench.port.accepted, bench.counts["walks"]), (0, 0));
 }
 
@@ -373,8 +480,13 @@ fn stop_drops_translations_and_waits_of_its_context_only() {
     bench.map(1, VPN, false, leaf_pte(0x11, "ra"));
     bench.map(2, VPN, false, leaf_pte(0x22, "ra"));
     for ctx in [1, 2] {
-        bench.access(0, ask(ctx, VPN, Access::Read), LIMIT).expect("mapped");
-        assert_eq!(bench.try_access(0, ask(ctx, VPN + 1, Access::Read), 60), None);
+        bench
+            .access(0, ask(ctx, VPN, Access::Read), LIMIT)
+            .expect("mapped");
+        assert_eq!(
+            bench.try_access(0, ask(ctx, VPN + 1, Access::Read), 60),
+            None
+        );
     }
     bench.command(Cmd::Stop { ctx: 1 });
     let mut woken = 0;
@@ -385,7 +497,10 @@ fn stop_drops_translations_and_waits_of_its_context_only() {
     }
     assert_eq!(woken, 1);
     assert_eq!(bench.access(0, ask(2, VPN, Access::Read), 3), Ok(0x22));
-    assert_eq!(bench.access(0, ask(1, VPN, Access::Read), LIMIT), Err(JobStatus::BadAddress as u64));
+    assert_eq!(
+        bench.access(0, ask(1, VPN, Access::Read), LIMIT),
+        Err(JobStatus::BadAddress as u64)
+    );
 }
 
 #[test]
@@ -393,12 +508,17 @@ fn an_invalidation_inside_a_large_page_drops_the_whole_entry() {
     let mut bench = bench(3);
     bench.map(1, VPN, true, leaf_pte(0x400, "rwad"));
     for client in 0..3 {
-        bench.access(client, ask(1, VPN, Access::Read), LIMIT).expect("mapped");
+        bench
+            .access(client, ask(1, VPN, Access::Read), LIMIT)
+            .expect("mapped");
     }
     bench.map(1, VPN, true, leaf_pte(0x600, "rwad"));
     // The last page of the large one, not the one that was looked up.
     bench.run_command(invalidate(VPN | 511, VPN | 511));
     for client in 0..3 {
-        assert_eq!(bench.access(client, ask(1, VPN, Access::Read), LIMIT), Ok(0x600 | VPN & 511));
+        assert_eq!(
+            bench.access(client, ask(1, VPN, Access::Read), LIMIT),
+            Ok(0x600 | VPN & 511)
+        );
     }
 }

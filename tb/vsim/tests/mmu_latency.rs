@@ -55,10 +55,16 @@ fn a_cold_walk_keeps_its_promise() {
             "memory latency {latency}: cold {cold}, neighbour page {neighbour}, 2 MiB {large}, with A/D update {dirty}, \
              L2 hit {l2_small}, L2 hit 2 MiB {l2_large} cycles from lookup to wake"
         );
-        assert!(cold <= 4 * latency + 2 * 4 + 8, "cold walk at latency {latency}: {cold}");
+        assert!(
+            cold <= 4 * latency + 2 * 4 + 8,
+            "cold walk at latency {latency}: {cold}"
+        );
         assert_eq!(cold, 4 * (latency + 2) + 6);
         assert!(large <= 3 * latency + 2 * 3 + 8 && dirty <= 5 * latency + 2 * 5 + 8);
-        assert!(l2_small <= 5 && l2_large <= 6, "L2 hits: {l2_small}, {l2_large}");
+        assert!(
+            l2_small <= 5 && l2_large <= 6,
+            "L2 hits: {l2_small}, {l2_large}"
+        );
     }
 }
 
@@ -88,7 +94,9 @@ fn a_stream_of_misses_uses_every_walk_slot() {
             }
             let c = bench.step();
             if let Some(warp) = asked.take() {
-                let Some(Rsp::Miss(slot)) = c.rsp[0] else { panic!("new pages miss: {:?}", c.rsp[0]) };
+                let Some(Rsp::Miss(slot)) = c.rsp[0] else {
+                    panic!("new pages miss: {:?}", c.rsp[0])
+                };
                 waiting[warp] = Some(slot);
             }
             for slot in &mut waiting {
@@ -106,6 +114,9 @@ fn a_stream_of_misses_uses_every_walk_slot() {
             bench.counts["walk_reads"] as f64 / pages.len() as f64
         );
         let alone = (4 * (latency + 2) + 8) as f64;
-        assert!(each <= alone / 7.0 + 4.0, "latency {latency}: {each} cycles a miss");
+        assert!(
+            each <= alone / 7.0 + 4.0,
+            "latency {latency}: {each} cycles a miss"
+        );
     }
 }

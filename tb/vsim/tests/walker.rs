@@ -48,15 +48,38 @@ impl Walker {
         for ctx in TRANSLATED {
             let root = tables.root(ctx);
             b.set_bits("ctx_cfg_i", 46 * ctx as u32, 44, root);
-            b.set_bits("ctx_cfg_i", 46 * ctx as u32 + 44, 2, CtxMode::Translate as u64);
+            b.set_bits(
+                "ctx_cfg_i",
+                46 * ctx as u32 + 44,
+                2,
+                CtxMode::Translate as u64,
+            );
         }
-        b.set_bits("ctx_cfg_i", 46 * BYPASS as u32 + 44, 2, CtxMode::Bypass as u64);
+        b.set_bits(
+            "ctx_cfg_i",
+            46 * BYPASS as u32 + 44,
+            2,
+            CtxMode::Bypass as u64,
+        );
         b.reset();
-        Self { b, mem: Memory::default(), tables, port: MemPort::new(timing), rng: Pcg64Mcg::seed_from_u64(seed), now: 0 }
+        Self {
+            b,
+            mem: Memory::default(),
+            tables,
+            port: MemPort::new(timing),
+            rng: Pcg64Mcg::seed_from_u64(seed),
+            now: 0,
+        }
     }
 
     /// One cycle. A command's event has the bus before the walker's own.
-    fn cycle(&mut self, req: Option<Ask>, command: Option<Event>, ev_ready: bool, fault_ready: bool) -> Cycle {
+    fn cycle(
+        &mut self,
+        req: Option<Ask>,
+        command: Option<Event>,
+        ev_ready: bool,
+        fault_ready: bool,
+    ) -> Cycle {
         let b = &mut self.b;
         self.port.drive(b, &mut self.mem, &mut self.rng);
         b.set("req_valid_i", u64::from(req.is_some()));
@@ -85,7 +108,13 @@ impl Walker {
             (take_miss(b, "fault_o").0, reason)
         });
         let accepted = req.is_some() && b.get("req_ready_o") == 1;
-        let c = Cycle { accepted, merged: b.get("cnt_merge_o") == 1, event, fault, quiet: b.get("quiet_o") == 1 };
+        let c = Cycle {
+            accepted,
+            merged: b.get("cnt_merge_o") == 1,
+            event,
+            fault,
+            quiet: b.get("quiet_o") == 1,
+        };
         self.port.sample(b, &mut self.rng);
         b.clock();
         self.now += 1;
@@ -117,14 +146,26 @@ fn ask(ctx: u64, vpn: u64, access: Access) -> Ask {
 fn a_walk_takes_what_its_reads_take() {
     for latency in [1, 10, 50, 100] {
         let mut w = Walker::new(Timing::fixed(latency), 1);
-        w.tables.map(&mut w.mem, 1, 0x12345, false, leaf_pte(7, "rwad"));
-        w.tables.map(&mut w.mem, 1, 0x54321, true, leaf_pte(1 << 10, "rwad"));
-        w.tables.map(&mut w.mem, 1, 0x77777, false, leaf_pte(8, "rw"));
+        w.tables
+            .map(&mut w.mem, 1, 0x12345, false, leaf_pte(7, "rwad"));
+        w.tables
+            .map(&mut w.mem, 1, 0x54321, true, leaf_pte(1 << 10, "rwad"));
+        w.tables
+            .map(&mut w.mem, 1, 0x77777, false, leaf_pte(8, "rw"));
         let small = w.walk(ask(1, 0x12345, Access::Read)).1;
         let large = w.walk(ask(1, 0x54321, Access::Read)).1;
         let dirty = w.walk(ask(1, 0x77777, Access::Write)).1;
-        println!("walk, memory latency {latency}: 4 KiB {small}, 2 MiB {large}, 4 KiB with A/D update {dirty} cycles");
-        assert_eq!((small, large, dirty), (4 * (latency + 2) + 1, 3 * (latency + 2) + 1, 5 * (latency + 2) + 1));
+        println!(
+            "walk, memory latency {latency}: 4 KiB {small}, 2 MiB {large}, 4 KiB with A/D update {dirty} cycles"
+        );
+        assert_eq!(
+            (small, large, dirty),
+            (
+                4 * (latency + 2) + 1,
+                3 * (latency + 2) + 1,
+                5 * (latency + 2) + 1
+            )
+        );
     }
 }
 
@@ -133,13 +174,25 @@ fn eight_walks_share_the_latency() {
     let latency = 100;
     let mut w = Walker::new(Timing::fixed(latency), 1);
     for i in 0..8 {
-        w.tables.map(&mut w.mem, 1, i << 18, false, leaf_pte(100 + i, "ra"));
+        w.tables
+            .map(&mut w.mem, 1, i << 18, false, leaf_pte(100 + i, "ra"));
     }
     for i in 0..8 {
-        assert!(w.cycle(Some(ask(1, i << 18, Access::Read)), None, true, true).accepted);
+        assert!(
+            w.cycle(Some(ask(1, i << 18, Access::Read)), None, true, true)
+                .accepted
+        );
     }
-    assert!(!w.cycle(Some(ask(1, 99 << 18, Access::Read)), None, true, true).accepted, "all slots are busy");
-    assert!(w.cycle(Some(ask(1, 3 << 18, Access::Read)), None, true, true).merged, "merging needs no slot");
+    assert!(
+        !w.cycle(Some(ask(1, 99 << 18, Access::Read)), None, true, true)
+            .accepted,
+        "all slots are busy"
+    );
+    assert!(
+        w.cycle(Some(ask(1, 3 << 18, Access::Read)), None, true, true)
+            .merged,
+        "merging needs no slot"
+    );
     let mut fills = 0;
     while fills < 8 {
         fills += u64::from(matches!(w.quiet_cycle().event, Event::Fill(_)));
@@ -152,8 +205,20 @@ fn eight_walks_share_the_latency() {
 fn contexts_that_have_no_tables() {
     let mut w = Walker::new(Timing::fixed(3), 1);
     let off = ask(OFF, 5, Access::Atomic);
-    assert_eq!(w.walk(off).0.event, Event::Cancel { ask: off, code: JobStatus::BadAddress as u64 });
-    let Event::Fill(x) = w.walk(ask(BYPASS, 1 << 35 | 0x4321, Access::Execute)).0.event else { panic!("a fill") };
+    assert_eq!(
+        w.walk(off).0.event,
+        Event::Cancel {
+            ask: off,
+            code: JobStatus::BadAddress as u64
+        }
+    );
+    let Event::Fill(x) = w
+        .walk(ask(BYPASS, 1 << 35 | 0x4321, Access::Execute))
+        .0
+        .event
+    else {
+        panic!("a fill")
+    };
     assert!(x.large && Access::ALL.iter().all(|&a| x.allows(a)));
     assert_eq!(x.page(1 << 35 | 0x4321), 1 << 43 | 0x4321);
     assert_eq!(w.port.accepted, 0);
@@ -183,7 +248,8 @@ fn same(a: &Walked, b: &Walked) -> bool {
 }
 
 fn random_leaf(rng: &mut Pcg64Mcg, next: &mut u64) -> Pte {
-    let rights = ["", "r", "rw", "rx", "rwx", "x", "w", "rwt", "rwadt", "rad"][rng.random_range(0..10)];
+    let rights =
+        ["", "r", "rw", "rx", "rwx", "x", "w", "rwt", "rwadt", "rad"][rng.random_range(0..10)];
     *next += 512;
     let vram = u64::from(rng.random_bool(0.5)) << 43;
     let mut pte = leaf_pte(*next | vram, rights);
@@ -248,7 +314,13 @@ fn random_run(seed: u64, timing: Timing, cycles: u64) -> [u64; 3] {
     }
     for _ in 0..200 {
         let a = asks[rng.random_range(0..asks.len())];
-        w.tables.map(&mut w.mem, a.ctx, a.vpn, rng.random_bool(0.1), random_leaf(&mut rng, &mut next));
+        w.tables.map(
+            &mut w.mem,
+            a.ctx,
+            a.vpn,
+            rng.random_bool(0.1),
+            random_leaf(&mut rng, &mut next),
+        );
     }
     refresh(&w, &mut may);
     let mut pending: BTreeSet<Ask> = BTreeSet::new();
@@ -269,10 +341,14 @@ fn random_run(seed: u64, timing: Timing, cycles: u64) -> [u64; 3] {
         let victim = asks[rng.random_range(0..asks.len())];
         if command.is_none() && !calm && rng.random_range(0..1000) < mischief {
             let (ctx, vpn) = (victim.ctx, victim.vpn);
-            let (lo, hi) = [(vpn, vpn), (vpn & !511, vpn | 511), (0, VPN_MAX)][rng.random_range(0..3)];
+            let (lo, hi) =
+                [(vpn, vpn), (vpn & !511, vpn | 511), (0, VPN_MAX)][rng.random_range(0..3)];
             command = Some(match rng.random_range(0..10) {
                 0 => Event::Stop { ctx },
-                1 => Event::Cancel { ask: victim, code: 44 },
+                1 => Event::Cancel {
+                    ask: victim,
+                    code: 44,
+                },
                 2 => match w.tables.walk(&w.mem, &victim) {
                     Walked::Fill(x, false, _) => Event::Fill(x),
                     _ => Event::None,
@@ -281,7 +357,11 @@ fn random_run(seed: u64, timing: Timing, cycles: u64) -> [u64; 3] {
                 _ => {
                     change(&mut w, &mut rng, &mut next, ctx, vpn);
                     refresh(&w, &mut may);
-                    Event::Invalidate { ctx, lo: 0, hi: VPN_MAX }
+                    Event::Invalidate {
+                        ctx,
+                        lo: 0,
+                        hi: VPN_MAX,
+                    }
                 }
             });
         }
@@ -292,10 +372,20 @@ fn random_run(seed: u64, timing: Timing, cycles: u64) -> [u64; 3] {
         let c = w.cycle(req, now, rng.random_bool(ready), rng.random_bool(ready));
 
         if let Some((ask, reason)) = c.fault {
-            assert!(pending.remove(&ask), "{tag}: a fault of {ask:?}, which does not wait");
-            assert!(!c.event.answers(&ask) && !c.event.retries(&ask), "{tag}: a fault against the event");
+            assert!(
+                pending.remove(&ask),
+                "{tag}: a fault of {ask:?}, which does not wait"
+            );
+            assert!(
+                !c.event.answers(&ask) && !c.event.retries(&ask),
+                "{tag}: a fault against the event"
+            );
             let found = Walked::Fault(reason);
-            assert!(may[&ask].iter().any(|m| same(m, &found)), "{tag}: {ask:?} {found:?}, may {:?}", may[&ask]);
+            assert!(
+                may[&ask].iter().any(|m| same(m, &found)),
+                "{tag}: {ask:?} {found:?}, may {:?}",
+                may[&ask]
+            );
             counts[1] += 1;
         }
         if let (Event::Fill(x), None) = (c.event, now) {
@@ -303,10 +393,17 @@ fn random_run(seed: u64, timing: Timing, cycles: u64) -> [u64; 3] {
             let owner = all.iter().find(|a| a.vpn == x.vpn);
             let owner = owner.unwrap_or_else(|| panic!("{tag}: nobody waits for {x:x?}"));
             let found = Walked::Fill(x, false, false);
-            assert!(may[owner].iter().any(|m| same(m, &found)), "{tag}: {owner:?} {found:?}, may {:?}", may[owner]);
+            assert!(
+                may[owner].iter().any(|m| same(m, &found)),
+                "{tag}: {owner:?} {found:?}, may {:?}",
+                may[owner]
+            );
             counts[0] += 1;
         }
-        assert!(!matches!((c.event, now), (Event::Cancel { .. }, None)), "{tag}: the contexts are on");
+        assert!(
+            !matches!((c.event, now), (Event::Cancel { .. }, None)),
+            "{tag}: the contexts are on"
+        );
         pending.retain(|a| !c.event.answers(a));
         if req.is_some_and(|a| c.event.answers(&a)) {
             req = None;
@@ -322,8 +419,16 @@ fn random_run(seed: u64, timing: Timing, cycles: u64) -> [u64; 3] {
         if let Some((since, ctx)) = caught.take_if(|_| c.quiet) {
             // Of the operations in flight at the event, those on the context's own leaves have returned.
             let leaves = &leaf_entries[&ctx];
-            let stale: Vec<u64> = w.port.in_flight_before(since).into_iter().filter(|a| leaves.contains(a)).collect();
-            assert!(stale.is_empty(), "{tag}: {stale:x?} in flight since before cycle {since}");
+            let stale: Vec<u64> = w
+                .port
+                .in_flight_before(since)
+                .into_iter()
+                .filter(|a| leaves.contains(a))
+                .collect();
+            assert!(
+                stale.is_empty(),
+                "{tag}: {stale:x?} in flight since before cycle {since}"
+            );
         }
         if let Event::Invalidate { ctx, .. } | Event::Stop { ctx } = c.event {
             caught = Some((w.now - 1, ctx));
@@ -333,18 +438,38 @@ fn random_run(seed: u64, timing: Timing, cycles: u64) -> [u64; 3] {
     // Every swap set A, kept the rest, and D only with it.
     for (at, old, new) in &w.port.swapped {
         let (old, new) = (Pte([*old]), Pte([*new]));
-        assert_eq!(old.with_a(1).with_d(new.d()), new, "seed {seed}: entry {at:x}");
-        assert!(new.d() >= old.d() && old.v() == 1 && old.revoked() == 0, "seed {seed}: entry {at:x}");
+        assert_eq!(
+            old.with_a(1).with_d(new.d()),
+            new,
+            "seed {seed}: entry {at:x}"
+        );
+        assert!(
+            new.d() >= old.d() && old.v() == 1 && old.revoked() == 0,
+            "seed {seed}: entry {at:x}"
+        );
     }
     counts
 }
 
 #[test]
 fn random_walks_follow_the_reference() {
-    let timings = [Timing::fixed(1), Timing { latency: (1, 20), ready: 0.5 }, Timing { latency: (10, 100), ready: 0.8 }];
+    let timings = [
+        Timing::fixed(1),
+        Timing {
+            latency: (1, 20),
+            ready: 0.5,
+        },
+        Timing {
+            latency: (10, 100),
+            ready: 0.8,
+        },
+    ];
     let mut sum = [0; 3];
     for seed in 0..24 {
-        for (s, n) in sum.iter_mut().zip(random_run(seed, timings[seed as usize % 3], 6000)) {
+        for (s, n) in sum
+            .iter_mut()
+            .zip(random_run(seed, timings[seed as usize % 3], 6000))
+        {
             *s += n;
         }
     }

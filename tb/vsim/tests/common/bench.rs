@@ -47,8 +47,20 @@ pub struct Cycle {
 
 /// Counters summed by the bench.
 const COUNTERS: [&str; 14] = [
-    "l2_lookups", "l2_hits", "walks", "walk_reads", "walk_merges", "walk_restarts", "ad_updates", "d_updates",
-    "faults", "fault_merges", "replays", "cancels", "invalidations", "lookup",
+    "l2_lookups",
+    "l2_hits",
+    "walks",
+    "walk_reads",
+    "walk_merges",
+    "walk_restarts",
+    "ad_updates",
+    "d_updates",
+    "faults",
+    "fault_merges",
+    "replays",
+    "cancels",
+    "invalidations",
+    "lookup",
 ];
 
 /// The bench.
@@ -146,12 +158,17 @@ impl Bench {
     /// Sets a context up for translation.
     pub fn context(&mut self, ctx: u64) {
         let root = self.tables.root(ctx);
-        self.run_command(Cmd::CtxSet { ctx, mode: CtxMode::Translate, root });
+        self.run_command(Cmd::CtxSet {
+            ctx,
+            mode: CtxMode::Translate,
+            root,
+        });
     }
 
     /// Looks up until it hits (`Ok`: physical page) or ends with an error code. Panics after `limit` cycles.
     pub fn access(&mut self, client: usize, ask: Ask, limit: u64) -> Result<u64, u64> {
-        self.try_access(client, ask, limit).unwrap_or_else(|| panic!("no end of {ask:?} in {limit} cycles"))
+        self.try_access(client, ask, limit)
+            .unwrap_or_else(|| panic!("no end of {ask:?} in {limit} cycles"))
     }
 
     /// As [`Bench::access`], `None` if it still waits after `limit` cycles.
@@ -223,11 +240,24 @@ impl Bench {
         if let Some(cmd) = self.cmd {
             put_cmd(b, &cmd);
         }
-        let drain = self.drain_done.iter().enumerate().map(|(i, &d)| u64::from(d) << i).sum();
+        let drain = self
+            .drain_done
+            .iter()
+            .enumerate()
+            .map(|(i, &d)| u64::from(d) << i)
+            .sum();
         b.set("drain_done_i", drain);
-        let ring = [(64, RING), (4, u64::from(self.ring_log2)), (1, 0), (32, u64::from(self.consumed))];
+        let ring = [
+            (64, RING),
+            (4, u64::from(self.ring_log2)),
+            (1, 0),
+            (32, u64::from(self.consumed)),
+        ];
         put(b, "fault_ring_i", &ring);
-        b.set("fault_req_ready_i", u64::from(self.rng.random_bool(self.fault_ready)));
+        b.set(
+            "fault_req_ready_i",
+            u64::from(self.rng.random_bool(self.fault_ready)),
+        );
         b.set("time_i", self.cycle);
         self.port.drive(b, &mut self.mem, &mut self.rng);
     }
@@ -269,7 +299,10 @@ impl Bench {
                 cycle.wake_err[client] = Some(b.get_bits("wake_code_o", 8 * c, 8));
             }
         }
-        assert!(cycle.irq || b.get("fault_prod_o") == u64::from(self.produced), "the index moves without an interrupt");
+        assert!(
+            cycle.irq || b.get("fault_prod_o") == u64::from(self.produced),
+            "the index moves without an interrupt"
+        );
         if cycle.irq {
             self.take_from_memory();
         }
@@ -279,7 +312,8 @@ impl Bench {
     fn sample_fault_port(&mut self) {
         let b = &mut self.b;
         if b.get("fault_req_valid_o") == 1 && b.get("fault_req_ready_i") == 1 {
-            let [op, _, addr, strb, high, low, _] = take(b, "fault_req_o", [2, 1, 56, 16, 64, 64, 8]);
+            let [op, _, addr, strb, high, low, _] =
+                take(b, "fault_req_o", [2, 1, 56, 16, 64, 64, 8]);
             assert_eq!((op, strb), (1, 0xffff), "the fault unit writes whole beats");
             self.words.insert(addr, low);
             self.words.insert(addr + 8, high);
@@ -289,12 +323,25 @@ impl Bench {
     /// The host's side of an interrupt: the record must be in memory and known as fresh.
     fn take_from_memory(&mut self) {
         let slot = u64::from(self.produced) & ((1 << self.ring_log2) - 1);
-        let word = |i: u64| self.words.get(&(RING + slot * 32 + i * 8)).copied().unwrap_or(0);
+        let word = |i: u64| {
+            self.words
+                .get(&(RING + slot * 32 + i * 8))
+                .copied()
+                .unwrap_or(0)
+        };
         let record = FaultRecord([word(0), word(1), word(2), word(3)]);
         let phase = !(self.produced >> self.ring_log2) & 1;
-        assert_eq!(record.phase(), u64::from(phase), "phase of record {}", self.produced);
+        assert_eq!(
+            record.phase(),
+            u64::from(phase),
+            "phase of record {}",
+            self.produced
+        );
         assert_eq!(record.id(), u64::from(self.produced));
-        assert!(self.produced - self.consumed < 1 << self.ring_log2, "the ring has overflowed");
+        assert!(
+            self.produced - self.consumed < 1 << self.ring_log2,
+            "the ring has overflowed"
+        );
         self.produced += 1;
         self.records.push_back(record);
     }
@@ -306,12 +353,32 @@ fn put_cmd(b: &mut Block, cmd: &Cmd) {
         Cmd::CtxSet { ctx, mode, root } => (op(CtrlOp::CtxSet), ctx, 0, 0, mode as u64, root, 0, 0),
         Cmd::Invalidate { ctx, lo, hi } => (op(CtrlOp::Invalidate), ctx, lo, hi, 0, 0, 0, 0),
         Cmd::Replay { ctx, lo, hi } => (op(CtrlOp::Replay), ctx, lo, hi, 0, 0, 0, 0),
-        Cmd::Cancel { ask, code } => {
-            (op(CtrlOp::Cancel), ask.ctx, ask.vpn, VPN_MAX, 0, 0, ask.access as u64, code)
-        }
+        Cmd::Cancel { ask, code } => (
+            op(CtrlOp::Cancel),
+            ask.ctx,
+            ask.vpn,
+            VPN_MAX,
+            0,
+            0,
+            ask.access as u64,
+            code,
+        ),
         Cmd::Stop { ctx } => (op(CtrlOp::Stop), ctx, 0, 0, 0, 0, 0, 0),
     };
-    put(b, "cmd_i", &[(8, op), (4, ctx), (36, lo), (36, hi), (2, mode), (44, root), (2, access), (8, code)]);
+    put(
+        b,
+        "cmd_i",
+        &[
+            (8, op),
+            (4, ctx),
+            (36, lo),
+            (36, hi),
+            (2, mode),
+            (44, root),
+            (2, access),
+            (8, code),
+        ],
+    );
 }
 
 /// A read, write, ... of a page.

@@ -20,7 +20,10 @@ pub struct Timing {
 impl Timing {
     /// Always ready, always the same latency.
     pub fn fixed(latency: u64) -> Self {
-        Self { latency: (latency, latency), ready: 1.0 }
+        Self {
+            latency: (latency, latency),
+            ready: 1.0,
+        }
     }
 }
 
@@ -56,18 +59,35 @@ pub struct MemPort {
 impl MemPort {
     /// A port with nothing in flight.
     pub fn new(timing: Timing) -> Self {
-        Self { timing, pending: Vec::new(), answering: None, cycle: 0, swapped: Vec::new(), accepted: 0, longest: 0, valid_since: None }
+        Self {
+            timing,
+            pending: Vec::new(),
+            answering: None,
+            cycle: 0,
+            swapped: Vec::new(),
+            accepted: 0,
+            longest: 0,
+            valid_since: None,
+        }
     }
 
     /// Addresses of the operations in flight that were accepted before `cycle`.
     pub fn in_flight_before(&self, cycle: u64) -> Vec<u64> {
-        self.pending.iter().filter(|o| o.accepted < cycle).map(|o| o.addr).collect()
+        self.pending
+            .iter()
+            .filter(|o| o.accepted < cycle)
+            .map(|o| o.addr)
+            .collect()
     }
 
     /// Sets the inputs of this cycle, acting on the memory for what is due.
     pub fn drive(&mut self, b: &mut Block, mem: &mut Memory, rng: &mut Pcg64Mcg) {
         let now = self.cycle;
-        for op in self.pending.iter_mut().filter(|o| o.result.is_none() && o.act_at <= now) {
+        for op in self
+            .pending
+            .iter_mut()
+            .filter(|o| o.result.is_none() && o.act_at <= now)
+        {
             let base = op.addr & !15;
             let err = mem.broken.contains(&op.addr);
             let (mut low, high) = (mem.read(base), mem.read(base + 8));
@@ -80,14 +100,23 @@ impl MemPort {
             }
             op.result = Some((low, high, err));
         }
-        b.set("mem_req_ready_i", u64::from(rng.random_bool(self.timing.ready)));
-        let due: Vec<usize> = (0..self.pending.len()).filter(|&i| self.pending[i].answer_at <= now).collect();
+        b.set(
+            "mem_req_ready_i",
+            u64::from(rng.random_bool(self.timing.ready)),
+        );
+        let due: Vec<usize> = (0..self.pending.len())
+            .filter(|&i| self.pending[i].answer_at <= now)
+            .collect();
         self.answering = (!due.is_empty()).then(|| due[rng.random_range(0..due.len())]);
         b.set("mem_rsp_valid_i", u64::from(self.answering.is_some()));
         if let Some(i) = self.answering {
             let op = &self.pending[i];
             let (low, high, err) = op.result.unwrap_or_default();
-            put(b, "mem_rsp_i", &[(8, op.tag), (1, err.into()), (64, high), (64, low)]);
+            put(
+                b,
+                "mem_rsp_i",
+                &[(8, op.tag), (1, err.into()), (64, high), (64, low)],
+            );
         }
     }
 
@@ -103,19 +132,34 @@ impl MemPort {
         }
         if valid && b.get("mem_req_ready_i") == 1 {
             let valid_at = self.valid_since.take().unwrap_or(self.cycle);
-            let [op, cas32, addr, strb, high, low, tag] = take(b, "mem_req_o", [2, 1, 56, 16, 64, 64, 8]);
+            let [op, cas32, addr, strb, high, low, tag] =
+                take(b, "mem_req_o", [2, 1, 56, 16, 64, 64, 8]);
             assert!(op == 0 || op == 2, "the walker reads and swaps only");
             assert_eq!(cas32, 0);
             assert_eq!(addr % 8, 0, "an entry is 8 bytes");
             assert_eq!(strb, if addr & 8 == 8 { 0xff00 } else { 0x00ff });
-            assert!(self.pending.iter().all(|o| o.tag != tag), "tag {tag} is in use");
+            assert!(
+                self.pending.iter().all(|o| o.tag != tag),
+                "tag {tag} is in use"
+            );
             let (least, most) = self.timing.latency;
             let answer_at = self.cycle + rng.random_range(least..=most);
             let act_at = rng.random_range(self.cycle + 1..=answer_at);
             let accepted = self.cycle;
             let cas = op == 2;
             self.accepted += 1;
-            self.pending.push(Operation { tag, cas, addr, expected: low, new: high, act_at, answer_at, result: None, accepted, valid_at });
+            self.pending.push(Operation {
+                tag,
+                cas,
+                addr,
+                expected: low,
+                new: high,
+                act_at,
+                answer_at,
+                result: None,
+                accepted,
+                valid_at,
+            });
         }
         self.cycle += 1;
     }

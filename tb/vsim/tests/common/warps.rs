@@ -11,13 +11,23 @@ use crate::xlat::{Access, Ask, Event};
 /// What a warp does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    Idle { until: u64 },
+    Idle {
+        until: u64,
+    },
     Look,
     /// The lookup was presented in this cycle; the response comes in the next.
-    Asked { looked: u64 },
-    Wait { slot: usize },
+    Asked {
+        looked: u64,
+    },
+    Wait {
+        slot: usize,
+    },
     /// The access is under way until `retire`.
-    Access { ppn: u64, looked: u64, retire: u64 },
+    Access {
+        ppn: u64,
+        looked: u64,
+        retire: u64,
+    },
 }
 
 /// A warp of a client.
@@ -51,12 +61,26 @@ pub struct Warps {
 impl Warps {
     /// One warp for each miss slot.
     pub fn new(access_cycles: u64) -> Self {
-        let idle = Ask { ctx: 0, vpn: 0, access: Access::Read };
+        let idle = Ask {
+            ctx: 0,
+            vpn: 0,
+            access: Access::Read,
+        };
         let warps = (0..3)
             .flat_map(|client| (0..SLOTS[client]).map(move |_| client))
-            .map(|client| Warp { client, ask: idle, state: State::Idle { until: 0 } })
+            .map(|client| Warp {
+                client,
+                ask: idle,
+                state: State::Idle { until: 0 },
+            })
             .collect();
-        Self { warps, drains: [None; 3], last_event: Event::None, longest_drain: 0, access_cycles }
+        Self {
+            warps,
+            drains: [None; 3],
+            last_event: Event::None,
+            longest_drain: 0,
+            access_cycles,
+        }
     }
 
     /// Presents the lookups of the next cycle: at most one for each client.
@@ -111,17 +135,29 @@ impl Warps {
         for warp in &mut self.warps {
             let fresh = matches!(warp.state, State::Asked { .. });
             match (warp.state, c.rsp[warp.client]) {
-                (State::Asked { looked }, rsp) if looked < c.number => match rsp.expect("every lookup is answered") {
-                    Rsp::Hit(ppn) => {
-                        let retire = c.number + rng.random_range(0..=self.access_cycles);
-                        warp.state = State::Access { ppn, looked, retire };
-                        outcomes.push(Outcome::Hit { ask: warp.ask, ppn, looked });
+                (State::Asked { looked }, rsp) if looked < c.number => {
+                    match rsp.expect("every lookup is answered") {
+                        Rsp::Hit(ppn) => {
+                            let retire = c.number + rng.random_range(0..=self.access_cycles);
+                            warp.state = State::Access {
+                                ppn,
+                                looked,
+                                retire,
+                            };
+                            outcomes.push(Outcome::Hit {
+                                ask: warp.ask,
+                                ppn,
+                                looked,
+                            });
+                        }
+                        Rsp::Miss(slot) => warp.state = State::Wait { slot },
+                        Rsp::Full => panic!("there is a slot for each warp"),
                     }
-                    Rsp::Miss(slot) => warp.state = State::Wait { slot },
-                    Rsp::Full => panic!("there is a slot for each warp"),
-                },
+                }
                 (State::Access { retire, .. }, _) if retire <= c.number => {
-                    warp.state = State::Idle { until: c.number + rng.random_range(0..8) };
+                    warp.state = State::Idle {
+                        until: c.number + rng.random_range(0..8),
+                    };
                 }
                 _ => {}
             }
@@ -131,15 +167,28 @@ impl Warps {
                 // A lookup in the cycle of an event sees the state before it: only if it joined a
                 // waiting slot, or if its context is stopped, it is woken with it.
                 let must = caused && (!fresh || matches!(self.last_event, Event::Stop { .. }));
-                assert!(woken || !must, "cycle {}: {warp:?} sleeps after {:?}", c.number, self.last_event);
-                assert!(!woken || caused, "cycle {}: {warp:?} woken after {:?}", c.number, self.last_event);
+                assert!(
+                    woken || !must,
+                    "cycle {}: {warp:?} sleeps after {:?}",
+                    c.number,
+                    self.last_event
+                );
+                assert!(
+                    !woken || caused,
+                    "cycle {}: {warp:?} woken after {:?}",
+                    c.number,
+                    self.last_event
+                );
                 if woken {
                     let error = c.wake_err[warp.client];
                     assert_eq!(error.is_some(), !matches!(self.last_event, Event::Fill(_)));
                     warp.state = State::Look;
                     if let Some(code) = error {
                         warp.state = State::Idle { until: c.number };
-                        outcomes.push(Outcome::Ended { ask: warp.ask, code });
+                        outcomes.push(Outcome::Ended {
+                            ask: warp.ask,
+                            code,
+                        });
                     }
                 }
             }

@@ -82,7 +82,11 @@ impl Xlat {
 
     /// Physical page of a page that it covers.
     pub fn page(&self, vpn: u64) -> u64 {
-        if self.large { self.ppn & !511 | vpn & 511 } else { self.ppn }
+        if self.large {
+            self.ppn & !511 | vpn & 511
+        } else {
+            self.ppn
+        }
     }
 }
 
@@ -152,7 +156,17 @@ fn xlat_fields(x: &Xlat) -> [(u32, u64); 9] {
 
 fn xlat_of(f: &[u64]) -> Xlat {
     let bit = |i: usize| f[i] == 1;
-    Xlat { ctx: f[0], vpn: f[1], ppn: f[2], large: bit(3), r: bit(4), w: bit(5), x: bit(6), d: bit(7), atomic: bit(8) }
+    Xlat {
+        ctx: f[0],
+        vpn: f[1],
+        ppn: f[2],
+        large: bit(3),
+        r: bit(4),
+        w: bit(5),
+        x: bit(6),
+        d: bit(7),
+        atomic: bit(8),
+    }
 }
 
 /// Sets an `xlat_t` input.
@@ -167,13 +181,29 @@ pub fn take_xlat(b: &mut Block, port: &str) -> Xlat {
 
 /// Sets a `miss_t` input.
 pub fn put_miss(b: &mut Block, port: &str, ask: &Ask, client: u64) {
-    put(b, port, &[(4, ask.ctx), (36, ask.vpn), (2, ask.access as u64), (4, client)]);
+    put(
+        b,
+        port,
+        &[
+            (4, ask.ctx),
+            (36, ask.vpn),
+            (2, ask.access as u64),
+            (4, client),
+        ],
+    );
 }
 
 /// Reads a `miss_t` output: the wait and the client.
 pub fn take_miss(b: &mut Block, port: &str) -> (Ask, u64) {
     let [ctx, vpn, access, client] = take(b, port, [4, 36, 2, 4]);
-    (Ask { ctx, vpn, access: Access::of(access) }, client)
+    (
+        Ask {
+            ctx,
+            vpn,
+            access: Access::of(access),
+        },
+        client,
+    )
 }
 
 /// Sets an `mmu_event_t` input.
@@ -183,10 +213,25 @@ pub fn put_event(b: &mut Block, port: &str, event: &Event) {
         Event::Fill(x) => (1, x.ctx, x.vpn, x.vpn, 0, 0, x),
         Event::Invalidate { ctx, lo, hi } => (2, ctx, lo, hi, 0, 0, Xlat::default()),
         Event::Retry { ctx, lo, hi } => (3, ctx, lo, hi, 0, 0, Xlat::default()),
-        Event::Cancel { ask, code } => (4, ask.ctx, ask.vpn, ask.vpn, ask.access as u64, code, Xlat::default()),
+        Event::Cancel { ask, code } => (
+            4,
+            ask.ctx,
+            ask.vpn,
+            ask.vpn,
+            ask.access as u64,
+            code,
+            Xlat::default(),
+        ),
         Event::Stop { ctx } => (5, ctx, 0, VPN_MAX, 0, 0, Xlat::default()),
     };
-    let mut fields = vec![(3, ev), (4, ctx), (36, lo), (36, hi), (2, access), (8, code)];
+    let mut fields = vec![
+        (3, ev),
+        (4, ctx),
+        (36, lo),
+        (36, hi),
+        (2, access),
+        (8, code),
+    ];
     fields.extend(xlat_fields(&xlat));
     put(b, port, &fields);
 }
@@ -204,7 +249,14 @@ pub fn take_event(b: &mut Block, port: &str) -> Event {
         }
         2 => Event::Invalidate { ctx, lo, hi },
         3 => Event::Retry { ctx, lo, hi },
-        4 => Event::Cancel { ask: Ask { ctx, vpn: lo, access: Access::of(f[4]) }, code: f[5] },
+        4 => Event::Cancel {
+            ask: Ask {
+                ctx,
+                vpn: lo,
+                access: Access::of(f[4]),
+            },
+            code: f[5],
+        },
         5 => Event::Stop { ctx },
         other => panic!("event code {other}"),
     }
