@@ -1,18 +1,313 @@
 //! `hmmu graph`.
 
-use clap::Args;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
-use crate::cli::Common;
+use clap::Args;
+use hmm_core::sync;
+use serde_json::{Map, Value, json};
+
+use crate::cli::{Common, FAILED, unusable};
+use crate::graph::{
+    FlatFigures, Graph, Placement, SearchError, SearchFigures, SearchOptions, read_file, read_text, search_flat,
+    search_nodes,
+};
+use crate::machine::{Backend, MachineConfig};
+use crate::rc::LinkBytes;
+use crate::run_cmd::writable;
+use crate::wave::WaveFile;
+use crate::world::Outputs;
+
+/// The graph that is searched when none is named: the dependencies of this workspace.
+const BUNDLED: &str = include_str!("../graphs/cargo-lock.txt");
+const BUNDLED_NAME: &str = "tb/graphs/cargo-lock.txt";
 
 /// Arguments of `hmmu graph`.
 #[derive(Args, Debug)]
 pub struct GraphArgs {
+    /// A SNAP edge list or a Matrix Market coordinate file; without one, this workspace's own dependencies.
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Vertex to start from, by its number in the file; without it, the one with most edges.
+    #[arg(long, value_name = "N")]
+    root: Option<u64>,
+    /// What the driver does with a page on a device fault.
+    #[arg(long, value_enum, default_value = "migrate")]
+    policy: Placement,
+    /// Device memory: bytes, or with a suffix K, M or G.
+    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "16M")]
+    vram: u64,
+    /// The link, such as gen3x8.
+    #[arg(long, value_name = "LINK", default_value = "gen3x8")]
+    link: String,
+    /// Leaves the comparison with copied arrays out.
+    #[arg(long)]
+    no_compare: bool,
     #[command(flatten)]
     common: Common,
 }
 
-/// Runs; the exit status.
+fn size(text: &str) -> Result<u64, String> {
+    let error = || format!("{text:?}: expected a size such as 65536, 64K or 16M");
+    let (digits, shift) = match text.as_bytes().last() {
+        Some(b'K' | b'k') => (&text[..text.len() - 1], 10),
+        Some(b'M' | b'm') => (&text[..text.len() - 1], 20),
+        Some(b'G' | b'g') => (&text[..text.len() - 1], 30),
+        _ => (text, 0),
+    };
+    let number: u64 = digits.parse().map_err(|_| error())?;
+    number.checked_mul(1 << shift).ok_or_else(error)
+}
+
+/// Everything that a run is made of.
+struct Plan {
+    name: String,
+    graph: Graph,
+    root: usize,
+    options: SearchOptions,
+    wave: Option<WaveFile>,
+}
+
+/// Searches the graph; the exit status.
 #[must_use]
-pub fn run(_args: &GraphArgs) -> u8 {
-    2
+pub fn run(args: &GraphArgs) -> u8 {
+    let plan = match plan(args) {
+        Ok(plan) => plan,
+        Err(text) => return unusable(&text),
+    };
+    let start = Instant::now();
+    let result = work(&plan, !args.no_compare);
+    let wall = start.elapsed().as_secs_f64();
+    // The wave is worth most when the run failed.
+    let waved = plan.wave.as_ref().map_or(Ok(()), WaveFile::finish);
+    let (figures, flat) = match result {
+        Ok(done) => done,
+        Err(SearchError::Unusable(text)) => return unusable(&text),
+        Err(SearchError::Failed(text)) => {
+            eprintln!("hmmu: {}: {text} (seed {})", plan.name, args.common.seed);
+            return FAILED;
+        }
+    };
+    let report = Report { plan: &plan, args, figures: &figures, flat: flat.as_ref(), wall };
+    report.print();
+    if let Err(text) = waved {
+        return unusable(&text);
+    }
+    if let Some(path) = &args.common.json
+        && let Err(error) = std::fs::write(path, format!("{:#}\n", report.json()))
+    {
+        return unusable(&format!("cannot write {}: {error}", path.display()));
+    }
+    0
+}
+
+fn plan(args: &GraphArgs) -> Result<Plan, String> {
+    let common = &args.common;
+    if cfg!(not(feature = "rtl")) && common.backend == Backend::Rtl {
+        return Err(crate::machine::NO_RTL.into());
+    }
+    if common.wave.is_some() && common.backend == Backend::Model {
+        return Err("the functional model has no waves: use --backend rtl".into());
+    }
+    let (name, graph) = match &args.file {
+        Some(file) => (file.display().to_string(), read_file(file)),
+        None => (BUNDLED_NAME.to_string(), read_text(Path::new(BUNDLED_NAME), BUNDLED)),
+    };
+    let graph = graph.map_err(|error| error.to_string())?;
+    let root = match args.root {
+        Some(id) => graph.index(id).ok_or_else(|| {
+            format!("root {id}: no such vertex in {name} (it has {}..={})", graph.ids[0], graph.ids[graph.vertices() - 1])
+        })?,
+        None => graph.busiest(),
+    };
+    let mut machine = MachineConfig { vram: args.vram, ..common.machine() };
+    machine.link = args.link.parse()?;
+    // Nodes, edges, queue and their arrays, with as much again to spare.
+    let need = 4 * (64 * graph.vertices() as u64 + 32 * graph.edges.len() as u64);
+    machine.ram = machine.ram.max(need.next_multiple_of(1 << 20));
+    machine.check()?;
+    for file in [&common.json, &common.log].into_iter().flatten() {
+        writable(file)?;
+    }
+    let wave = common.wave.as_deref().map(WaveFile::new).transpose()?;
+    let outputs =
+        Outputs { log: common.log.clone(), wave: wave.as_ref().map(|wave| wave.fst().to_path_buf()) };
+    let options = SearchOptions { machine, outputs, placement: args.policy };
+    Ok(Plan { name, graph, root, options, wave })
+}
+
+fn work(plan: &Plan, compare: bool) -> Result<(SearchFigures, Option<FlatFigures>), SearchError> {
+    let expected = plan.graph.distances(plan.root);
+    let seed = plan.options.machine.seed;
+    let (graph, root, options) = (plan.graph.clone(), plan.root, plan.options.clone());
+    let want = expected.clone();
+    let figures = sync::run(seed, move || search_nodes(&graph, root, &want, &options))
+        .unwrap_or_else(|text| Err(SearchError::Failed(text)))?;
+    if !compare {
+        return Ok((figures, None));
+    }
+    let (graph, mut options) = (plan.graph.clone(), plan.options.clone());
+    options.outputs = Outputs::default();
+    let flat = sync::run(seed, move || search_flat(&graph, root, &expected, &options))
+        .unwrap_or_else(|text| Err(SearchError::Failed(text)))?;
+    Ok((figures, flat))
+}
+
+struct Report<'a> {
+    plan: &'a Plan,
+    args: &'a GraphArgs,
+    figures: &'a SearchFigures,
+    flat: Option<&'a FlatFigures>,
+    wall: f64,
+}
+
+impl Report<'_> {
+    fn microseconds(&self, cycles: u64) -> f64 {
+        cycles as f64 * 1e6 / self.plan.options.machine.clock_hz as f64
+    }
+
+    fn rate(&self, hits: &str, lookups: &str) -> f64 {
+        let lookups = self.figures.stat(lookups);
+        if lookups == 0 { 0.0 } else { self.figures.stat(hits) as f64 / lookups as f64 }
+    }
+
+    fn print(&self) {
+        let (plan, figures) = (self.plan, self.figures);
+        let machine = &plan.options.machine;
+        let percent = |hits, lookups| 100.0 * self.rate(hits, lookups);
+        println!("graph        {}: {} vertices, {} edges", plan.name, plan.graph.vertices(), plan.graph.edges.len());
+        println!(
+            "search       from vertex {}: {} reached, depth {}, {} bytes of linked nodes and edges",
+            plan.graph.ids[plan.root], figures.reached, figures.depth, figures.heap_bytes
+        );
+        println!(
+            "machine      {}, link {}, {} KiB of device memory, policy {}, seed {}",
+            machine.backend.name(),
+            machine.link,
+            machine.vram >> 10,
+            if plan.options.placement == Placement::Migrate { "migrate" } else { "remote" },
+            machine.seed
+        );
+        println!(
+            "cycles       {} ({:.1} us at {} MHz)",
+            figures.cycles,
+            self.microseconds(figures.cycles),
+            machine.clock_hz / 1_000_000
+        );
+        println!(
+            "faults       {} by the device, served in {} rounds",
+            figures.stat("faults"),
+            figures.stat("driver_rounds")
+        );
+        println!(
+            "pages        {} migrated to the device, {} home meanwhile, {} home for the check",
+            figures.stat("driver_pages_to_device"),
+            figures.stat("driver_pages_to_system"),
+            figures.pages_home
+        );
+        println!(
+            "link         {} bytes to the device, {} bytes to the host",
+            figures.link.to_device, figures.link.to_host
+        );
+        println!(
+            "translation  L1 hits {:.2} % (data), {:.2} % (fetch), L2 hits {:.2} %, {} walks",
+            percent("l1_hits", "l1_lookups"),
+            percent("l1_fetch_hits", "l1_fetch_lookups"),
+            percent("l2_hits", "l2_lookups"),
+            figures.stat("walks")
+        );
+        if self.args.no_compare {
+            println!("old way      not run");
+        } else if let Some(flat) = self.flat {
+            let cycles = flat.copy_in_cycles + flat.run_cycles + flat.copy_out_cycles;
+            println!(
+                "old way      {} bytes flattened by the CPU (its time is not counted), {cycles} cycles: {} copying in, \
+                 {} running, {} copying back",
+                flat.flattened_bytes, flat.copy_in_cycles, flat.run_cycles, flat.copy_out_cycles
+            );
+            println!(
+                "             {} bytes to the device, {} bytes to the host; following pointers took {:.2} times the \
+                 cycles and {:.2} times the bytes",
+                flat.link.to_device,
+                flat.link.to_host,
+                ratio(figures.cycles, cycles),
+                ratio(both(figures.link), both(flat.link))
+            );
+        } else {
+            println!("old way      does not fit the device's memory");
+        }
+        println!(
+            "simulated    {} cycles in {:.2} s of wall time, {:.0} cycles per second",
+            self.simulated(),
+            self.wall,
+            self.simulated() as f64 / self.wall
+        );
+        println!("verified     all {} distances equal the CPU's", plan.graph.vertices());
+    }
+
+    /// Cycles of everything that was simulated.
+    fn simulated(&self) -> u64 {
+        let flat = self.flat.map_or(0, |flat| flat.copy_in_cycles + flat.run_cycles + flat.copy_out_cycles);
+        self.figures.total_cycles + flat
+    }
+
+    fn json(&self) -> Value {
+        let (plan, figures) = (self.plan, self.figures);
+        let machine = &plan.options.machine;
+        let stats: Map<String, Value> =
+            figures.stats.iter().map(|(name, value)| ((*name).to_string(), json!(value))).collect();
+        let flat = self.flat.map(|flat| {
+            json!({
+                "flattened_bytes": flat.flattened_bytes,
+                "cycles": flat.copy_in_cycles + flat.run_cycles + flat.copy_out_cycles,
+                "copy_in_cycles": flat.copy_in_cycles,
+                "run_cycles": flat.run_cycles,
+                "copy_out_cycles": flat.copy_out_cycles,
+                "link_bytes_to_device": flat.link.to_device,
+                "link_bytes_to_host": flat.link.to_host,
+            })
+        });
+        json!({
+            "graph": plan.name,
+            "vertices": plan.graph.vertices(),
+            "edges": plan.graph.edges.len(),
+            "root": plan.graph.ids[plan.root],
+            "reached": figures.reached,
+            "depth": figures.depth,
+            "heap_bytes": figures.heap_bytes,
+            "backend": machine.backend.name(),
+            "link": machine.link.to_string(),
+            "vram_bytes": machine.vram,
+            "policy": if plan.options.placement == Placement::Migrate { "migrate" } else { "remote" },
+            "seed": machine.seed,
+            "cycles": figures.cycles,
+            "total_cycles": figures.total_cycles,
+            "simulated_us": self.microseconds(figures.cycles),
+            "device_faults": figures.stat("faults"),
+            "fault_rounds": figures.stat("driver_rounds"),
+            "pages_migrated": figures.stat("driver_pages_to_device"),
+            "pages_home": figures.pages_home,
+            "link_bytes_to_device": figures.link.to_device,
+            "link_bytes_to_host": figures.link.to_host,
+            "l1_hit_rate": self.rate("l1_hits", "l1_lookups"),
+            "l1_fetch_hit_rate": self.rate("l1_fetch_hits", "l1_fetch_lookups"),
+            "l2_hit_rate": self.rate("l2_hits", "l2_lookups"),
+            "walks": figures.stat("walks"),
+            "events": figures.events,
+            "log_hash": format!("{:016x}", figures.log_hash),
+            "stats": stats,
+            "old_way": flat,
+            "verified": true,
+            "wall_seconds": self.wall,
+            "wall_cycles_per_second": self.simulated() as f64 / self.wall,
+        })
+    }
+}
+
+fn both(link: LinkBytes) -> u64 {
+    link.to_device + link.to_host
+}
+
+fn ratio(a: u64, b: u64) -> f64 {
+    if b == 0 { 0.0 } else { a as f64 / b as f64 }
 }

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cli;
+pub mod graph;
 pub mod graph_cmd;
 pub mod kernels;
 pub mod log;

@@ -122,12 +122,19 @@ fn scenario(file: &Path, text: &str, config: MachineConfig, outputs: Outputs) ->
     let error = match engine.compile(text) {
         Err(error) => {
             unusable = true;
-            let Position { .. } = error.position();
             Some(format!("{}: {}", place(error.position()), error.err_type()))
         }
         Ok(ast) => execute(&session, &engine, ast).err().map(|error| {
             let cycle = session.made().map_or(0, |world| world.machine.now());
-            let text = error::text(&error);
+            let text = match session.made() {
+                // What the call saw was only that nothing answers any more.
+                Some(world) if world.machine.over_limit() => format!(
+                    "{}: cycle limit of {} cycles reached",
+                    error::field(&error, "call").unwrap_or_default(),
+                    world.machine.config().max_cycles
+                ),
+                _ => error::text(&error),
+            };
             format!("{}: {text} (cycle {cycle}, seed {seed})", place(error::position(&error)))
         }),
     };
