@@ -90,3 +90,7 @@ pub mod bridge {
         fn cycle(&self) -> u64;
     }
 }
+
+// SAFETY: a Device owns its model and its VerilatedContext, shares nothing with other devices, and every call
+// first makes its own context the calling thread's.
+unsafe impl Send for bridge::Device {}
