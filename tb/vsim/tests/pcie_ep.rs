@@ -111,10 +111,11 @@ fn failures_end_their_request_and_nothing_else() {
             feed(&mut t);
             let mut r = t.rng.clone();
             let cfg = t.cfg.clone();
-            if t.rx.is_idle() && chance(&mut r, 20) {
-                if let Some(tlp) = t.mmio.random(&cfg, &mut r) {
-                    t.send(&tlp);
-                }
+            if t.rx.is_idle()
+                && chance(&mut r, 20)
+                && let Some(tlp) = t.mmio.random(&cfg, &mut r)
+            {
+                t.send(&tlp);
             }
             t.rng = r;
             t.step();

@@ -110,13 +110,16 @@ impl SysReq {
     }
 }
 
+/// What a read must bring, and how it ends.
+type Expected = (Vec<u8>, Fate);
+
 /// The single-beat port, with the interrupt messages merged in as the fabric would.
 #[derive(Default)]
 pub struct SysAgent {
     pub queue: VecDeque<SysReq>,
     on_offer: Option<SysReq>,
     /// Requests under way: what they must bring, once the link has seen them.
-    waiting: BTreeMap<(u64, u64), (SysReq, Option<(Vec<u8>, Fate)>)>,
+    waiting: BTreeMap<(u64, u64), (SysReq, Option<Expected>)>,
     pub done: u64,
     pub failed: u64,
     from_msix: bool,

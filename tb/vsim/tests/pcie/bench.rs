@@ -212,7 +212,7 @@ impl Bench {
         }
         let addr = self.b.get("reg_addr_o");
         assert!(
-            addr % 8 == 0 && addr < 0x8000,
+            addr.is_multiple_of(8) && addr < 0x8000,
             "register bus address {addr:x}"
         );
         if self.b.get("reg_write_o") == 1 {
@@ -363,5 +363,5 @@ impl Bench {
 
 /// Is a read one of the single-beat port? Tests ask for no burst with such a piece.
 fn is_single(tlp: &Tlp) -> bool {
-    tlp.addr() % 16 == 0 && tlp.dws() == 4 && tlp.first_be() == 0xf && tlp.last_be() == 0xf
+    tlp.addr().is_multiple_of(16) && tlp.dws() == 4 && tlp.first_be() == 0xf && tlp.last_be() == 0xf
 }

@@ -183,14 +183,14 @@ impl Host {
         }
         if code == Some(TIMEOUT) {
             // Twice the timeout after it went out, which was a little earlier.
-            self.in_flight.insert(tag, now + (2 * cfg.timeout).saturating_sub(150));
+            self.in_flight
+                .insert(tag, now + (2 * cfg.timeout).saturating_sub(150));
         }
         match fate {
             Fate::Silent => {}
             Fate::Late => {
                 let lower = if tlp.kind() == CAS { 0 } else { at };
-                let (_, _, start, dws) = super::tlp::enables(lower, data.len());
-                let _ = start;
+                let (_, _, _, dws) = super::tlp::enables(lower, data.len());
                 let payload = vec![0x77; dws * 4];
                 let tlp = Tlp::completion(cfg.rc_id, cfg.bdf, tag, 0, data.len(), lower, payload);
                 self.late.push((now + rest, tlp));

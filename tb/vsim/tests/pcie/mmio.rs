@@ -75,7 +75,7 @@ impl Mmio {
         let addr = tlp.addr();
         let bar0 = addr & !0xffff == cfg.bar0;
         let bar2 = addr & !(cfg.bar2_size - 1) == cfg.bar2;
-        let reg_ok = bar0 && (tlp.dws() == 1 || (tlp.dws() == 2 && addr % 8 == 0));
+        let reg_ok = bar0 && (tlp.dws() == 1 || (tlp.dws() == 2 && addr.is_multiple_of(8)));
         if tlp.is_write() {
             if !(reg_ok || bar2) || tlp.poisoned() {
                 self.drops += 1;
