@@ -8,7 +8,7 @@ use crate::error::{DriverError, JobError};
 use crate::hw::DmaAddr;
 use hmm_core::Errno;
 use hmm_core::sync::Mutex;
-use hmmu_regs::{JobStatus, LaunchEntry};
+use hmmu_regs::{JobStatus, LaunchEntry, reg};
 use std::sync::Arc;
 
 /// Errno codes of a Cancel start here; lower status codes are the device's own.
@@ -78,6 +78,9 @@ pub(crate) fn cancel_code(errno: Errno) -> u8 {
         .unwrap_or(CANCEL_BASE + 14)
 }
 
+/// While a job runs, the device is asked for a sign of life this often, in cycles.
+const LOOK_EVERY: u64 = 200_000;
+
 impl Job {
     pub(crate) fn new(core: Arc<Core>, state: Arc<JobState>) -> Self {
         let launched = core.hw.clock.now();
@@ -107,6 +110,7 @@ impl Job {
             .timeouts
             .job
             .map(|cycles| self.launched.saturating_add(cycles));
+        let mut next_look = self.core.hw.clock.now().saturating_add(LOOK_EVERY);
         loop {
             if let Some(end) = self.ended() {
                 return if end.status == JobStatus::Ok as u8 {
@@ -135,7 +139,13 @@ impl Job {
                     status: JobStatus::Killed as u8,
                 });
             }
-            if let Err(error) = self.core.hw.clock.pause() {
+            let mut passed = self.core.hw.clock.pause();
+            if passed.is_ok() && self.core.hw.clock.now() >= next_look {
+                // A job may run as long as it likes, but a device that hangs must not look like one that works.
+                passed = self.core.hw.bar.read(reg::TIME).map(|_| ());
+                next_look = self.core.hw.clock.now().saturating_add(LOOK_EVERY);
+            }
+            if let Err(error) = passed {
                 self.core.health.lose(&DriverError::from(error));
                 return Err(lost);
             }
