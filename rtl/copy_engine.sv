@@ -7,7 +7,7 @@
 // Promise: what copy_issue says of translation and ends; the Completion is written after the data;
 //   an error ends its descriptor and the ring goes on; only a bad entry or one that cannot be read
 //   stops the ring. Nothing outside the destination is touched.
-// Throughput: NumBursts bursts of 256 bytes in flight; 16 of 18 cycles move a beat at best.
+// Throughput: NumBursts bursts of 256 bytes in flight; 16 of 17 cycles move a beat at best.
 // Drain: see copy_slots. Kill: kill_valid_i stays until kill_done_o.
 module copy_engine
   import hmmu_pkg::*;

@@ -1,7 +1,8 @@
 // Writes the bursts, in order, each when all its data is there: moves the bytes from the source's
 // to the destination's position within the 16-byte beats and sends them to the link or to VRAM.
 //
-// Throughput: one beat a cycle, and two cycles more for each burst.
+// Throughput: one beat a cycle, and one cycle more for each burst; two if its first destination beat
+// needs two source beats, or if the link makes it wait.
 // A burst whose read failed is not written: fail_o pulses. With discard_i bursts are let go unwritten;
 // a burst that has begun ends.
 //
@@ -46,8 +47,8 @@ module copy_write
 );
 
   typedef enum logic [1:0] {
-    WriteIdle = 2'd0,   // reads beat 0 of the oldest burst
-    WriteHead = 2'd1,   // beat 0 is in cur; the burst goes to the link; beat 1 is read if needed
+    WriteIdle = 2'd0,   // reads beat 0 of the oldest burst, and shows the burst to the link
+    WriteHead = 2'd1,   // beat 0 is in cur; the burst waits for the link; beat 1 is read if needed
     WriteData = 2'd2    // one destination beat after the other
   } write_e;
 
@@ -72,7 +73,7 @@ module copy_write
   assign stop    = {6'd0, slot_i.dst[3:0]} + {1'b0, slot_i.len};
 
   assign begin_burst = state_q == WriteIdle && slot_valid_i && !discard_i && !slot_err_i;
-  assign head_go     = state_q == WriteHead && (to_vram || bwr_ready_i);
+  assign head_go     = (state_q == WriteHead || (begin_burst && !ahead)) && (to_vram || bwr_ready_i);
   assign data_go     = state_q == WriteData && (to_vram ? mem_req_ready_i : bwr_data_ready_i);
 
   assign fail_o     = state_q == WriteIdle && slot_valid_i && !discard_i && slot_err_i;
@@ -93,7 +94,7 @@ module copy_write
     end
   end
 
-  assign bwr_valid_o      = state_q == WriteHead && !to_vram;
+  assign bwr_valid_o      = (state_q == WriteHead || (begin_burst && !ahead)) && !to_vram;
   assign bwr_o            = '{addr: slot_i.dst, len: slot_i.len, tag: '0};
   assign bwr_data_valid_o = state_q == WriteData && !to_vram;
   assign bwr_data_o       = data;
@@ -110,7 +111,7 @@ module copy_write
     end else begin
       unique case (state_q)
         WriteIdle: if (begin_burst) begin
-          state_q <= WriteHead;
+          state_q <= head_go ? WriteData : WriteHead;
           beat_q  <= '0;
           next_q  <= 5'd1;
         end

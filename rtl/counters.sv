@@ -42,7 +42,9 @@ module counters
         end else if (inc_i[i] != '0) begin
           count_q[i] <= count_q[i] + count_t'(inc_i[i]);
         end
-        if (snapshot_i) shadow_q[i] <= count_q[i];
+      end
+      if (snapshot_i) begin
+        for (int unsigned i = 0; i < NumCounters; i++) shadow_q[i] <= count_q[i];
       end
     end
   end

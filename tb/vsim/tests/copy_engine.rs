@@ -317,16 +317,16 @@ fn eight_bursts_in_flight_hide_the_link() {
     ));
     bench.finish();
     assert_eq!(bench.link.most_reads, 8);
-    // 2 KiB in the time in which a burst's place is taken: latency, 16 beats in, 18 cycles out, and
+    // 2 KiB in the time in which a burst's place is taken: latency, 16 beats in, 17 cycles out, and
     // some to hand it on.
-    let bound = len / 2048 * (100 + 16 + 18 + 10) + 200;
+    let bound = len / 2048 * (100 + 16 + 17 + 10) + 200;
     assert!(
         bench.cycle < bound,
         "{} bytes in {} cycles, bound {bound}",
         len,
         bench.cycle
     );
-    // With a fast memory the write side is the limit: 16 of 18 cycles move a beat.
+    // With a fast memory the write side is the limit: 16 of 17 cycles move a beat.
     for virt in [false, true] {
         let mut fast = Bench::new(10);
         fast.link.latency = (8, 8);
@@ -345,7 +345,7 @@ fn eight_bursts_in_flight_hide_the_link() {
         let bound = if virt {
             len / 16 * 9 / 4 + 400
         } else {
-            len / 16 * 18 / 16 + 120
+            len / 16 * 17 / 16 + 120
         };
         assert!(
             fast.cycle < bound,
