@@ -206,6 +206,17 @@ impl Bench {
         Some(record)
     }
 
+    /// Runs until a record comes, and takes it.
+    pub fn next_record(&mut self, limit: u64) -> FaultRecord {
+        for _ in 0..limit {
+            if let Some(record) = self.take_record() {
+                return record;
+            }
+            self.step();
+        }
+        panic!("no fault record in {limit} cycles");
+    }
+
     /// Runs for some cycles.
     pub fn idle(&mut self, cycles: u64) {
         for _ in 0..cycles {
