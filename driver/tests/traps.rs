@@ -164,3 +164,23 @@ fn a_late_copy_does_not_run_in_the_next_context() {
         q.end();
     });
 }
+
+/// A page that is shared no more becomes writable in place: the device's entry is widened, without an invalidation.
+#[test]
+fn an_entry_is_widened_when_sharing_ends() {
+    for_seeds(0..4, |m| {
+        let p = m.process();
+        let buf = p.map(2);
+        p.cpu_fill(buf, 2, 1);
+        p.mm.fork().expect("fork").exit();
+        p.check(buf, 2, 1);
+        let before = m.stat("driver_invalidations");
+        p.fill(buf, 2, 9).expect("fill");
+        assert_eq!(m.stat("driver_invalidations"), before);
+        p.cpu_check(buf, 2, 9);
+        let dirty = m.stat("driver_pages_dirty");
+        p.mm.munmap(buf, 2 * PAGE).expect("munmap");
+        assert_eq!(m.stat("driver_pages_dirty") - dirty, 2);
+        p.end();
+    });
+}
