@@ -141,14 +141,14 @@ module pcie_tags
   assign rem     = sop ? c_rem     : remr_q;
   assign beat    = sop ? c_info.beat + 5'((9'(c_info.addr[3:0]) + c_info.bytes - c_rem) >> 4) : beat_q;
 
-  logic         sp_in_ready, sp_valid, sp_first, sp_last, sp_flush, stall, late;
+  logic         sp_in_ready, sp_valid, sp_first, sp_last, sp_flush, stall, late, give_up;
   logic [3:0]   sp_dwen;
   logic [127:0] sp_data;
 
   dw_spread u_spread (
     .clk_i, .rst_ni,
     .en_i       ((sop || mid_q) && verdict == CplData && !stall),
-    .abort_i    (cpl_abort_i),
+    .abort_i    (cpl_abort_i || give_up),
     .off_i      (at[3:2]),
     .dws_i      (dws),
     .in_valid_i (cpl_valid_i),
@@ -172,9 +172,11 @@ module pcie_tags
   assign tick    = cpl_timeout_i != '0 && tick_q >= {3'd0, cpl_timeout_i[31:3]};
   assign expired = busy_q[scan_q] && (dead_q[scan_q] ? age_q[scan_q] == 4'd9 || cpl_timeout_i == '0
                                                      : age_q[scan_q] == 4'd9 && cpl_timeout_i != '0);
-  // It has its turn between two completions, which wait for it.
-  assign stall   = expired && !mid_q;
+  // It has its turn between two completions, which wait for it, or while one of them pauses (it may
+  // never go on). A request whose own completion pauses gives that up.
+  assign stall   = expired && (!mid_q || (!cpl_valid_i && !sp_flush));
   assign late    = stall && !dead_q[scan_q];
+  assign give_up = late && mid_q && scan_q == tag_q;
 
   assign cpl_ready_o = !stall && (verdict == CplData ? sp_in_ready : 1'b1);
 
@@ -229,7 +231,7 @@ module pcie_tags
       err_valid_o     <= 1'b0;
       drop_o          <= 1'b0;
     end else begin
-      if (!(expired && mid_q)) scan_q <= scan_q + 1'b1;
+      if (!expired || stall) scan_q <= scan_q + 1'b1;
       tick_q <= tick || cpl_timeout_i == '0 ? '0 : tick_q + 32'd1;
 
       if (alloc_i) begin
@@ -246,7 +248,7 @@ module pcie_tags
       if (late) dead_q[scan_q] <= 1'b1;
       if (data_end && !final_c && ep) bad_q[tag] <= 1'b1;
 
-      if (cpl_abort_i)                      mid_q <= 1'b0;
+      if (cpl_abort_i || give_up)           mid_q <= 1'b0;
       else if (sop && cpl_ready_o)          mid_q <= verdict == CplData && !sp_last;
       else if (data_end)                    mid_q <= 1'b0;
 
@@ -287,6 +289,7 @@ module pcie_tags
       ep_q      <= cpl_hdr_i.dw0.ep;
       remr_q    <= c_rem;
     end
+    if (give_up)  verdict_q <= CplDrop;
     if (sp_valid) beat_q <= beat + 5'd1;
 
     sys_rsp_o        <= '{tag: end_info.mtag, err: fail || poisoned, data: sp_data};

@@ -327,6 +327,50 @@ fn no_timeout_means_no_timeout() {
     assert_eq!((t.sys.done, t.sys.failed), (2, 1));
 }
 
+/// A completion that stops in its middle holds up neither its own timeout nor that of others.
+#[test]
+fn a_completion_that_never_ends_holds_up_nothing() {
+    let mut cfg = smooth("stuck");
+    cfg.timeout = 800;
+    let mut t = Bench::new(cfg.clone(), 15);
+    t.host.fail_percent = 100;
+    t.host.only = Some(pcie::host::Fate::Silent);
+    let read = SysReq {
+        client: 4,
+        op: READ,
+        cas32: false,
+        addr: 0x1000,
+        strb: 0,
+        data: 0,
+        tag: 1,
+    };
+    t.burst.reads.push_back((0x10_0000, 256));
+    while t.host.free_tag() == Some(0) {
+        t.step();
+    }
+    t.sys.queue.push_back(read);
+    while t.host.free_tag() == Some(1) {
+        t.step();
+    }
+    let start = t.cycle;
+    let whole = beats(&Tlp::completion(0, cfg.bdf, 0, 0, 256, 0, vec![0x31; 128]));
+    t.rx.push(whole[..3].to_vec());
+    while t.sys.done + t.burst.done < 2 {
+        t.step();
+        assert!(t.cycle < start + 1100, "both end by timeout");
+    }
+    assert_eq!(t.errors, [(pcie::host::TIMEOUT, 2)].into());
+    // The rest comes after all, and then an ordinary read.
+    t.rx.push(whole[3..].to_vec());
+    t.host.fail_percent = 0;
+    t.sys.queue.push_back(read);
+    t.drain();
+    assert_eq!(
+        (t.sys.done, t.sys.failed, t.burst.failed, t.dropped),
+        (2, 1, 1, 0)
+    );
+}
+
 /// Cycles that `beats` beats of the transmit stream take once it flows.
 fn cycles_for(t: &mut Bench, beats: u64) -> u64 {
     let goal = t.tx_beats() + 40;
