@@ -146,7 +146,7 @@ fn write_scope(
     };
     writer.scope_def(kind, scope.name(hierarchy))?;
     for var in scope.vars(hierarchy) {
-        write_var(hierarchy, var, writer, tracks)?;
+        write_var(hierarchy, scope.name(hierarchy), var, writer, tracks)?;
     }
     for inner in scope.scopes(hierarchy) {
         write_scope(hierarchy, inner, writer, tracks)?;
@@ -156,6 +156,7 @@ fn write_scope(
 
 fn write_var(
     hierarchy: &Hierarchy,
+    scope: &str,
     var: VarRef,
     writer: &mut vcd::Writer<impl std::io::Write>,
     tracks: &mut Vec<Track>,
@@ -163,7 +164,12 @@ fn write_var(
     let var = &hierarchy[var];
     let width = var.length(hierarchy).unwrap_or(1);
     let kind = if var.is_real(hierarchy) { vcd::VarType::Real } else { vcd::VarType::Wire };
-    let id = writer.add_var(kind, width, var.name(hierarchy), None)?;
+    // An element of an array is called by its index alone: readers of VCD want a name before that.
+    let name = match var.name(hierarchy) {
+        index if index.starts_with('[') => format!("{scope}{index}"),
+        name => name.to_string(),
+    };
+    let id = writer.add_var(kind, width, &name, None)?;
     tracks.push(Track { signal: var.signal_ref(), id, width });
     Ok(())
 }

@@ -83,7 +83,7 @@ mod tests {
         vram.clock(false, Some(VramRequest { addr: 16, write: Some((u128::MAX, 0x8001)) }));
         vram.clock(false, Some(VramRequest { addr: 16, write: None }));
         vram.clock(false, Some(VramRequest { addr: 0, write: None }));
-        let mut waited = 2;
+        let mut waited = 3;
         while vram.data().is_none() {
             vram.clock(false, None);
             waited += 1;
