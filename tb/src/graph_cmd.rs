@@ -19,8 +19,8 @@ use crate::wave::WaveFile;
 use crate::world::Outputs;
 
 /// The graph that is searched when none is named: the dependencies of this workspace.
-const BUNDLED: &str = include_str!("../graphs/cargo-lock.txt");
-const BUNDLED_NAME: &str = "tb/graphs/cargo-lock.txt";
+const BUNDLED: &str = include_str!("../graphs/workspace.txt");
+const BUNDLED_NAME: &str = "tb/graphs/workspace.txt";
 
 /// Arguments of `hmmu graph`.
 #[derive(Args, Debug)]

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Writes the dependency graph of Cargo.lock as an edge list: tb/graphs/cargo-lock.txt.
+"""Writes the dependency graph of Cargo.lock as an edge list: tb/graphs/workspace.txt.
 
 Vertices are packages, numbered in the order of the lock file; an edge leads from a package to one that it
 depends on.
 
-Usage: tools/lock_graph.py
+Usage: tools/workspace_graph.py
 """
 import pathlib
 import tomllib
@@ -20,7 +20,7 @@ def main():
         number.setdefault(package["name"], index)
         number[f"{package['name']} {package['version']}"] = index
     lines = [
-        "# The dependencies of this workspace's Cargo.lock, written by tools/lock_graph.py.",
+        "# The dependencies of this workspace's Cargo.lock, written by tools/workspace_graph.py.",
         "# An edge leads from a package to one that it depends on; FromNodeId ToNodeId.",
     ]
     for index, package in enumerate(packages):
@@ -28,7 +28,7 @@ def main():
     for index, package in enumerate(packages):
         for dependency in package.get("dependencies", []):
             lines.append(f"{index}\t{number[' '.join(dependency.split()[:2])]}")
-    (ROOT / "tb/graphs/cargo-lock.txt").write_text("\n".join(lines) + "\n")
+    (ROOT / "tb/graphs/workspace.txt").write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":
