@@ -2,7 +2,8 @@
 //
 // Promise: a command is complete, and its Fence written and interrupt raised, only when
 //   - CtxSet, Invalidate, Replay, Cancel: the MMU has acknowledged it;
-//   - Stop: first no warp and no copy of the context runs, then the MMU has acknowledged;
+//   - Stop: no warp and no copy of the context runs, the MMU has acknowledged, and what had begun
+//     in between has ended too;
 //   - KillJob: no warp of the job runs.
 //   A range that does not fit the 48-bit space is widened to all of it; an empty one is a Nop.
 // A bad entry (version, opcode, mode) stops the ring: error BadEntry, CONS stays at it, no Fence.
@@ -58,6 +59,7 @@ module ctrl_unit
 
   ctrl_e       state_q;
   logic        kill_launch_q, kill_copy_q;
+  logic        stopped_ctx_q;      // Stop: the MMU has acknowledged
   logic        entry_valid, post_ready, fetch_err, fetch_stop;
   logic        known, bad, empty;
   logic [511:0] entry_bits;
@@ -164,11 +166,13 @@ module ctrl_unit
       state_q       <= CtrlIdle;
       kill_launch_q <= 1'b0;
       kill_copy_q   <= 1'b0;
+      stopped_ctx_q <= 1'b0;
     end else begin
       unique case (state_q)
         CtrlIdle: if (entry_valid) begin
           kill_launch_q <= entry.op == CtrlOpStop || entry.op == CtrlOpKillJob;
           kill_copy_q   <= entry.op == CtrlOpStop;
+          stopped_ctx_q <= 1'b0;
           if (bad) state_q <= CtrlBad;
           else begin
             unique case (entry.op)
@@ -182,11 +186,20 @@ module ctrl_unit
           if (kill_launch_done_i) kill_launch_q <= 1'b0;
           if (kill_copy_done_i)   kill_copy_q   <= 1'b0;
           if (!kill_launch_q && !kill_copy_q) begin
-            state_q <= entry.op == CtrlOpStop ? CtrlCmd : CtrlPost;
+            state_q <= entry.op == CtrlOpStop && !stopped_ctx_q ? CtrlCmd : CtrlPost;
           end
         end
         CtrlCmd:  if (cmd_ready_i) state_q <= CtrlWait;
-        CtrlWait: if (cmd_done_i)  state_q <= CtrlPost;
+        CtrlWait: if (cmd_done_i) begin
+          state_q <= CtrlPost;
+          // A job or copy may have begun between the first kill and the Stop event.
+          if (entry.op == CtrlOpStop) begin
+            state_q       <= CtrlKill;
+            kill_launch_q <= 1'b1;
+            kill_copy_q   <= 1'b1;
+            stopped_ctx_q <= 1'b1;
+          end
+        end
         CtrlPost: if (post_ready)  state_q <= CtrlIdle;
         default:                   state_q <= CtrlIdle;
       endcase

@@ -210,17 +210,21 @@ fn expected(entry: &CtrlEntry) -> Vec<Seen> {
             ctx: 0,
         }),
         op => {
-            if op == 5 {
-                seen.push(Seen::KillLaunch {
+            let kills = [
+                Seen::KillLaunch {
                     by_ctx: true,
                     job: 0,
                     ctx: entry.ctx(),
-                });
-                seen.push(Seen::KillCopy { ctx: entry.ctx() });
-            }
+                },
+                Seen::KillCopy { ctx: entry.ctx() },
+            ];
+            let kills = if op == 5 { &kills[..] } else { &[] };
+            seen.extend(kills);
             if let Some(command) = command(entry) {
                 seen.extend([command, Seen::Done]);
             }
+            // Once more for what began in between.
+            seen.extend(kills);
         }
     }
     if entry.fence_addr() != 0 {
