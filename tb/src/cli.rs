@@ -56,7 +56,10 @@ impl Common {
     /// The machine that these options ask for.
     #[must_use]
     pub fn machine(&self) -> MachineConfig {
-        MachineConfig { max_cycles: self.max_cycles, ..MachineConfig::new(self.backend, self.seed) }
+        MachineConfig {
+            max_cycles: self.max_cycles,
+            ..MachineConfig::new(self.backend, self.seed)
+        }
     }
 }
 

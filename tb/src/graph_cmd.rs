@@ -9,8 +9,8 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::{Common, FAILED, unusable};
 use crate::graph::{
-    FlatFigures, Graph, Placement, SearchError, SearchFigures, SearchOptions, read_file, read_text, search_flat,
-    search_nodes,
+    FlatFigures, Graph, Placement, SearchError, SearchFigures, SearchOptions, read_file, read_text,
+    search_flat, search_nodes,
 };
 use crate::machine::{Backend, MachineConfig};
 use crate::rc::LinkBytes;
@@ -88,7 +88,13 @@ pub fn run(args: &GraphArgs) -> u8 {
             return FAILED;
         }
     };
-    let report = Report { plan: &plan, args, figures: &figures, flat: flat.as_ref(), wall };
+    let report = Report {
+        plan: &plan,
+        args,
+        figures: &figures,
+        flat: flat.as_ref(),
+        wall,
+    };
     report.print();
     if let Err(text) = waved {
         return unusable(&text);
@@ -111,16 +117,26 @@ fn plan(args: &GraphArgs) -> Result<Plan, String> {
     }
     let (name, graph) = match &args.file {
         Some(file) => (file.display().to_string(), read_file(file)),
-        None => (BUNDLED_NAME.to_string(), read_text(Path::new(BUNDLED_NAME), BUNDLED)),
+        None => (
+            BUNDLED_NAME.to_string(),
+            read_text(Path::new(BUNDLED_NAME), BUNDLED),
+        ),
     };
     let graph = graph.map_err(|error| error.to_string())?;
     let root = match args.root {
         Some(id) => graph.index(id).ok_or_else(|| {
-            format!("root {id}: no such vertex in {name} (it has {}..={})", graph.ids[0], graph.ids[graph.vertices() - 1])
+            format!(
+                "root {id}: no such vertex in {name} (it has {}..={})",
+                graph.ids[0],
+                graph.ids[graph.vertices() - 1]
+            )
         })?,
         None => graph.busiest(),
     };
-    let mut machine = MachineConfig { vram: args.vram, ..common.machine() };
+    let mut machine = MachineConfig {
+        vram: args.vram,
+        ..common.machine()
+    };
     machine.link = args.link.parse()?;
     // Nodes, edges, queue and their arrays, with as much again to spare.
     let need = 4 * (64 * graph.vertices() as u64 + 32 * graph.edges.len() as u64);
@@ -130,10 +146,22 @@ fn plan(args: &GraphArgs) -> Result<Plan, String> {
         writable(file)?;
     }
     let wave = common.wave.as_deref().map(WaveFile::new).transpose()?;
-    let outputs =
-        Outputs { log: common.log.clone(), wave: wave.as_ref().map(|wave| wave.fst().to_path_buf()) };
-    let options = SearchOptions { machine, outputs, placement: args.policy };
-    Ok(Plan { name, graph, root, options, wave })
+    let outputs = Outputs {
+        log: common.log.clone(),
+        wave: wave.as_ref().map(|wave| wave.fst().to_path_buf()),
+    };
+    let options = SearchOptions {
+        machine,
+        outputs,
+        placement: args.policy,
+    };
+    Ok(Plan {
+        name,
+        graph,
+        root,
+        options,
+        wave,
+    })
 }
 
 fn work(plan: &Plan, compare: bool) -> Result<(SearchFigures, Option<FlatFigures>), SearchError> {
@@ -168,14 +196,23 @@ impl Report<'_> {
 
     fn rate(&self, hits: &str, lookups: &str) -> f64 {
         let lookups = self.figures.stat(lookups);
-        if lookups == 0 { 0.0 } else { self.figures.stat(hits) as f64 / lookups as f64 }
+        if lookups == 0 {
+            0.0
+        } else {
+            self.figures.stat(hits) as f64 / lookups as f64
+        }
     }
 
     fn print(&self) {
         let (plan, figures) = (self.plan, self.figures);
         let machine = &plan.options.machine;
         let percent = |hits, lookups| 100.0 * self.rate(hits, lookups);
-        println!("graph        {}: {} vertices, {} edges", plan.name, plan.graph.vertices(), plan.graph.edges.len());
+        println!(
+            "graph        {}: {} vertices, {} edges",
+            plan.name,
+            plan.graph.vertices(),
+            plan.graph.edges.len()
+        );
         println!(
             "search       from vertex {}: {} reached, depth {}, {} bytes of linked nodes and edges",
             plan.graph.ids[plan.root], figures.reached, figures.depth, figures.heap_bytes
@@ -185,7 +222,11 @@ impl Report<'_> {
             machine.backend.name(),
             machine.link,
             machine.vram >> 10,
-            if plan.options.placement == Placement::Migrate { "migrate" } else { "remote" },
+            if plan.options.placement == Placement::Migrate {
+                "migrate"
+            } else {
+                "remote"
+            },
             machine.seed
         );
         println!(
@@ -242,20 +283,28 @@ impl Report<'_> {
             self.wall,
             self.simulated() as f64 / self.wall
         );
-        println!("verified     all {} distances equal the CPU's", plan.graph.vertices());
+        println!(
+            "verified     all {} distances equal the CPU's",
+            plan.graph.vertices()
+        );
     }
 
     /// Cycles of everything that was simulated.
     fn simulated(&self) -> u64 {
-        let flat = self.flat.map_or(0, |flat| flat.copy_in_cycles + flat.run_cycles + flat.copy_out_cycles);
+        let flat = self.flat.map_or(0, |flat| {
+            flat.copy_in_cycles + flat.run_cycles + flat.copy_out_cycles
+        });
         self.figures.total_cycles + flat
     }
 
     fn json(&self) -> Value {
         let (plan, figures) = (self.plan, self.figures);
         let machine = &plan.options.machine;
-        let stats: Map<String, Value> =
-            figures.stats.iter().map(|(name, value)| ((*name).to_string(), json!(value))).collect();
+        let stats: Map<String, Value> = figures
+            .stats
+            .iter()
+            .map(|(name, value)| ((*name).to_string(), json!(value)))
+            .collect();
         let flat = self.flat.map(|flat| {
             json!({
                 "flattened_bytes": flat.flattened_bytes,

@@ -51,8 +51,17 @@ impl EventLog {
     /// An empty log without a file.
     #[must_use]
     pub fn new(now: Arc<Now>) -> Self {
-        let state = State { hash: OFFSET, events: 0, file: None, error: None };
-        Self { now, state: Mutex::new(state), listener: Mutex::new(None) }
+        let state = State {
+            hash: OFFSET,
+            events: 0,
+            file: None,
+            error: None,
+        };
+        Self {
+            now,
+            state: Mutex::new(state),
+            listener: Mutex::new(None),
+        }
     }
 
     /// Writes every further event to a file.
@@ -107,7 +116,9 @@ impl EventLog {
 }
 
 fn feed(hash: u64, bytes: &[u8]) -> u64 {
-    bytes.iter().fold(hash, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME))
+    bytes.iter().fold(hash, |hash, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(PRIME)
+    })
 }
 
 impl Tracer for EventLog {

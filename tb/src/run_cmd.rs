@@ -37,14 +37,25 @@ pub fn run(args: &RunArgs) -> u8 {
         Ok(wave) => wave,
         Err(text) => return unusable(&text),
     };
-    let outputs = Outputs { wave: wave.as_ref().map(|wave| wave.fst().to_path_buf()), ..outputs };
+    let outputs = Outputs {
+        wave: wave.as_ref().map(|wave| wave.fst().to_path_buf()),
+        ..outputs
+    };
     let mut results = Vec::new();
     for file in &files {
         let result = run_file(file, &common.machine(), &outputs);
         match &result.error {
             None => println!("{}: passed ({} cycles)", file.display(), result.cycles),
             Some(error) => {
-                println!("{}: {}", file.display(), if result.unusable { "unusable" } else { "FAILED" });
+                println!(
+                    "{}: {}",
+                    file.display(),
+                    if result.unusable {
+                        "unusable"
+                    } else {
+                        "FAILED"
+                    }
+                );
                 eprintln!("{error}");
             }
         }
@@ -82,7 +93,8 @@ fn collect(named: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
             files.push(path.clone());
             continue;
         }
-        let entries = std::fs::read_dir(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+        let entries = std::fs::read_dir(path)
+            .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
         let mut inside: Vec<PathBuf> = entries
             .filter_map(|entry| entry.ok().map(|entry| entry.path()))
             .filter(|path| path.extension().is_some_and(|ending| ending == "rhai"))
@@ -105,7 +117,9 @@ fn outputs(common: &Common, scripts: usize) -> Result<Outputs, String> {
         return Err("the functional model has no waves: use --backend rtl".into());
     }
     if scripts > 1 && (common.wave.is_some() || common.log.is_some()) {
-        return Err(format!("--wave and --log take one script, {scripts} were given"));
+        return Err(format!(
+            "--wave and --log take one script, {scripts} were given"
+        ));
     }
     if let Some(log) = &common.log {
         writable(log)?;
@@ -113,7 +127,10 @@ fn outputs(common: &Common, scripts: usize) -> Result<Outputs, String> {
     if let Some(path) = &common.json {
         writable(path)?;
     }
-    Ok(Outputs { log: common.log.clone(), wave: None })
+    Ok(Outputs {
+        log: common.log.clone(),
+        wave: None,
+    })
 }
 
 /// Checks that a file can be written.
@@ -121,15 +138,20 @@ fn outputs(common: &Common, scripts: usize) -> Result<Outputs, String> {
 /// # Errors
 /// One line.
 pub fn writable(path: &Path) -> Result<(), String> {
-    std::fs::File::create(path).map(|_| ()).map_err(|error| format!("cannot write {}: {error}", path.display()))
+    std::fs::File::create(path)
+        .map(|_| ())
+        .map_err(|error| format!("cannot write {}: {error}", path.display()))
 }
 
 fn report(common: &Common, results: &[ScenarioResult]) -> Value {
     let scenarios: Vec<Value> = results
         .iter()
         .map(|result| {
-            let stats: Map<String, Value> =
-                result.stats.iter().map(|(name, value)| ((*name).to_string(), json!(value))).collect();
+            let stats: Map<String, Value> = result
+                .stats
+                .iter()
+                .map(|(name, value)| ((*name).to_string(), json!(value)))
+                .collect();
             json!({
                 "file": result.file.display().to_string(),
                 "passed": result.passed(),

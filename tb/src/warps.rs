@@ -39,5 +39,8 @@ fn describe(warp: u64, word: u64) -> String {
     // Bit 47 of an address is its sign.
     let pc = ((word << 16) as i64 >> 16) as u64;
     let (ctx, slot) = (word >> 52 & 0xf, word >> 56 & 0xf);
-    format!("warp {warp}: {doing} at pc {pc:#x}, context {ctx}, job slot {slot} ({})", state.name())
+    format!(
+        "warp {warp}: {doing} at pc {pc:#x}, context {ctx}, job slot {slot} ({})",
+        state.name()
+    )
 }

@@ -22,16 +22,28 @@ impl WaveFile {
     /// # Errors
     /// One line: another ending, or a place that cannot be written.
     pub fn new(path: &Path) -> Result<Self, String> {
-        let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
+        let ending = path
+            .extension()
+            .and_then(|e| e.to_str())
+            .unwrap_or_default();
         let fst = match ending {
             "fst" => path.to_path_buf(),
             "vcd" => path.with_extension("vcd.fst"),
-            _ => return Err(format!("wave file {}: expected a name that ends in .fst or .vcd", path.display())),
+            _ => {
+                return Err(format!(
+                    "wave file {}: expected a name that ends in .fst or .vcd",
+                    path.display()
+                ));
+            }
         };
         for file in [path, &fst] {
-            File::create(file).map_err(|error| format!("cannot write {}: {error}", file.display()))?;
+            File::create(file)
+                .map_err(|error| format!("cannot write {}: {error}", file.display()))?;
         }
-        Ok(Self { wanted: path.to_path_buf(), fst })
+        Ok(Self {
+            wanted: path.to_path_buf(),
+            fst,
+        })
     }
 
     /// The FST file that the device writes.
@@ -92,8 +104,12 @@ fn to_vcd(waves: &mut Waveform, out: impl std::io::Write) -> std::io::Result<()>
             last = Some(time);
         }
         let track = &tracks[index];
-        let Some(signal) = waves.get_signal(track.signal) else { continue };
-        let Some(offset) = signal.get_offset(time) else { continue };
+        let Some(signal) = waves.get_signal(track.signal) else {
+            continue;
+        };
+        let Some(offset) = signal.get_offset(time) else {
+            continue;
+        };
         let value = signal.get_value_at(&offset, 0);
         write_value(&mut writer, track, &value)?;
     }
@@ -163,13 +179,21 @@ fn write_var(
 ) -> std::io::Result<()> {
     let var = &hierarchy[var];
     let width = var.length(hierarchy).unwrap_or(1);
-    let kind = if var.is_real(hierarchy) { vcd::VarType::Real } else { vcd::VarType::Wire };
+    let kind = if var.is_real(hierarchy) {
+        vcd::VarType::Real
+    } else {
+        vcd::VarType::Wire
+    };
     // An element of an array is called by its index alone: readers of VCD want a name before that.
     let name = match var.name(hierarchy) {
         index if index.starts_with('[') => format!("{scope}{index}"),
         name => name.to_string(),
     };
     let id = writer.add_var(kind, width, &name, None)?;
-    tracks.push(Track { signal: var.signal_ref(), id, width });
+    tracks.push(Track {
+        signal: var.signal_ref(),
+        id,
+        width,
+    });
     Ok(())
 }

@@ -40,11 +40,16 @@ impl World {
     ///
     /// # Errors
     /// One line that says what cannot be used or does not work.
-    pub fn new(config: MachineConfig, outputs: &Outputs, driver: DeviceConfig) -> Result<Arc<Self>, String> {
+    pub fn new(
+        config: MachineConfig,
+        outputs: &Outputs,
+        driver: DeviceConfig,
+    ) -> Result<Arc<Self>, String> {
         let machine = Machine::new(config)?;
         let log = Arc::clone(machine.log());
         if let Some(path) = &outputs.log {
-            log.open(path).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+            log.open(path)
+                .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
         }
         if let Some(path) = &outputs.wave {
             machine.open_wave(path).map_err(|error| error.to_string())?;
@@ -52,7 +57,11 @@ impl World {
         }
         let memory = Arc::clone(machine.memory());
         let tracer: Arc<dyn Tracer> = Arc::clone(&log) as Arc<EventLog>;
-        let system = System::new(SystemConfig::new(memory.ram_pages()), memory, Arc::clone(&tracer));
+        let system = System::new(
+            SystemConfig::new(memory.ram_pages()),
+            memory,
+            Arc::clone(&tracer),
+        );
         let free_at_start = system.free_pages();
         let driver = DeviceConfig { tracer, ..driver };
         let device = Device::probe(hardware(&machine), Arc::clone(&system), driver)
@@ -73,13 +82,19 @@ impl World {
     pub fn process(&self) -> Arc<Mm> {
         let mm = self.system.create_mm();
         self.oracle.process(mm.id());
-        self.alive.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&mm));
+        self.alive
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Arc::clone(&mm));
         mm
     }
 
     /// A process that a fork made.
     pub fn adopt(&self, mm: &Arc<Mm>) {
-        self.alive.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(mm));
+        self.alive
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Arc::clone(mm));
     }
 
     /// Opens the device for a process.
@@ -88,7 +103,10 @@ impl World {
     /// The driver's.
     pub fn open(&self, mm: &Arc<Mm>) -> Result<Arc<Context>, hmmu_driver::DriverError> {
         let context = self.device.open(mm)?;
-        self.open.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&context));
+        self.open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Arc::clone(&context));
         Ok(context)
     }
 
@@ -103,7 +121,10 @@ impl World {
     /// The first thing that the oracle found wrong.
     #[must_use]
     pub fn failure(&self) -> Option<String> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Reads all memory of all live processes through their CPUs and compares it with the oracle; checks what
@@ -113,7 +134,11 @@ impl World {
     /// What is wrong.
     pub fn sweep(&self) -> Result<(), String> {
         self.system.check_invariants()?;
-        let alive = self.alive.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let alive = self
+            .alive
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         for mm in alive.iter().filter(|mm| mm.is_alive()) {
             for (start, len) in self.oracle.mapped(mm.id()) {
                 for addr in (start..start + len).step_by(4096) {
@@ -124,7 +149,9 @@ impl World {
                         self.oracle.abandon(ticket);
                         continue;
                     }
-                    self.oracle.end_read(ticket, &page).map_err(|mismatch| format!("final sweep: {mismatch}"))?;
+                    self.oracle
+                        .end_read(ticket, &page)
+                        .map_err(|mismatch| format!("final sweep: {mismatch}"))?;
                 }
             }
         }
@@ -149,14 +176,19 @@ impl World {
         self.device.shutdown();
         self.machine.log().unlisten();
         self.machine.log().flush()?;
-        self.machine.close_wave().map_err(|error| error.to_string())?;
+        self.machine
+            .close_wave()
+            .map_err(|error| error.to_string())?;
         if lost {
             return Ok(());
         }
         self.system.check_invariants()?;
         let free = self.system.free_pages();
         if free != self.free_at_start {
-            return Err(format!("{} system pages at the start were free, {free} are at the end", self.free_at_start));
+            return Err(format!(
+                "{} system pages at the start were free, {free} are at the end",
+                self.free_at_start
+            ));
         }
         Ok(())
     }
@@ -177,7 +209,12 @@ fn marker(machine: Weak<Machine>) -> crate::log::Listener {
             "invalidate_done" | "job_end" => HostState::Idle,
             _ => return,
         };
-        let field = |wanted: &str| fields.iter().find(|(name, _)| *name == wanted).map(|(_, value)| *value);
+        let field = |wanted: &str| {
+            fields
+                .iter()
+                .find(|(name, _)| *name == wanted)
+                .map(|(_, value)| *value)
+        };
         let mut mark = mark.lock().unwrap_or_else(PoisonError::into_inner);
         mark.state = state;
         if let Some(addr) = field("addr").or_else(|| field("start")) {

@@ -16,7 +16,13 @@ fn random_graph(edges: u32, seed: u64) -> String {
     let vertices = (edges / 4).max(4);
     let mut text = String::from("# random\n");
     for _ in 0..edges {
-        writeln!(text, "{}\t{}", rng.random_range(0..vertices), rng.random_range(0..vertices)).expect("a line");
+        writeln!(
+            text,
+            "{}\t{}",
+            rng.random_range(0..vertices),
+            rng.random_range(0..vertices)
+        )
+        .expect("a line");
     }
     text
 }
@@ -34,7 +40,9 @@ fn graph(folder: &Path, args: &[&str]) -> Value {
 }
 
 fn figure(figures: &Value, name: &str) -> u64 {
-    figures[name].as_u64().unwrap_or_else(|| panic!("no figure {name} in {figures}"))
+    figures[name]
+        .as_u64()
+        .unwrap_or_else(|| panic!("no figure {name} in {figures}"))
 }
 
 #[test]
@@ -43,7 +51,8 @@ fn random_graphs_are_searched() {
     for backend in backends() {
         for edges in [10, 1_000, 20_000] {
             let name = format!("g{edges}.txt");
-            std::fs::write(folder.join(&name), random_graph(edges, u64::from(edges))).expect("a graph");
+            std::fs::write(folder.join(&name), random_graph(edges, u64::from(edges)))
+                .expect("a graph");
             let run = |args: &[&str]| {
                 let mut all = vec![name.as_str(), "--backend", backend.name(), "--no-compare"];
                 all.extend(args);
@@ -59,7 +68,9 @@ fn random_graphs_are_searched() {
             assert_eq!(figure(&small, "reached"), figure(&large, "reached"));
             if edges == 20_000 {
                 assert!(figure(&small, "heap_bytes") > figure(&small, "vram_bytes"));
-                assert!(figure(&small, "link_bytes_to_device") > figure(&large, "link_bytes_to_device"));
+                assert!(
+                    figure(&small, "link_bytes_to_device") > figure(&large, "link_bytes_to_device")
+                );
             }
         }
     }
@@ -72,10 +83,21 @@ fn the_bundled_graph_is_searched_and_compared() {
         let figures = graph(&folder, &["--backend", backend.name()]);
         assert!(figure(&figures, "vertices") > 100);
         assert!(figure(&figures, "reached") > 10);
-        for name in ["cycles", "fault_rounds", "walks", "link_bytes_to_device", "link_bytes_to_host"] {
+        for name in [
+            "cycles",
+            "fault_rounds",
+            "walks",
+            "link_bytes_to_device",
+            "link_bytes_to_host",
+        ] {
             assert!(figure(&figures, name) > 0, "{name}");
         }
-        for name in ["cycles", "link_bytes_to_device", "link_bytes_to_host", "flattened_bytes"] {
+        for name in [
+            "cycles",
+            "link_bytes_to_device",
+            "link_bytes_to_host",
+            "flattened_bytes",
+        ] {
             assert!(figure(&figures["old_way"], name) > 0, "{name}");
         }
         let again = graph(&folder, &["--backend", backend.name()]);
@@ -84,7 +106,10 @@ fn the_bundled_graph_is_searched_and_compared() {
                 assert_eq!(value, &again[name.as_str()], "{}: {name}", backend.name());
             }
         }
-        let remote = graph(&folder, &["--backend", backend.name(), "--policy", "remote"]);
+        let remote = graph(
+            &folder,
+            &["--backend", backend.name(), "--policy", "remote"],
+        );
         assert_eq!(figure(&remote, "pages_migrated"), 0);
         assert_eq!(figure(&remote, "reached"), figure(&figures, "reached"));
     }

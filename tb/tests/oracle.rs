@@ -33,7 +33,15 @@ fn a_read_must_bring_what_was_written_last() {
     write(&oracle, 1, A + 4094, &[1, 2, 3, 4]);
     assert_eq!(read(&oracle, 1, A + 4094, &[1, 2, 3, 4]), Ok(()));
     let error = read(&oracle, 1, A + 4094, &[1, 2, 9, 4]);
-    assert_eq!(error, Err(Mismatch::Byte { mm: 1, addr: A + 4096, got: 9, allowed: vec![3] }));
+    assert_eq!(
+        error,
+        Err(Mismatch::Byte {
+            mm: 1,
+            addr: A + 4096,
+            got: 9,
+            allowed: vec![3]
+        })
+    );
 }
 
 #[test]
@@ -64,7 +72,10 @@ fn unmapped_memory_reads_nothing() {
     write(&oracle, 1, A, &[5]);
     let ticket = oracle.begin_unmap(1, A, 4096);
     oracle.end_unmap(ticket, true);
-    assert_eq!(read(&oracle, 1, A, &[5]), Err(Mismatch::Unmapped { mm: 1, addr: A }));
+    assert_eq!(
+        read(&oracle, 1, A, &[5]),
+        Err(Mismatch::Unmapped { mm: 1, addr: A })
+    );
     oracle.map(1, A, 4096, false);
     assert_eq!(read(&oracle, 1, A, &[0]), Ok(()));
     // A refused munmap changes nothing.
@@ -101,10 +112,17 @@ fn two_writes_at_once_leave_either_until_a_read_settles_it() {
     let two = oracle.begin_write(1, A + 1, 1, Data::Bytes(vec![2]));
     oracle.end_write(one, Outcome::Done);
     oracle.end_write(two, Outcome::Done);
-    assert_eq!(read(&oracle, 1, A, &[1]), Ok(()), "only one write touched it");
+    assert_eq!(
+        read(&oracle, 1, A, &[1]),
+        Ok(()),
+        "only one write touched it"
+    );
     assert!(read(&oracle, 1, A + 1, &[9]).is_err());
     assert_eq!(read(&oracle, 1, A + 1, &[2]), Ok(()));
-    assert!(read(&oracle, 1, A + 1, &[1]).is_err(), "settled by the read before");
+    assert!(
+        read(&oracle, 1, A + 1, &[1]).is_err(),
+        "settled by the read before"
+    );
 }
 
 #[test]
@@ -139,7 +157,10 @@ fn a_write_beside_a_fork_may_be_in_the_child() {
         write(&oracle, 1, A, &[2]);
         oracle.end_fork(ticket, Some(2));
         assert_eq!(read(&oracle, 2, A, &[seen]), Ok(()));
-        assert!(read(&oracle, 2, A, &[3 - seen]).is_err(), "settled by the read");
+        assert!(
+            read(&oracle, 2, A, &[3 - seen]).is_err(),
+            "settled by the read"
+        );
         assert!(read(&oracle, 1, A, &[1]).is_err());
     }
 }
@@ -162,5 +183,9 @@ fn updates_and_copies_are_checked() {
     let to = oracle.begin_write(1, A + 100, 2, Data::Unknown);
     write(&oracle, 1, A, &[9]);
     oracle.end_copy(from, to);
-    assert_eq!(oracle.known(1, A + 100, 2), None, "the source changed meanwhile");
+    assert_eq!(
+        oracle.known(1, A + 100, 2),
+        None,
+        "the source changed meanwhile"
+    );
 }

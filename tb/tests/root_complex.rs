@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use hmmu::rc::tlp::{AtomicReq, Completion, ReadReq, Status, Tlp, WriteReq, byte_enables};
 use hmmu::rc::{
-    AtomicOp, BusError, Collector, CompleterConfig, Feeder, HostPort, HostRequest, Link, LinkSpec, RcConfig,
-    ReadError, RootComplex, Window,
+    AtomicOp, BusError, Collector, CompleterConfig, Feeder, HostPort, HostRequest, Link, LinkSpec,
+    RcConfig, ReadError, RootComplex, Window,
 };
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg32;
@@ -28,7 +28,12 @@ struct Host {
 impl Host {
     fn new() -> Self {
         let memory = (0..MEMORY).map(|i| (i * 7 + i / 256) as u8).collect();
-        Self { memory, requests: VecDeque::new(), answers: BTreeMap::new(), raised: Vec::new() }
+        Self {
+            memory,
+            requests: VecDeque::new(),
+            answers: BTreeMap::new(),
+            raised: Vec::new(),
+        }
     }
 }
 
@@ -38,17 +43,26 @@ impl HostPort for Host {
     }
 
     fn read_done(&mut self, id: u64, result: Result<Vec<u8>, ReadError>) {
-        assert!(self.answers.insert(id, result).is_none(), "read {id} was answered twice");
+        assert!(
+            self.answers.insert(id, result).is_none(),
+            "read {id} was answered twice"
+        );
     }
 
     fn mem_read(&mut self, addr: u64, buf: &mut [u8]) -> Result<(), BusError> {
-        let from = self.memory.get(addr as usize..addr as usize + buf.len()).ok_or(BusError(addr))?;
+        let from = self
+            .memory
+            .get(addr as usize..addr as usize + buf.len())
+            .ok_or(BusError(addr))?;
         buf.copy_from_slice(from);
         Ok(())
     }
 
     fn mem_write(&mut self, addr: u64, data: &[u8]) -> Result<(), BusError> {
-        let to = self.memory.get_mut(addr as usize..addr as usize + data.len()).ok_or(BusError(addr))?;
+        let to = self
+            .memory
+            .get_mut(addr as usize..addr as usize + data.len())
+            .ok_or(BusError(addr))?;
         to.copy_from_slice(data);
         Ok(())
     }
@@ -71,10 +85,18 @@ struct Bench {
 impl Bench {
     fn new(seed: u64) -> Self {
         let complex = RootComplex::new(&RcConfig {
-            link: LinkSpec { generation: 3, lanes: 8 },
+            link: LinkSpec {
+                generation: 3,
+                lanes: 8,
+            },
             clock_hz: 250_000_000,
             link_latency: 10,
-            completer: CompleterConfig { latency: 20, jitter: 30, rcb: RCB, mps: MPS },
+            completer: CompleterConfig {
+                latency: 20,
+                jitter: 30,
+                rcb: RCB,
+                mps: MPS,
+            },
             bar0: BAR0,
             bar2: BAR2,
             bdf: DEVICE,
@@ -99,7 +121,11 @@ impl Bench {
         }
         let offer = self.complex.offer();
         let taken = offer.is_some() && self.rng.random_ratio(3, 4);
-        let sent = if self.complex.ready() { self.feeder.beat() } else { None };
+        let sent = if self.complex.ready() {
+            self.feeder.beat()
+        } else {
+            None
+        };
         if sent.is_some() {
             self.feeder.advance();
         }
@@ -111,12 +137,27 @@ impl Bench {
 
 #[test]
 fn a_link_has_its_rate_and_latency() {
-    assert_eq!("gen3x8".parse(), Ok(LinkSpec { generation: 3, lanes: 8 }));
-    for bad in ["gen3", "3x8", "gen0x8", "gen6x1", "gen3x3", "genx", "gen3x8 "] {
+    assert_eq!(
+        "gen3x8".parse(),
+        Ok(LinkSpec {
+            generation: 3,
+            lanes: 8
+        })
+    );
+    for bad in [
+        "gen3", "3x8", "gen0x8", "gen6x1", "gen3x3", "genx", "gen3x8 ",
+    ] {
         assert!(bad.parse::<LinkSpec>().is_err(), "{bad}");
     }
-    let spec = LinkSpec { generation: 1, lanes: 4 };
-    assert_eq!(spec.bytes_per_second(), 1_000_000_000, "2.5 GT/s at 8b/10b are 250 MB/s a lane");
+    let spec = LinkSpec {
+        generation: 1,
+        lanes: 4,
+    };
+    assert_eq!(
+        spec.bytes_per_second(),
+        1_000_000_000,
+        "2.5 GT/s at 8b/10b are 250 MB/s a lane"
+    );
     // At 250 MHz that is 4 bytes a cycle: 64 bytes of data, a header of 12 and 8 of framing take 21 cycles.
     let mut link = Link::new(spec, 250_000_000, 100);
     let data = vec![0; 64];
@@ -149,32 +190,63 @@ fn reads_are_completed_by_the_rules() {
             let addr = page + bench.rng.random_range(0..=4096 - len as u64);
             let (base, dwords, first_be, last_be) = byte_enables(addr, len);
             open.insert(tag, (addr, len));
-            bench.out.push_back(Tlp::Read(ReadReq { requester: DEVICE, tag, addr: base, dwords, first_be, last_be }));
+            bench.out.push_back(Tlp::Read(ReadReq {
+                requester: DEVICE,
+                tag,
+                addr: base,
+                dwords,
+                first_be,
+                last_be,
+            }));
         }
         let mut order = Vec::new();
         for _ in 0..20_000 {
             let Some(tlp) = bench.clock() else { continue };
-            let Tlp::Completion(cpl) = tlp else { panic!("seed {seed}: {tlp:?}") };
+            let Tlp::Completion(cpl) = tlp else {
+                panic!("seed {seed}: {tlp:?}")
+            };
             let (addr, left) = open[&cpl.tag];
             assert_eq!(cpl.status, Status::Success);
-            assert_eq!(usize::from(cpl.byte_count), left, "seed {seed}, tag {}", cpl.tag);
-            assert_eq!(u64::from(cpl.lower_addr), addr & 0x7f, "seed {seed}, tag {}", cpl.tag);
+            assert_eq!(
+                usize::from(cpl.byte_count),
+                left,
+                "seed {seed}, tag {}",
+                cpl.tag
+            );
+            assert_eq!(
+                u64::from(cpl.lower_addr),
+                addr & 0x7f,
+                "seed {seed}, tag {}",
+                cpl.tag
+            );
             assert!(cpl.data.len() as u64 <= MPS);
             let skip = (addr % 4) as usize;
             let here = (cpl.data.len() - skip).min(left);
             let want = &bench.host.memory[addr as usize..addr as usize + here];
-            assert_eq!(&cpl.data[skip..skip + here], want, "seed {seed}, tag {}", cpl.tag);
+            assert_eq!(
+                &cpl.data[skip..skip + here],
+                want,
+                "seed {seed}, tag {}",
+                cpl.tag
+            );
             if here == left {
                 open.remove(&cpl.tag);
                 order.push(cpl.tag);
             } else {
                 let next = addr + here as u64;
-                assert_eq!(next % RCB, 0, "only the last completion may end off the boundary");
+                assert_eq!(
+                    next % RCB,
+                    0,
+                    "only the last completion may end off the boundary"
+                );
                 open.insert(cpl.tag, (next, left - here));
             }
         }
         assert!(open.is_empty(), "seed {seed}: no completion for {open:?}");
-        assert!(!order.is_sorted(), "seed {seed}: tags complete in order only");
+        assert!(
+            !order.is_sorted(),
+            "seed {seed}: tags complete in order only"
+        );
         assert!(bench.complex.is_idle());
     }
 }
@@ -183,30 +255,67 @@ fn reads_are_completed_by_the_rules() {
 fn no_memory_is_an_unsupported_request() {
     let mut bench = Bench::new(1);
     let addr = MEMORY as u64 + 64;
-    let read = ReadReq { requester: DEVICE, tag: 3, addr, dwords: 4, first_be: 0xf, last_be: 0xf };
+    let read = ReadReq {
+        requester: DEVICE,
+        tag: 3,
+        addr,
+        dwords: 4,
+        first_be: 0xf,
+        last_be: 0xf,
+    };
     bench.out.push_back(Tlp::Read(read));
     let cpl = (0..500).find_map(|_| bench.clock()).expect("a completion");
-    let Tlp::Completion(Completion { status, tag, data, .. }) = cpl else { panic!("{cpl:?}") };
+    let Tlp::Completion(Completion {
+        status, tag, data, ..
+    }) = cpl
+    else {
+        panic!("{cpl:?}")
+    };
     assert_eq!((status, tag, data.len()), (Status::Unsupported, 3, 0));
 }
 
 #[test]
 fn atomics_change_memory_and_answer_the_old_value() {
     let mut bench = Bench::new(2);
-    let word = |host: &Host| u64::from_le_bytes(host.memory[64..72].try_into().expect("eight bytes"));
+    let word =
+        |host: &Host| u64::from_le_bytes(host.memory[64..72].try_into().expect("eight bytes"));
     let old = word(&bench.host);
     let run = |bench: &mut Bench, op, operands: &[u64]| {
-        let data = operands.iter().flat_map(|word| word.to_le_bytes()).collect();
-        bench.out.push_back(Tlp::Atomic(AtomicReq { op, requester: DEVICE, tag: 9, addr: 64, data }));
+        let data = operands
+            .iter()
+            .flat_map(|word| word.to_le_bytes())
+            .collect();
+        bench.out.push_back(Tlp::Atomic(AtomicReq {
+            op,
+            requester: DEVICE,
+            tag: 9,
+            addr: 64,
+            data,
+        }));
         let cpl = (0..500).find_map(|_| bench.clock()).expect("a completion");
-        let Tlp::Completion(cpl) = cpl else { panic!("{cpl:?}") };
-        assert_eq!((cpl.status, cpl.tag, cpl.byte_count, cpl.lower_addr), (Status::Success, 9, 8, 0));
+        let Tlp::Completion(cpl) = cpl else {
+            panic!("{cpl:?}")
+        };
+        assert_eq!(
+            (cpl.status, cpl.tag, cpl.byte_count, cpl.lower_addr),
+            (Status::Success, 9, 8, 0)
+        );
         u64::from_le_bytes(cpl.data.try_into().expect("eight bytes"))
     };
     assert_eq!(run(&mut bench, AtomicOp::FetchAdd, &[5]), old);
-    assert_eq!(run(&mut bench, AtomicOp::Cas, &[old, 1]), old.wrapping_add(5));
-    assert_eq!(word(&bench.host), old.wrapping_add(5), "the comparison failed");
-    assert_eq!(run(&mut bench, AtomicOp::Cas, &[old.wrapping_add(5), 1]), old.wrapping_add(5));
+    assert_eq!(
+        run(&mut bench, AtomicOp::Cas, &[old, 1]),
+        old.wrapping_add(5)
+    );
+    assert_eq!(
+        word(&bench.host),
+        old.wrapping_add(5),
+        "the comparison failed"
+    );
+    assert_eq!(
+        run(&mut bench, AtomicOp::Cas, &[old.wrapping_add(5), 1]),
+        old.wrapping_add(5)
+    );
     assert_eq!(run(&mut bench, AtomicOp::Swap, &[77]), 1);
     assert_eq!(word(&bench.host), 77);
 }
@@ -217,18 +326,37 @@ fn writes_honour_byte_enables_and_interrupts_follow_them() {
     let before = bench.host.memory[100..108].to_vec();
     let (addr, _, first_be, last_be) = byte_enables(101, 5);
     let write = |addr, first_be, last_be, data: Vec<u8>| {
-        Tlp::Write(WriteReq { requester: DEVICE, tag: 0, addr, first_be, last_be, data, poisoned: false })
+        Tlp::Write(WriteReq {
+            requester: DEVICE,
+            tag: 0,
+            addr,
+            first_be,
+            last_be,
+            data,
+            poisoned: false,
+        })
     };
-    bench.out.push_back(write(addr, first_be, last_be, vec![0xee; 8]));
-    bench.out.push_back(write(0xfee0_0000, 0xf, 0, vec![3, 0, 0, 0]));
+    bench
+        .out
+        .push_back(write(addr, first_be, last_be, vec![0xee; 8]));
+    bench
+        .out
+        .push_back(write(0xfee0_0000, 0xf, 0, vec![3, 0, 0, 0]));
     let mut clocks = 0;
     while bench.host.raised.is_empty() && clocks < 500 {
         bench.clock();
         clocks += 1;
     }
     assert_eq!(bench.host.raised, [3]);
-    assert_eq!(bench.host.memory[101..106], [0xee; 5], "written before the interrupt");
-    assert_eq!((bench.host.memory[100], bench.host.memory[106]), (before[0], before[6]));
+    assert_eq!(
+        bench.host.memory[101..106],
+        [0xee; 5],
+        "written before the interrupt"
+    );
+    assert_eq!(
+        (bench.host.memory[100], bench.host.memory[106]),
+        (before[0], before[6])
+    );
 }
 
 /// A device whose windows are plain memory; answers with completions of random size.
@@ -248,15 +376,25 @@ fn serve(bench: &mut Bench, tlp: Tlp, windows: &mut BTreeMap<u64, u8>) {
             }
         }
         Tlp::Read(req) => {
-            assert_eq!((req.addr / 64), (req.addr + u64::from(req.dwords) * 4 - 1) / 64, "one line");
+            assert_eq!(
+                (req.addr / 64),
+                (req.addr + u64::from(req.dwords) * 4 - 1) / 64,
+                "one line"
+            );
             let (mut addr, mut left) =
                 hmmu::rc::tlp::enabled_span(req.addr, req.dwords, req.first_be, req.last_be);
             let mut from = req.addr;
             let end = req.addr + u64::from(req.dwords) * 4;
             while from < end {
                 // Splitting inside a line is not legal for a real completer; the requester takes it even so.
-                let to = if bench.rng.random_ratio(1, 3) { (from + 16).min(end) } else { end };
-                let data = (from..to).map(|at| windows.get(&at).copied().unwrap_or(0)).collect();
+                let to = if bench.rng.random_ratio(1, 3) {
+                    (from + 16).min(end)
+                } else {
+                    end
+                };
+                let data = (from..to)
+                    .map(|at| windows.get(&at).copied().unwrap_or(0))
+                    .collect();
                 bench.out.push_back(Tlp::Completion(Completion {
                     completer: DEVICE,
                     requester: req.requester,
@@ -283,18 +421,30 @@ fn host_accesses_reach_the_windows() {
         let mut windows = BTreeMap::new();
         let mut expected = BTreeMap::new();
         for id in 0..100 {
-            let (window, base) =
-                if bench.rng.random() { (Window::Registers, BAR0) } else { (Window::Vram, BAR2) };
+            let (window, base) = if bench.rng.random() {
+                (Window::Registers, BAR0)
+            } else {
+                (Window::Vram, BAR2)
+            };
             let offset = bench.rng.random_range(0..1024);
             let len = bench.rng.random_range(1..=200_usize);
             if bench.rng.random() {
                 let data: Vec<u8> = (0..len).map(|_| bench.rng.random()).collect();
                 shadow.extend((base + offset..).zip(data.iter().copied()));
-                bench.host.requests.push_back(HostRequest::Write { window, offset, data });
+                bench.host.requests.push_back(HostRequest::Write {
+                    window,
+                    offset,
+                    data,
+                });
             } else {
                 let at = |i| shadow.get(&(base + offset + i)).copied().unwrap_or(0);
                 expected.insert(id, (0..len as u64).map(at).collect::<Vec<u8>>());
-                bench.host.requests.push_back(HostRequest::Read { id, window, offset, len });
+                bench.host.requests.push_back(HostRequest::Read {
+                    id,
+                    window,
+                    offset,
+                    len,
+                });
             }
         }
         for _ in 0..20_000 {
@@ -319,8 +469,15 @@ fn refused_and_poisoned_reads_end_with_their_error() {
     ];
     for (status, poisoned, want) in answers {
         let mut bench = Bench::new(5);
-        bench.host.requests.push_back(HostRequest::Read { id: 1, window: Window::Registers, offset: 0, len: 8 });
-        let Some(Tlp::Read(req)) = (0..500).find_map(|_| bench.clock()) else { panic!("no read came") };
+        bench.host.requests.push_back(HostRequest::Read {
+            id: 1,
+            window: Window::Registers,
+            offset: 0,
+            len: 8,
+        });
+        let Some(Tlp::Read(req)) = (0..500).find_map(|_| bench.clock()) else {
+            panic!("no read came")
+        };
         bench.out.push_back(Tlp::Completion(Completion {
             completer: DEVICE,
             requester: req.requester,
@@ -328,7 +485,11 @@ fn refused_and_poisoned_reads_end_with_their_error() {
             status,
             byte_count: 8,
             lower_addr: 0,
-            data: if status == Status::Success { vec![0; 8] } else { Vec::new() },
+            data: if status == Status::Success {
+                vec![0; 8]
+            } else {
+                Vec::new()
+            },
             poisoned,
         }));
         for _ in 0..500 {

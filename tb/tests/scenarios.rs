@@ -20,7 +20,11 @@ fn every_scenario_passes() {
     for backend in backends() {
         for file in &files {
             let result = run_file(file, &MachineConfig::new(backend, 1), &Outputs::default());
-            failed.extend(result.error.map(|error| format!("{}: {error}", backend.name())));
+            failed.extend(
+                result
+                    .error
+                    .map(|error| format!("{}: {error}", backend.name())),
+            );
         }
     }
     assert!(failed.is_empty(), "{}", failed.join("\n"));

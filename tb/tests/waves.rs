@@ -17,7 +17,12 @@ fn named_values(waves: &mut Waveform, var: VarRef) -> BTreeSet<String> {
         let var = &hierarchy[var];
         let names: Vec<(String, String)> = var
             .enum_type(hierarchy)
-            .map(|(_, names)| names.into_iter().map(|(bits, name)| (bits.to_string(), name.to_string())).collect())
+            .map(|(_, names)| {
+                names
+                    .into_iter()
+                    .map(|(bits, name)| (bits.to_string(), name.to_string()))
+                    .collect()
+            })
             .unwrap_or_default();
         (var.signal_ref(), names)
     };
@@ -25,11 +30,21 @@ fn named_values(waves: &mut Waveform, var: VarRef) -> BTreeSet<String> {
     let signal = waves.get_signal(signal).expect("the signal is there");
     let mut seen = BTreeSet::new();
     for time in signal.time_indices() {
-        let Some(offset) = signal.get_offset(*time) else { continue };
-        let bits = signal.get_value_at(&offset, 0).to_bit_string().unwrap_or_default();
+        let Some(offset) = signal.get_offset(*time) else {
+            continue;
+        };
+        let bits = signal
+            .get_value_at(&offset, 0)
+            .to_bit_string()
+            .unwrap_or_default();
         // The file may write an enum's values without leading zeros.
         let plain = |bits: &str| bits.trim_start_matches('0').to_string();
-        seen.extend(names.iter().filter(|(value, _)| plain(value) == plain(&bits)).map(|(_, name)| name.clone()));
+        seen.extend(
+            names
+                .iter()
+                .filter(|(value, _)| plain(value) == plain(&bits))
+                .map(|(_, name)| name.clone()),
+        );
     }
     seen
 }
@@ -37,7 +52,10 @@ fn named_values(waves: &mut Waveform, var: VarRef) -> BTreeSet<String> {
 /// The variables whose full name satisfies a condition.
 fn variables(waves: &Waveform, wanted: impl Fn(&str) -> bool) -> Vec<VarRef> {
     let hierarchy = waves.hierarchy();
-    hierarchy.all_vars().filter(|var| wanted(&hierarchy[*var].full_name(hierarchy))).collect()
+    hierarchy
+        .all_vars()
+        .filter(|var| wanted(&hierarchy[*var].full_name(hierarchy)))
+        .collect()
 }
 
 fn record(folder: &Path, name: &str) {
@@ -51,7 +69,9 @@ fn an_fst_shows_states_by_name() {
     let folder = folder("waves-fst");
     record(&folder, "out.fst");
     let mut waves = read(folder.join("out.fst")).expect("the waves are read back");
-    let walkers = variables(&waves, |name| name.contains("walker") && name.contains("state_q"));
+    let walkers = variables(&waves, |name| {
+        name.contains("walker") && name.contains("state_q")
+    });
     assert!(!walkers.is_empty(), "no state of the walker");
     let mut seen = BTreeSet::new();
     for var in walkers {
@@ -64,7 +84,10 @@ fn an_fst_shows_states_by_name() {
     for var in host {
         seen.extend(named_values(&mut waves, var));
     }
-    assert!(seen.contains("HostLaunch") && seen.contains("HostFaultFetch"), "states of the driver: {seen:?}");
+    assert!(
+        seen.contains("HostLaunch") && seen.contains("HostFaultFetch"),
+        "states of the driver: {seen:?}"
+    );
 }
 
 #[test]
@@ -72,8 +95,14 @@ fn a_vcd_holds_the_same_changes() {
     let folder = folder("waves-vcd");
     record(&folder, "out.fst");
     record(&folder, "out.vcd");
-    let names: Vec<_> = std::fs::read_dir(&folder).expect("the folder").map(|e| e.expect("an entry").file_name()).collect();
-    assert!(!names.iter().any(|name| name == "out.vcd.fst"), "the intermediate file is gone: {names:?}");
+    let names: Vec<_> = std::fs::read_dir(&folder)
+        .expect("the folder")
+        .map(|e| e.expect("an entry").file_name())
+        .collect();
+    assert!(
+        !names.iter().any(|name| name == "out.vcd.fst"),
+        "the intermediate file is gone: {names:?}"
+    );
     let changes = |file: &str, signal: &str| {
         let mut waves = read(folder.join(file)).expect("the waves are read back");
         let vars = variables(&waves, |name| name.ends_with(signal));
@@ -86,7 +115,10 @@ fn a_vcd_holds_the_same_changes() {
             .iter()
             .filter_map(|time| {
                 let offset = signal.get_offset(*time)?;
-                Some((times[*time as usize], signal.get_value_at(&offset, 0).to_bit_string()?))
+                Some((
+                    times[*time as usize],
+                    signal.get_value_at(&offset, 0).to_bit_string()?,
+                ))
             })
             .collect();
         values

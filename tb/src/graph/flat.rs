@@ -45,7 +45,14 @@ impl Arrays {
         let distances = columns + 8 * graph.edges.len() as u64;
         let marks = distances + 8 * vertices;
         let bytes = (marks + 8 * vertices).next_multiple_of(4096);
-        Self { queue, offsets, columns, distances, marks, bytes }
+        Self {
+            queue,
+            offsets,
+            columns,
+            distances,
+            marks,
+            bytes,
+        }
     }
 }
 
@@ -75,10 +82,18 @@ fn search(
     let mm = world.process();
     let arrays = Arrays::new(graph);
     let map = |e: Errno| failed("mapping the arrays")(&e);
-    let host = mm.mmap(arrays.bytes, Prot::READ_WRITE, MmapOptions::default()).map_err(map)?.0;
-    let device = mm.mmap(arrays.bytes, Prot::READ_WRITE, MmapOptions::default()).map_err(map)?.0;
+    let host = mm
+        .mmap(arrays.bytes, Prot::READ_WRITE, MmapOptions::default())
+        .map_err(map)?
+        .0;
+    let device = mm
+        .mmap(arrays.bytes, Prot::READ_WRITE, MmapOptions::default())
+        .map_err(map)?
+        .0;
     flatten(&mm, graph, root, host, &arrays).map_err(|e| failed("flattening the graph")(&e))?;
-    let context = world.open(&mm).map_err(|e| failed("opening the device")(&e))?;
+    let context = world
+        .open(&mm)
+        .map_err(|e| failed("opening the device")(&e))?;
     match context.migrate_to_device(Va(device), arrays.bytes) {
         Ok(_) => {}
         Err(error) if error.errno() == Errno::ENOENT => return Ok(None),
@@ -90,9 +105,17 @@ fn search(
     let copied = context.copy(Va(device), Va(host), arrays.bytes);
     copied.map_err(|e| failed("copying in")(&e))?;
     let copied_in = world.machine.now();
-    let parts = [arrays.queue, arrays.offsets, arrays.columns, arrays.distances, arrays.marks];
+    let parts = [
+        arrays.queue,
+        arrays.offsets,
+        arrays.columns,
+        arrays.distances,
+        arrays.marks,
+    ];
     let args = parts.map(|part| device + part);
-    let job = context.launch(&program, &args, THREADS).map_err(|e| failed("the launch")(&e))?;
+    let job = context
+        .launch(&program, &args, THREADS)
+        .map_err(|e| failed("the launch")(&e))?;
     progress::wait(world, &job, "old way").map_err(|e| failed("the search over arrays")(&e))?;
     let ran = world.machine.now();
     let (from, to) = (device + arrays.distances, host + arrays.distances);
@@ -101,10 +124,13 @@ fn search(
     let end = world.machine.now();
     let link_after = world.machine.link_bytes();
 
-    let got = load_words(&mm, to, graph.vertices()).map_err(|e| failed("reading the distances")(&e))?;
+    let got =
+        load_words(&mm, to, graph.vertices()).map_err(|e| failed("reading the distances")(&e))?;
     if let Some(vertex) = got.iter().zip(expected).position(|(got, want)| got != want) {
         let (id, got, want) = (graph.ids[vertex], got[vertex], expected[vertex]);
-        return Err(SearchError::Failed(format!("old way, vertex {id}: distance {got}, a CPU says {want}")));
+        return Err(SearchError::Failed(format!(
+            "old way, vertex {id}: distance {got}, a CPU says {want}"
+        )));
     }
     Ok(Some(FlatFigures {
         flattened_bytes: arrays.bytes,

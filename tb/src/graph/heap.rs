@@ -21,7 +21,12 @@ impl Heap {
     /// An empty heap of a process.
     #[must_use]
     pub fn new(mm: &Arc<Mm>) -> Self {
-        Self { mm: Arc::clone(mm), at: 0, end: 0, used: 0 }
+        Self {
+            mm: Arc::clone(mm),
+            at: 0,
+            end: 0,
+            used: 0,
+        }
     }
 
     /// Takes zeroed memory.
@@ -32,7 +37,10 @@ impl Heap {
         let bytes = bytes.max(1).next_multiple_of(ALIGN);
         if self.end - self.at < bytes {
             let chunk = bytes.next_multiple_of(4096).max(CHUNK);
-            let start = self.mm.mmap(chunk, Prot::READ_WRITE, MmapOptions::default())?.0;
+            let start = self
+                .mm
+                .mmap(chunk, Prot::READ_WRITE, MmapOptions::default())?
+                .0;
             // A new chunk that follows the old one makes it longer; what is left of another one is lost.
             if start != self.end {
                 self.at = start;
@@ -87,6 +95,11 @@ pub fn load_words(mm: &Arc<Mm>, addr: u64, count: usize) -> Result<Vec<u64>, Err
         mm.load(Va(start), &mut bytes[at..end])?;
         at = end;
     }
-    let word = |chunk: &[u8]| chunk.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
+    let word = |chunk: &[u8]| {
+        chunk
+            .iter()
+            .rev()
+            .fold(0, |word, byte| word << 8 | u64::from(*byte))
+    };
     Ok(bytes.chunks_exact(8).map(word).collect())
 }

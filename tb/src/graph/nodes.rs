@@ -50,19 +50,30 @@ pub fn build(mm: &Arc<Mm>, graph: &Graph, root: usize) -> Result<NodeGraph, Errn
         let (from, to) = (nodes[from as usize], nodes[to as usize]);
         let edge = heap.alloc(layout::EDGE_BYTES)?.0;
         store(mm, edge + layout::EDGE_TO, to)?;
-        store(mm, edge + layout::EDGE_NEXT, load(mm, from + layout::NODE_EDGES)?)?;
+        store(
+            mm,
+            edge + layout::EDGE_NEXT,
+            load(mm, from + layout::NODE_EDGES)?,
+        )?;
         store(mm, from + layout::NODE_EDGES, edge)?;
     }
-    for vertex in 0..nodes.len() {
-        if nodes[vertex] == 0 {
-            nodes[vertex] = new_node(mm, &mut heap, graph.ids[vertex])?;
+    for (node, id) in nodes.iter_mut().zip(&graph.ids) {
+        if *node == 0 {
+            *node = new_node(mm, &mut heap, *id)?;
         }
     }
-    let queue = heap.alloc(queue_bytes(graph.vertices()) + 64)?.0.next_multiple_of(64);
+    let queue = heap
+        .alloc(queue_bytes(graph.vertices()) + 64)?
+        .0
+        .next_multiple_of(64);
     start_queue(mm, queue, graph.vertices(), nodes[root])?;
     store(mm, nodes[root] + layout::NODE_DIST, 0)?;
     store(mm, nodes[root] + layout::NODE_QUEUED, 1)?;
-    Ok(NodeGraph { nodes, queue, bytes: heap.used() })
+    Ok(NodeGraph {
+        nodes,
+        queue,
+        bytes: heap.used(),
+    })
 }
 
 fn new_node(mm: &Arc<Mm>, heap: &mut Heap, id: u64) -> Result<u64, Errno> {

@@ -24,7 +24,10 @@ pub fn wait(world: &World, job: &Job, what: &str) -> Result<u64, JobError> {
     // `wait` below finds out why, if time cannot go on.
     while !job.done() && world.machine.wait(STEP).is_ok() {
         let rounds = world.device.rounds();
-        bar.set_message(format!("{what}: cycle {}, {rounds} fault rounds", world.machine.now()));
+        bar.set_message(format!(
+            "{what}: cycle {}, {rounds} fault rounds",
+            world.machine.now()
+        ));
     }
     let ended = job.wait();
     bar.finish_and_clear();

@@ -71,7 +71,10 @@ pub enum GraphError {
 /// # Errors
 /// It is missing or malformed.
 pub fn read_file(file: &Path) -> Result<Graph, GraphError> {
-    let unreadable = |reason: String| GraphError::Unreadable { file: file.to_path_buf(), reason };
+    let unreadable = |reason: String| GraphError::Unreadable {
+        file: file.to_path_buf(),
+        reason,
+    };
     let bytes = std::fs::read(file).map_err(|error| unreadable(error.to_string()))?;
     let text = String::from_utf8(bytes).map_err(|_| unreadable("it is not a text file".into()))?;
     read_text(file, &text)
@@ -85,7 +88,10 @@ pub fn read_file(file: &Path) -> Result<Graph, GraphError> {
 pub fn read_text(file: &Path, text: &str) -> Result<Graph, GraphError> {
     let reader = Reader { file };
     let first = text.lines().next().unwrap_or_default();
-    if first.get(..14).is_some_and(|head| head.eq_ignore_ascii_case("%%matrixmarket")) {
+    if first
+        .get(..14)
+        .is_some_and(|head| head.eq_ignore_ascii_case("%%matrixmarket"))
+    {
         reader.matrix(text)
     } else {
         reader.edge_list(text)
@@ -102,11 +108,19 @@ impl Reader<'_> {
         if got.chars().count() > 60 {
             got = got.chars().take(60).collect::<String>() + "...";
         }
-        GraphError::Line { file: self.file.to_path_buf(), line, expected: expected.into(), got }
+        GraphError::Line {
+            file: self.file.to_path_buf(),
+            line,
+            expected: expected.into(),
+            got,
+        }
     }
 
     fn whole(&self, reason: impl Into<String>) -> GraphError {
-        GraphError::Whole { file: self.file.to_path_buf(), reason: reason.into() }
+        GraphError::Whole {
+            file: self.file.to_path_buf(),
+            reason: reason.into(),
+        }
     }
 
     fn edge_list(&self, text: &str) -> Result<Graph, GraphError> {
@@ -126,9 +140,12 @@ impl Reader<'_> {
                 if !digits {
                     return Err(self.line(number, EXPECTED, line));
                 }
-                word.parse().ok().filter(|id| *id <= LARGEST).ok_or_else(|| {
-                    self.line(number, format!("vertex numbers in 0..={LARGEST}"), line)
-                })
+                word.parse()
+                    .ok()
+                    .filter(|id| *id <= LARGEST)
+                    .ok_or_else(|| {
+                        self.line(number, format!("vertex numbers in 0..={LARGEST}"), line)
+                    })
             };
             pairs.push((vertex(from)?, vertex(to)?));
             if pairs.len() > MOST {
@@ -142,14 +159,20 @@ impl Reader<'_> {
         ids.sort_unstable();
         ids.dedup();
         let index: BTreeMap<u64, u32> = ids.iter().copied().zip(0..).collect();
-        let edges = pairs.iter().map(|(from, to)| (index[from], index[to])).collect();
+        let edges = pairs
+            .iter()
+            .map(|(from, to)| (index[from], index[to]))
+            .collect();
         Ok(Graph { ids, edges })
     }
 
     fn matrix(&self, text: &str) -> Result<Graph, GraphError> {
         let mut lines = (1..).zip(text.lines());
         let (_, banner) = lines.next().unwrap_or((1, ""));
-        let words: Vec<String> = banner.split_whitespace().map(str::to_ascii_lowercase).collect();
+        let words: Vec<String> = banner
+            .split_whitespace()
+            .map(str::to_ascii_lowercase)
+            .collect();
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let (values, symmetric) = match words[..] {
             [_, "matrix", "coordinate", field, symmetry] => {
@@ -157,39 +180,74 @@ impl Reader<'_> {
                     "pattern" => 0,
                     "real" | "integer" | "double" => 1,
                     "complex" => 2,
-                    _ => return Err(self.line(1, "field pattern, real, integer or complex", banner)),
+                    _ => {
+                        return Err(self.line(
+                            1,
+                            "field pattern, real, integer or complex",
+                            banner,
+                        ));
+                    }
                 };
                 let symmetric = match symmetry {
                     "general" => false,
                     "symmetric" | "skew-symmetric" | "hermitian" => true,
-                    _ => return Err(self.line(1, "symmetry general, symmetric, skew-symmetric or hermitian", banner)),
+                    _ => {
+                        return Err(self.line(
+                            1,
+                            "symmetry general, symmetric, skew-symmetric or hermitian",
+                            banner,
+                        ));
+                    }
                 };
                 (values, symmetric)
             }
-            _ => return Err(self.line(1, "%%MatrixMarket matrix coordinate FIELD SYMMETRY", banner)),
+            _ => {
+                return Err(self.line(
+                    1,
+                    "%%MatrixMarket matrix coordinate FIELD SYMMETRY",
+                    banner,
+                ));
+            }
         };
-        let mut lines = lines.map(|(n, l)| (n, l.trim())).filter(|(_, l)| !l.is_empty() && !l.starts_with('%'));
+        let mut lines = lines
+            .map(|(n, l)| (n, l.trim()))
+            .filter(|(_, l)| !l.is_empty() && !l.starts_with('%'));
         let Some((number, line)) = lines.next() else {
             return Err(self.whole("it ends before the size line (rows columns entries)"));
         };
-        let size: Vec<u64> = line.split_whitespace().map_while(|word| word.parse().ok()).collect();
+        let size: Vec<u64> = line
+            .split_whitespace()
+            .map_while(|word| word.parse().ok())
+            .collect();
         let (vertices, entries) = match size[..] {
             [rows, columns, entries] if line.split_whitespace().count() == 3 => {
                 if rows != columns {
-                    return Err(self.line(number, "as many rows as columns (an adjacency matrix)", line));
+                    return Err(self.line(
+                        number,
+                        "as many rows as columns (an adjacency matrix)",
+                        line,
+                    ));
                 }
                 (rows, entries)
             }
             _ => return Err(self.line(number, "three sizes (rows columns entries)", line)),
         };
         if vertices == 0 || vertices as usize > MOST || entries as usize > MOST {
-            return Err(self.line(number, format!("1..={MOST} vertices and up to as many entries"), line));
+            return Err(self.line(
+                number,
+                format!("1..={MOST} vertices and up to as many entries"),
+                line,
+            ));
         }
         let mut edges = Vec::new();
         let mut found = 0;
         for (number, line) in lines {
             let mut words = line.split_whitespace();
-            let ends: Vec<u64> = words.by_ref().take(2).map_while(|word| word.parse().ok()).collect();
+            let ends: Vec<u64> = words
+                .by_ref()
+                .take(2)
+                .map_while(|word| word.parse().ok())
+                .collect();
             let numbers = words.clone().all(|word| word.parse::<f64>().is_ok());
             let [from, to] = ends[..] else {
                 return Err(self.line(number, "an entry (row column value)", line));
@@ -211,8 +269,13 @@ impl Reader<'_> {
             }
         }
         if found < entries {
-            return Err(self.whole(format!("the size line promises {entries} entries, {found} are there")));
+            return Err(self.whole(format!(
+                "the size line promises {entries} entries, {found} are there"
+            )));
         }
-        Ok(Graph { ids: (1..=vertices).collect(), edges })
+        Ok(Graph {
+            ids: (1..=vertices).collect(),
+            edges,
+        })
     }
 }

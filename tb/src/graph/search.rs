@@ -41,7 +41,10 @@ impl SearchOptions {
             Placement::Migrate => Arc::new(MigrateOnFault::default()),
             Placement::Remote => Arc::new(MapRemote::default()),
         };
-        DeviceConfig { policy, ..DeviceConfig::default() }
+        DeviceConfig {
+            policy,
+            ..DeviceConfig::default()
+        }
     }
 }
 
@@ -77,7 +80,10 @@ impl SearchFigures {
     /// A counter by name; 0 if there is none.
     #[must_use]
     pub fn stat(&self, name: &str) -> u64 {
-        self.stats.iter().find(|(known, _)| *known == name).map_or(0, |(_, value)| *value)
+        self.stats
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map_or(0, |(_, value)| *value)
     }
 }
 
@@ -122,7 +128,11 @@ pub fn close<T>(world: &World, result: Result<T, SearchError>) -> Result<T, Sear
 
 fn over_limit(machine: &Arc<Machine>) -> String {
     machine.lift_limit();
-    format!("cycle limit of {} cycles reached\n{}", machine.config().max_cycles, warps::report(machine))
+    format!(
+        "cycle limit of {} cycles reached\n{}",
+        machine.config().max_cycles,
+        warps::report(machine)
+    )
 }
 
 /// An error with what was tried.
@@ -130,16 +140,30 @@ pub fn failed(what: &str) -> impl Fn(&dyn std::fmt::Display) -> SearchError + '_
     move |error| SearchError::Failed(format!("{what}: {error}"))
 }
 
-fn search(world: &World, graph: &Graph, root: usize, expected: &[u64]) -> Result<SearchFigures, SearchError> {
+fn search(
+    world: &World,
+    graph: &Graph,
+    root: usize,
+    expected: &[u64],
+) -> Result<SearchFigures, SearchError> {
     let mm = world.process();
     let built = nodes::build(&mm, graph, root).map_err(|e| failed("building the graph")(&e))?;
-    let context = world.open(&mm).map_err(|e| failed("opening the device")(&e))?;
+    let context = world
+        .open(&mm)
+        .map_err(|e| failed("opening the device")(&e))?;
     let program = kernels::bfs_nodes().map_err(|e| failed("the kernel")(&e))?;
-    let read_stats = || world.device.stats().map_err(|e| failed("reading the counters")(&e));
+    let read_stats = || {
+        world
+            .device
+            .stats()
+            .map_err(|e| failed("reading the counters")(&e))
+    };
 
     let before = read_stats()?;
     let (start, link) = (world.machine.now(), world.machine.link_bytes());
-    let job = context.launch(&program, &[built.queue], THREADS).map_err(|e| failed("the launch")(&e))?;
+    let job = context
+        .launch(&program, &[built.queue], THREADS)
+        .map_err(|e| failed("the launch")(&e))?;
     progress::wait(world, &job, "search").map_err(|e| failed("the search")(&e))?;
     let cycles = world.machine.now() - start;
     let link_after = world.machine.link_bytes();
@@ -148,10 +172,13 @@ fn search(world: &World, graph: &Graph, root: usize, expected: &[u64]) -> Result
     let mut reached = 0;
     let mut depth = 0;
     for (vertex, (&node, &want)) in built.nodes.iter().zip(expected).enumerate() {
-        let got = load(&mm, node + layout::NODE_DIST).map_err(|e| failed("reading a distance")(&e))?;
+        let got =
+            load(&mm, node + layout::NODE_DIST).map_err(|e| failed("reading a distance")(&e))?;
         if got != want {
             let id = graph.ids[vertex];
-            return Err(SearchError::Failed(format!("vertex {id}: the device says distance {got}, a CPU {want}")));
+            return Err(SearchError::Failed(format!(
+                "vertex {id}: the device says distance {got}, a CPU {want}"
+            )));
         }
         if got != super::UNREACHED {
             reached += 1;
@@ -160,9 +187,15 @@ fn search(world: &World, graph: &Graph, root: usize, expected: &[u64]) -> Result
     }
     let home = difference(&before, read_stats()?);
     let to_system = |stats: &[(&str, u64)]| {
-        stats.iter().find(|(name, _)| *name == "driver_pages_to_system").map_or(0, |(_, value)| *value)
+        stats
+            .iter()
+            .find(|(name, _)| *name == "driver_pages_to_system")
+            .map_or(0, |(_, value)| *value)
     };
-    world.system.check_invariants().map_err(SearchError::Failed)?;
+    world
+        .system
+        .check_invariants()
+        .map_err(SearchError::Failed)?;
     Ok(SearchFigures {
         reached,
         depth,
@@ -181,13 +214,26 @@ fn search(world: &World, graph: &Graph, root: usize, expected: &[u64]) -> Result
 }
 
 /// What counters counted between two readings. Those that are states (pages in use) keep their last value.
-fn difference(before: &[(&'static str, u64)], after: Vec<(&'static str, u64)>) -> Vec<(&'static str, u64)> {
+fn difference(
+    before: &[(&'static str, u64)],
+    after: Vec<(&'static str, u64)>,
+) -> Vec<(&'static str, u64)> {
     after
         .into_iter()
         .map(|(name, value)| {
             let state = name.starts_with("vram_pages") || name == "invalidate_worst";
-            let old = before.iter().find(|(known, _)| *known == name).map_or(0, |(_, value)| *value);
-            (name, if state { value } else { value.saturating_sub(old) })
+            let old = before
+                .iter()
+                .find(|(known, _)| *known == name)
+                .map_or(0, |(_, value)| *value);
+            (
+                name,
+                if state {
+                    value
+                } else {
+                    value.saturating_sub(old)
+                },
+            )
         })
         .collect()
 }

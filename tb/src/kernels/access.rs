@@ -13,7 +13,11 @@ const SIZES: &str = "1, 2, 4 or 8";
 /// No such size.
 pub fn load(size: u64) -> Result<Program, KernelError> {
     if ![1, 2, 4, 8].contains(&size) {
-        return Err(KernelError::Size { name: "load", size, expected: SIZES });
+        return Err(KernelError::Size {
+            name: "load",
+            size,
+            expected: SIZES,
+        });
     }
     assemble("load", |ops| {
         dynasm!(ops ; .arch riscv64 ; .feature ma ; ld t0, [a0, 0]);
@@ -33,7 +37,11 @@ pub fn load(size: u64) -> Result<Program, KernelError> {
 /// No such size.
 pub fn store(size: u64) -> Result<Program, KernelError> {
     if ![1, 2, 4, 8].contains(&size) {
-        return Err(KernelError::Size { name: "store", size, expected: SIZES });
+        return Err(KernelError::Size {
+            name: "store",
+            size,
+            expected: SIZES,
+        });
     }
     assemble("store", |ops| {
         dynasm!(ops ; .arch riscv64 ; .feature ma ; ld t0, [a0, 0] ; ld t1, [a0, 8]);
@@ -53,7 +61,11 @@ pub fn store(size: u64) -> Result<Program, KernelError> {
 /// No such size.
 pub fn fetch_add(size: u64) -> Result<Program, KernelError> {
     if ![4, 8].contains(&size) {
-        return Err(KernelError::Size { name: "fetch_add", size, expected: "4 or 8" });
+        return Err(KernelError::Size {
+            name: "fetch_add",
+            size,
+            expected: "4 or 8",
+        });
     }
     assemble("fetch_add", |ops| {
         dynasm!(ops ; .arch riscv64 ; .feature ma ; ld t0, [a0, 0] ; ld t1, [a0, 8]);

@@ -48,7 +48,10 @@ pub enum KernelError {
 fn assemble(name: &'static str, emit: impl FnOnce(&mut Asm)) -> Result<Program, KernelError> {
     let mut ops = Asm::new(0);
     emit(&mut ops);
-    let code = ops.finalize().map_err(|error| KernelError::Assembly { name, text: error.to_string() })?;
+    let code = ops.finalize().map_err(|error| KernelError::Assembly {
+        name,
+        text: error.to_string(),
+    })?;
     Ok(Program { code, entry: 0 })
 }
 
@@ -124,8 +127,20 @@ pub const BUILTINS: &[Builtin] = &[
         program: check,
         effect: |_| Effect::None,
     },
-    Builtin { name: "chase", args: &["head", "steps"], threads: 1, program: chase, effect: |_| Effect::None },
-    Builtin { name: "spin", args: &["rounds (0: for ever)"], threads: 1, program: spin, effect: |_| Effect::None },
+    Builtin {
+        name: "chase",
+        args: &["head", "steps"],
+        threads: 1,
+        program: chase,
+        effect: |_| Effect::None,
+    },
+    Builtin {
+        name: "spin",
+        args: &["rounds (0: for ever)"],
+        threads: 1,
+        program: spin,
+        effect: |_| Effect::None,
+    },
     Builtin {
         name: "count",
         args: &["address", "rounds", "threads' stride (0: one word for all)"],

@@ -62,7 +62,10 @@ impl MachineConfig {
             backend,
             vram: 16 << 20,
             ram: 64 << 20,
-            link: LinkSpec { generation: 3, lanes: 8 },
+            link: LinkSpec {
+                generation: 3,
+                lanes: 8,
+            },
             link_latency_ns: 150,
             memory_latency_ns: 100,
             vram_latency: 20,
@@ -85,14 +88,19 @@ impl MachineConfig {
     pub fn check(&self) -> Result<(), String> {
         let sized = |name: &str, value: u64, (low, high): (u64, u64)| {
             if value < low || value > high || !value.is_multiple_of(4096) {
-                return Err(format!("{name} of {value} bytes: expected {low}..={high}, a multiple of 4096"));
+                return Err(format!(
+                    "{name} of {value} bytes: expected {low}..={high}, a multiple of 4096"
+                ));
             }
             Ok(())
         };
         sized("vram", self.vram, VRAM_RANGE)?;
         sized("ram", self.ram, RAM_RANGE)?;
         if self.link_latency_ns > 1_000_000 {
-            return Err(format!("link_latency of {} ns: expected at most 1000000", self.link_latency_ns));
+            return Err(format!(
+                "link_latency of {} ns: expected at most 1000000",
+                self.link_latency_ns
+            ));
         }
         Ok(())
     }

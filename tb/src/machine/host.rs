@@ -38,14 +38,23 @@ impl HostSide {
 
     /// Sends a posted write.
     pub fn post(&mut self, window: Window, offset: u64, data: &[u8]) {
-        self.requests.push_back(HostRequest::Write { window, offset, data: data.to_vec() });
+        self.requests.push_back(HostRequest::Write {
+            window,
+            offset,
+            data: data.to_vec(),
+        });
     }
 
     /// Sends a read; [`HostSide::answer`] brings its data.
     pub fn ask(&mut self, window: Window, offset: u64, len: usize) -> u64 {
         self.next_id += 1;
         let id = self.next_id;
-        self.requests.push_back(HostRequest::Read { id, window, offset, len });
+        self.requests.push_back(HostRequest::Read {
+            id,
+            window,
+            offset,
+            len,
+        });
         id
     }
 

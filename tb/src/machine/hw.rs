@@ -47,7 +47,11 @@ impl Bar for Port {
 
 impl DmaMemory for Port {
     fn alloc(&self, bytes: u64, align: u64) -> Result<DmaAddr, HwError> {
-        self.0.memory.alloc(bytes, align).map(DmaAddr).ok_or(HwError::OutOfDmaMemory { bytes })
+        self.0
+            .memory
+            .alloc(bytes, align)
+            .map(DmaAddr)
+            .ok_or(HwError::OutOfDmaMemory { bytes })
     }
 
     fn free(&self, addr: DmaAddr, bytes: u64) {

@@ -89,7 +89,12 @@ impl SystemMemory {
     /// Bytes of the window that are free.
     #[must_use]
     pub fn dma_free(&self) -> u64 {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner).0.values().sum()
+        self.free
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .0
+            .values()
+            .sum()
     }
 
     /// Reads at a bus address.
@@ -131,7 +136,10 @@ impl SystemMemory {
 
 fn range(bytes: &[u8], addr: u64, len: usize) -> Result<std::ops::Range<usize>, BusError> {
     let start = usize::try_from(addr).map_err(|_| BusError(addr))?;
-    let end = start.checked_add(len).filter(|&end| end <= bytes.len()).ok_or(BusError(addr))?;
+    let end = start
+        .checked_add(len)
+        .filter(|&end| end <= bytes.len())
+        .ok_or(BusError(addr))?;
     Ok(start..end)
 }
 
@@ -159,6 +167,7 @@ impl PhysMem for SystemMemory {
     fn copy_page(&self, dst: Pfn, src: Pfn) {
         self.touch();
         let to = page(dst, 0, PAGE_SIZE as usize).start;
-        self.lock().copy_within(page(src, 0, PAGE_SIZE as usize), to);
+        self.lock()
+            .copy_within(page(src, 0, PAGE_SIZE as usize), to);
     }
 }

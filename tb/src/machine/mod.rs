@@ -44,8 +44,7 @@ const QUIET_PAUSES: u32 = 8;
 const READ_TIMEOUT: u64 = 200_000;
 
 /// Why a build without the verilated device refuses it.
-pub const NO_RTL: &str =
-    "this hmmu was built without the RTL backend: use --backend model, or build it with the feature rtl";
+pub const NO_RTL: &str = "this hmmu was built without the RTL backend: use --backend model, or build it with the feature rtl";
 
 /// A machine with one device.
 pub struct Machine {
@@ -100,7 +99,10 @@ impl Machine {
             now,
             memory,
             bus: Mutex::new(bus),
-            interrupts: sync::Mutex::new(Interrupts { pending: [false; VECTORS], shutdown: false }),
+            interrupts: sync::Mutex::new(Interrupts {
+                pending: [false; VECTORS],
+                shutdown: false,
+            }),
             raised: sync::Condvar::new(),
             aborted: AtomicBool::new(false),
         }))
@@ -192,7 +194,10 @@ impl Machine {
             return Err(HwError::Model("the run was aborted".into()));
         }
         if self.over_limit() {
-            return Err(HwError::Model(format!("cycle limit of {} cycles reached", self.config.max_cycles)));
+            return Err(HwError::Model(format!(
+                "cycle limit of {} cycles reached",
+                self.config.max_cycles
+            )));
         }
         let cycles = self.next_pause();
         self.run(cycles)?;
@@ -252,7 +257,9 @@ impl Machine {
             drop(interrupts);
             self.raised.notify_all();
         }
-        result.map(|_| ()).map_err(|failure| HwError::Model(failure.0))
+        result
+            .map(|_| ())
+            .map_err(|failure| HwError::Model(failure.0))
     }
 
     fn post(&self, window: Window, offset: u64, data: &[u8]) {
@@ -280,7 +287,10 @@ impl Machine {
             }
             let waited = self.now() - start;
             if waited >= READ_TIMEOUT {
-                return Err(HwError::Timeout { what: what(), cycles: waited });
+                return Err(HwError::Timeout {
+                    what: what(),
+                    cycles: waited,
+                });
             }
             let cycles = self.bus().rng.random_range(1..=SHORT_PAUSE);
             self.run(cycles)?;
@@ -293,7 +303,10 @@ impl Machine {
     }
 }
 
-fn make_device(config: &MachineConfig, memory: &Arc<SystemMemory>) -> Result<Box<dyn Device>, String> {
+fn make_device(
+    config: &MachineConfig,
+    memory: &Arc<SystemMemory>,
+) -> Result<Box<dyn Device>, String> {
     match config.backend {
         Backend::Model => Ok(Box::new(model::ModelDevice::new(config, memory))),
         #[cfg(feature = "rtl")]

@@ -49,8 +49,15 @@ impl ModelDevice {
             ..Latency::default()
         };
         let device = hmmu_model::Device::new(
-            DeviceConfig { vram_bytes: config.vram, latency, ..DeviceConfig::default() },
-            Box::new(Memory { memory: Arc::clone(memory), told: Arc::clone(&told) }),
+            DeviceConfig {
+                vram_bytes: config.vram,
+                latency,
+                ..DeviceConfig::default()
+            },
+            Box::new(Memory {
+                memory: Arc::clone(memory),
+                told: Arc::clone(&told),
+            }),
         );
         Self {
             device,
@@ -65,13 +72,18 @@ impl ModelDevice {
     /// Takes what the host asks now; it arrives later, in order.
     fn accept(&mut self, host: &mut HostSide) {
         while let Some(request) = host.next_request() {
-            self.arriving.push_back((self.device.time() + self.latency, request));
+            self.arriving
+                .push_back((self.device.time() + self.latency, request));
         }
     }
 
     fn serve(&mut self, request: HostRequest) {
         match request {
-            HostRequest::Write { window: Window::Registers, offset, data } => {
+            HostRequest::Write {
+                window: Window::Registers,
+                offset,
+                data,
+            } => {
                 // At most one register: the driver writes whole words, and a word at once is one doorbell.
                 let lane = offset % 8;
                 let mut raw = [0; 8];
@@ -79,18 +91,29 @@ impl ModelDevice {
                     *to = *from;
                 }
                 let strobe = ((1_u16 << data.len().min(8)) - 1) << lane;
-                self.device.write_register_bytes(offset, u64::from_le_bytes(raw), strobe as u8);
+                self.device
+                    .write_register_bytes(offset, u64::from_le_bytes(raw), strobe as u8);
             }
-            HostRequest::Write { window: Window::Vram, offset, data } => {
+            HostRequest::Write {
+                window: Window::Vram,
+                offset,
+                data,
+            } => {
                 // Beyond VRAM a posted write is lost, as on the bus.
                 let _ = self.device.vram_write(VramAddr(offset), &data);
             }
-            HostRequest::Read { id, window, offset, len } => {
+            HostRequest::Read {
+                id,
+                window,
+                offset,
+                len,
+            } => {
                 let mut data = vec![0; len];
                 let result = match window {
                     Window::Registers => {
                         for (offset, byte) in (offset..).zip(data.iter_mut()) {
-                            *byte = self.device.read_register(offset).to_le_bytes()[(offset % 8) as usize];
+                            *byte = self.device.read_register(offset).to_le_bytes()
+                                [(offset % 8) as usize];
                         }
                         Ok(data)
                     }
@@ -100,7 +123,8 @@ impl ModelDevice {
                         .map(|()| data)
                         .map_err(|_| ReadError::Unsupported),
                 };
-                self.answers.push_back((self.device.time() + self.latency, id, result));
+                self.answers
+                    .push_back((self.device.time() + self.latency, id, result));
             }
         }
     }
@@ -120,17 +144,25 @@ impl Device for ModelDevice {
         self.accept(host);
         while self.device.time() < end {
             let now = self.device.time();
-            let to = if self.hung { end } else { self.next().clamp(now + 1, end) };
+            let to = if self.hung {
+                end
+            } else {
+                self.next().clamp(now + 1, end)
+            };
             self.device.tick(to - now);
             if self.hung {
                 continue;
             }
             let now = self.device.time();
-            while let Some((_, request)) = self.arriving.pop_front_if(|(at, _)| *at <= now) {
-                self.serve(request);
+            while self.arriving.front().is_some_and(|(at, _)| *at <= now) {
+                if let Some((_, request)) = self.arriving.pop_front() {
+                    self.serve(request);
+                }
             }
-            while let Some((_, id, result)) = self.answers.pop_front_if(|(at, ..)| *at <= now) {
-                host.read_done(id, result);
+            while self.answers.front().is_some_and(|(at, ..)| *at <= now) {
+                if let Some((_, id, result)) = self.answers.pop_front() {
+                    host.read_done(id, result);
+                }
             }
             while let Some(message) = self.device.take_message() {
                 host.interrupt((message.data & 0xffff) as u16);
@@ -159,7 +191,9 @@ impl Device for ModelDevice {
     fn mark(&mut self, _mark: HostMark) {}
 
     fn open_wave(&mut self, _path: &Path) -> Result<(), DeviceFailure> {
-        Err(DeviceFailure("the functional model has no waves: use --backend rtl".into()))
+        Err(DeviceFailure(
+            "the functional model has no waves: use --backend rtl".into(),
+        ))
     }
 
     fn close_wave(&mut self) -> Result<(), DeviceFailure> {
@@ -169,7 +203,9 @@ impl Device for ModelDevice {
 
 impl HostMemory for Memory {
     fn read(&mut self, addr: BusAddr, buf: &mut [u8]) -> Result<(), LinkError> {
-        self.memory.bus_read(addr.0, buf).map_err(|_| LinkError::Unsupported)
+        self.memory
+            .bus_read(addr.0, buf)
+            .map_err(|_| LinkError::Unsupported)
     }
 
     fn write(&mut self, addr: BusAddr, data: &[u8]) {

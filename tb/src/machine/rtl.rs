@@ -61,7 +61,12 @@ impl RtlDevice {
             seed: config.seed,
         });
         let vram = Vram::new(config.vram, config.vram_latency);
-        Ok(Self { sim, complex, vram, mark: HostMark::default() })
+        Ok(Self {
+            sim,
+            complex,
+            vram,
+            mark: HostMark::default(),
+        })
     }
 
     fn clock(&mut self, host: &mut HostSide) -> Result<(), DeviceFailure> {
@@ -82,19 +87,26 @@ impl RtlDevice {
             host_page: self.mark.page,
             host_fault_id: self.mark.fault,
         };
-        let out = self.sim.tick(&input).map_err(|error| DeviceFailure(error.to_string()))?;
+        let out = self
+            .sim
+            .tick(&input)
+            .map_err(|error| DeviceFailure(error.to_string()))?;
         let sent = (out.tx_valid && input.tx_ready).then(|| Beat {
             sop: out.tx_sop,
             eop: out.tx_eop,
             header: join(out.tx_hdr),
             data: join(out.tx_data),
         });
-        self.complex.clock(input.rx_valid && out.rx_ready, sent.as_ref(), host);
+        self.complex
+            .clock(input.rx_valid && out.rx_ready, sent.as_ref(), host);
         let request = (out.vram_req_valid && input.vram_req_ready).then(|| VramRequest {
             addr: out.vram_req_addr,
-            write: out.vram_req_write.then(|| (join(out.vram_req_wdata), out.vram_req_wstrb)),
+            write: out
+                .vram_req_write
+                .then(|| (join(out.vram_req_wdata), out.vram_req_wstrb)),
         });
-        self.vram.clock(input.vram_rsp_valid && out.vram_rsp_ready, request);
+        self.vram
+            .clock(input.vram_rsp_valid && out.vram_rsp_ready, request);
         Ok(())
     }
 }
@@ -133,7 +145,9 @@ impl Device for RtlDevice {
     }
 
     fn open_wave(&mut self, path: &Path) -> Result<(), DeviceFailure> {
-        self.sim.trace_open(path).map_err(|error| DeviceFailure(error.message))
+        self.sim
+            .trace_open(path)
+            .map_err(|error| DeviceFailure(error.message))
     }
 
     fn close_wave(&mut self) -> Result<(), DeviceFailure> {

@@ -29,7 +29,12 @@ impl Vram {
     /// `size` bytes of zeros; a read's data comes `latency` cycles after its request.
     #[must_use]
     pub fn new(size: u64, latency: u64) -> Self {
-        Self { bytes: vec![0; size as usize], latency: latency.max(1), now: 0, reads: VecDeque::new() }
+        Self {
+            bytes: vec![0; size as usize],
+            latency: latency.max(1),
+            now: 0,
+            reads: VecDeque::new(),
+        }
     }
 
     /// Does it take a request in this cycle?
@@ -41,7 +46,10 @@ impl Vram {
     /// The read data on offer in this cycle.
     #[must_use]
     pub fn data(&self) -> Option<u128> {
-        self.reads.front().filter(|(at, _)| *at <= self.now).map(|(_, data)| *data)
+        self.reads
+            .front()
+            .filter(|(at, _)| *at <= self.now)
+            .map(|(_, data)| *data)
     }
 
     /// One clock has passed: the data on offer was taken or not, and a request was taken or not.
@@ -67,7 +75,8 @@ impl Vram {
                 if let Some(beat) = beat {
                     raw.copy_from_slice(beat);
                 }
-                self.reads.push_back((self.now + self.latency - 1, u128::from_le_bytes(raw)));
+                self.reads
+                    .push_back((self.now + self.latency - 1, u128::from_le_bytes(raw)));
             }
         }
     }
@@ -80,15 +89,36 @@ mod tests {
     #[test]
     fn data_comes_in_order_after_the_latency() {
         let mut vram = Vram::new(4096, 3);
-        vram.clock(false, Some(VramRequest { addr: 16, write: Some((u128::MAX, 0x8001)) }));
-        vram.clock(false, Some(VramRequest { addr: 16, write: None }));
-        vram.clock(false, Some(VramRequest { addr: 0, write: None }));
+        vram.clock(
+            false,
+            Some(VramRequest {
+                addr: 16,
+                write: Some((u128::MAX, 0x8001)),
+            }),
+        );
+        vram.clock(
+            false,
+            Some(VramRequest {
+                addr: 16,
+                write: None,
+            }),
+        );
+        vram.clock(
+            false,
+            Some(VramRequest {
+                addr: 0,
+                write: None,
+            }),
+        );
         let mut waited = 3;
         while vram.data().is_none() {
             vram.clock(false, None);
             waited += 1;
         }
-        assert_eq!(waited, 4, "request in the second cycle, data on offer in the fifth");
+        assert_eq!(
+            waited, 4,
+            "request in the second cycle, data on offer in the fifth"
+        );
         assert_eq!(vram.data(), Some(0xff | 0xff << 120));
         vram.clock(true, None);
         assert_eq!(vram.data(), Some(0));

@@ -22,7 +22,9 @@ impl Data {
     #[must_use]
     pub fn pattern(len: u64, first: u64) -> Self {
         let words = len.div_ceil(8);
-        let mut bytes: Vec<u8> = (0..words).flat_map(|k| first.wrapping_add(k).to_le_bytes()).collect();
+        let mut bytes: Vec<u8> = (0..words)
+            .flat_map(|k| first.wrapping_add(k).to_le_bytes())
+            .collect();
         bytes.truncate(len as usize);
         Self::Bytes(bytes)
     }
@@ -61,7 +63,8 @@ pub(super) struct Segment {
 
 impl Segment {
     pub fn covers(&self, page: u64, at: u16) -> Option<usize> {
-        let inside = self.page == page && at >= self.at && usize::from(at) < usize::from(self.at) + self.len;
+        let inside =
+            self.page == page && at >= self.at && usize::from(at) < usize::from(self.at) + self.len;
         inside.then(|| self.index + usize::from(at - self.at))
     }
 
@@ -92,15 +95,21 @@ pub(super) struct Flight {
 impl Flight {
     /// The position in the access of a byte of a page.
     pub fn position(&self, page: u64, at: u16) -> Option<usize> {
-        self.segments.iter().find_map(|segment| segment.covers(page, at))
+        self.segments
+            .iter()
+            .find_map(|segment| segment.covers(page, at))
     }
 
     pub fn overlaps(&self, other: &[Segment]) -> bool {
-        self.segments.iter().any(|mine| other.iter().any(|theirs| mine.overlaps(theirs)))
+        self.segments
+            .iter()
+            .any(|mine| other.iter().any(|theirs| mine.overlaps(theirs)))
     }
 
     /// Does it touch `[addr, addr + len)` of process `mm`?
     pub fn touches(&self, mm: u64, addr: u64, len: u64) -> bool {
-        self.mm == mm && self.addr < addr.saturating_add(len) && addr < self.addr.saturating_add(self.len as u64)
+        self.mm == mm
+            && self.addr < addr.saturating_add(len)
+            && addr < self.addr.saturating_add(self.len as u64)
     }
 }

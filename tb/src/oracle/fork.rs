@@ -19,8 +19,11 @@ pub(super) struct Fork {
 
 impl Shadow {
     pub(super) fn begin_fork(&mut self, parent: u64) -> Ticket {
-        let slots: Vec<(u64, Slot)> =
-            self.spaces.get(&parent).map(|s| s.iter().map(|(v, s)| (*v, *s)).collect()).unwrap_or_default();
+        let slots: Vec<(u64, Slot)> = self
+            .spaces
+            .get(&parent)
+            .map(|s| s.iter().map(|(v, s)| (*v, *s)).collect())
+            .unwrap_or_default();
         let mut space = BTreeMap::new();
         let mut copies = BTreeMap::new();
         for (vpn, slot) in slots {
@@ -30,11 +33,25 @@ impl Shadow {
                 page = self.add(copy);
                 copies.insert(slot.page, page);
             }
-            space.insert(vpn, Slot { page, shared: slot.shared });
+            space.insert(
+                vpn,
+                Slot {
+                    page,
+                    shared: slot.shared,
+                },
+            );
         }
         let ticket = self.ticket();
         let unsure = self.untracked.contains(&parent);
-        self.forks.insert(ticket, Fork { parent, space, copies, unsure });
+        self.forks.insert(
+            ticket,
+            Fork {
+                parent,
+                space,
+                copies,
+                unsure,
+            },
+        );
         ticket
     }
 
@@ -53,7 +70,9 @@ impl Shadow {
         for (page, at, set) in open {
             self.forked_write(page, at, set);
         }
-        let Some(fork) = self.forks.remove(&ticket) else { return };
+        let Some(fork) = self.forks.remove(&ticket) else {
+            return;
+        };
         if let Some(child) = child {
             if fork.unsure {
                 self.untracked.insert(child);
@@ -65,7 +84,11 @@ impl Shadow {
 
     /// A byte of a page was written while forks are under way.
     pub(super) fn forked_write(&mut self, page: u64, at: u16, set: ByteSet) {
-        let copies: Vec<u64> = self.forks.values().filter_map(|fork| fork.copies.get(&page).copied()).collect();
+        let copies: Vec<u64> = self
+            .forks
+            .values()
+            .filter_map(|fork| fork.copies.get(&page).copied())
+            .collect();
         for copy in copies {
             if let Some(page) = self.pages.get_mut(&copy) {
                 let mut both = page.get(at);
@@ -83,6 +106,8 @@ impl Shadow {
     }
 
     pub(super) fn fork_pages(&self) -> impl Iterator<Item = u64> + '_ {
-        self.forks.values().flat_map(|fork| fork.space.values().map(|slot| slot.page))
+        self.forks
+            .values()
+            .flat_map(|fork| fork.space.values().map(|slot| slot.page))
     }
 }

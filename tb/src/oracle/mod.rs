@@ -7,6 +7,7 @@
 mod flight;
 mod fork;
 mod page;
+mod settle;
 mod shadow;
 
 pub use flight::{Data, Outcome, Ticket};

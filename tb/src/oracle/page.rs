@@ -69,7 +69,11 @@ impl Page {
         if let Some(set) = self.any.get(&at) {
             return *set;
         }
-        ByteSet::one(self.bytes.as_ref().map_or(0, |bytes| bytes[usize::from(at)]))
+        ByteSet::one(
+            self.bytes
+                .as_ref()
+                .map_or(0, |bytes| bytes[usize::from(at)]),
+        )
     }
 
     /// The byte is this value from now on.
@@ -87,7 +91,8 @@ impl Page {
     pub fn loosen(&mut self, at: u16, set: ByteSet) {
         if set == ByteSet::ALL {
             self.any.remove(&at);
-            self.unknown.get_or_insert_with(|| Box::new([0; PAGE / 64]))[usize::from(at >> 6)] |= 1 << (at & 63);
+            self.unknown.get_or_insert_with(|| Box::new([0; PAGE / 64]))[usize::from(at >> 6)] |=
+                1 << (at & 63);
             return;
         }
         if let Some(unknown) = &mut self.unknown {

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::Mismatch;
 use super::flight::{Data, Flight, Outcome, Segment, Ticket};
 use super::fork::Fork;
-use super::page::{ByteSet, PAGE, Page};
-use super::Mismatch;
+use super::page::{PAGE, Page};
 
 /// The oracle. Its calls never wait for anything.
 #[derive(Debug, Default)]
@@ -87,20 +87,33 @@ impl Oracle {
         shadow.unsettle_forks(mm);
         let mut slots = Vec::new();
         if let Some(space) = shadow.spaces.get_mut(&mm) {
-            let inside: Vec<u64> = space.range(vpn_range(start, len)).map(|(vpn, _)| *vpn).collect();
+            let inside: Vec<u64> = space
+                .range(vpn_range(start, len))
+                .map(|(vpn, _)| *vpn)
+                .collect();
             for vpn in inside {
                 slots.extend(space.remove(&vpn).map(|slot| (vpn, slot)));
             }
         }
         let ticket = shadow.ticket();
-        shadow.dying.insert(ticket, Dying { mm, start, len, slots });
+        shadow.dying.insert(
+            ticket,
+            Dying {
+                mm,
+                start,
+                len,
+                slots,
+            },
+        );
         ticket
     }
 
     /// A munmap has ended; `done` is false if it was refused.
     pub fn end_unmap(&self, ticket: Ticket, done: bool) {
         let mut shadow = self.lock();
-        let Some(dying) = shadow.dying.remove(&ticket) else { return };
+        let Some(dying) = shadow.dying.remove(&ticket) else {
+            return;
+        };
         if !done && let Some(space) = shadow.spaces.get_mut(&dying.mm) {
             for (vpn, slot) in dying.slots {
                 space.entry(vpn).or_insert(slot);
@@ -119,11 +132,15 @@ impl Oracle {
         let mut shadow = self.lock();
         let ticket = shadow.begin(mm, addr, len, Some(data));
         // Two writes under way at once to one byte: nobody can tell which comes last.
-        let Some(mine) = shadow.flights.get(&ticket) else { return ticket };
+        let Some(mine) = shadow.flights.get(&ticket) else {
+            return ticket;
+        };
         let overlapping: Vec<Ticket> = shadow
             .flights
             .iter()
-            .filter(|(other, flight)| **other != ticket && flight.data.is_some() && flight.overlaps(&mine.segments))
+            .filter(|(other, flight)| {
+                **other != ticket && flight.data.is_some() && flight.overlaps(&mine.segments)
+            })
             .map(|(other, _)| *other)
             .collect();
         for other in overlapping {
@@ -169,7 +186,9 @@ impl Oracle {
     /// A copy, begun as a read of its source and a write of unknown data, has ended well.
     pub fn end_copy(&self, read: Ticket, write: Ticket) {
         let mut shadow = self.lock();
-        let data = shadow.copied(read, write).map_or(Data::Unknown, Data::Bytes);
+        let data = shadow
+            .copied(read, write)
+            .map_or(Data::Unknown, Data::Bytes);
         shadow.flights.remove(&read);
         shadow.end_write(write, Outcome::Wrote(data));
     }
@@ -179,7 +198,9 @@ impl Oracle {
     pub fn known(&self, mm: u64, addr: u64, len: u64) -> Option<Vec<u8>> {
         let shadow = self.lock();
         let segments = shadow.segments(mm, addr, len);
-        shadow.settled(&segments, None).filter(|bytes| bytes.len() as u64 == len)
+        shadow
+            .settled(&segments, None)
+            .filter(|bytes| bytes.len() as u64 == len)
     }
 
     /// Mapped runs of a process: (address, bytes).
@@ -201,7 +222,11 @@ impl Oracle {
     #[must_use]
     pub fn is_shared(&self, mm: u64, addr: u64) -> bool {
         let shadow = self.lock();
-        shadow.spaces.get(&mm).and_then(|s| s.get(&(addr / PAGE as u64))).is_some_and(|slot| slot.shared)
+        shadow
+            .spaces
+            .get(&mm)
+            .and_then(|s| s.get(&(addr / PAGE as u64)))
+            .is_some_and(|slot| slot.shared)
     }
 
     fn lock(&self) -> MutexGuard<'_, Shadow> {
@@ -230,21 +255,34 @@ impl Shadow {
     }
 
     pub fn collect(&mut self) {
-        let mut live: BTreeSet<u64> =
-            self.spaces.values().flat_map(|space| space.values().map(|slot| slot.page)).collect();
-        live.extend(self.dying.values().flat_map(|dying| dying.slots.iter().map(|(_, slot)| slot.page)));
+        let mut live: BTreeSet<u64> = self
+            .spaces
+            .values()
+            .flat_map(|space| space.values().map(|slot| slot.page))
+            .collect();
+        live.extend(
+            self.dying
+                .values()
+                .flat_map(|dying| dying.slots.iter().map(|(_, slot)| slot.page)),
+        );
         live.extend(self.fork_pages());
         self.pages.retain(|page, _| live.contains(page));
     }
 
     fn move_flights(&mut self, mm: u64, start: u64, len: u64) {
-        for flight in self.flights.values_mut().filter(|flight| flight.touches(mm, start, len)) {
+        for flight in self
+            .flights
+            .values_mut()
+            .filter(|flight| flight.touches(mm, start, len))
+        {
             flight.moved = true;
         }
     }
 
-    fn segments(&self, mm: u64, addr: u64, len: u64) -> Vec<Segment> {
-        let Some(space) = self.spaces.get(&mm) else { return Vec::new() };
+    pub(super) fn segments(&self, mm: u64, addr: u64, len: u64) -> Vec<Segment> {
+        let Some(space) = self.spaces.get(&mm) else {
+            return Vec::new();
+        };
         let mut segments = Vec::new();
         let mut at = addr;
         let end = addr.saturating_add(len);
@@ -287,7 +325,9 @@ impl Shadow {
 
     /// Bytes that two accesses share.
     fn common(&self, a: Ticket, b: Ticket) -> Vec<(u64, u16)> {
-        let (Some(a), Some(b)) = (self.flights.get(&a), self.flights.get(&b)) else { return Vec::new() };
+        let (Some(a), Some(b)) = (self.flights.get(&a), self.flights.get(&b)) else {
+            return Vec::new();
+        };
         let mut bytes = Vec::new();
         for segment in &a.segments {
             for at in segment.at..segment.at + segment.len as u16 {
@@ -297,155 +337,5 @@ impl Shadow {
             }
         }
         bytes
-    }
-
-    /// What a byte may be now, writes under way included (but for one).
-    fn candidates(&self, page: u64, at: u16, without: Option<Ticket>) -> ByteSet {
-        let mut set = self.pages.get(&page).map_or(ByteSet::ALL, |page| page.get(at));
-        for (ticket, flight) in &self.flights {
-            if Some(*ticket) != without
-                && let Some(data) = &flight.data
-                && let Some(index) = flight.position(page, at)
-            {
-                set.join(data.at(index));
-            }
-        }
-        set
-    }
-
-    /// The bytes of some segments, if each can have only one value.
-    fn settled(&self, segments: &[Segment], without: Option<Ticket>) -> Option<Vec<u8>> {
-        let mut bytes = Vec::new();
-        for segment in segments {
-            for at in segment.at..segment.at + segment.len as u16 {
-                match self.candidates(segment.page, at, without).values()[..] {
-                    [value] => bytes.push(value),
-                    _ => return None,
-                }
-            }
-        }
-        Some(bytes)
-    }
-
-    /// What a copy has written, if its source was known and still all the while.
-    fn copied(&self, read: Ticket, write: Ticket) -> Option<Vec<u8>> {
-        let (from, to) = (self.flights.get(&read)?, self.flights.get(&write)?);
-        let still = !from.moved && from.gone.is_empty() && !to.overlaps(&from.segments);
-        if !still {
-            return None;
-        }
-        self.settled(&from.segments, None).filter(|bytes| bytes.len() == to.len)
-    }
-
-    fn check_update(&self, ticket: Ticket, old: &[u8]) -> Result<(), Mismatch> {
-        let Some(flight) = self.flights.get(&ticket) else { return Ok(()) };
-        if flight.moved || !flight.tainted.is_empty() || self.untracked.contains(&flight.mm) {
-            return Ok(());
-        }
-        for segment in &flight.segments {
-            for (at, &got) in (segment.at..).zip(&old[segment.index..segment.index + segment.len]) {
-                let allowed = self.candidates(segment.page, at, Some(ticket));
-                if !allowed.has(got) {
-                    let addr = flight.addr + segment.index as u64 + u64::from(at - segment.at);
-                    return Err(Mismatch::Byte { mm: flight.mm, addr, got, allowed: allowed.values() });
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn end_read(&mut self, ticket: Ticket, data: &[u8]) -> Result<(), Mismatch> {
-        let Some(flight) = self.flights.remove(&ticket) else { return Ok(()) };
-        if flight.moved || self.untracked.contains(&flight.mm) {
-            return Ok(());
-        }
-        let covered: usize = flight.segments.iter().map(|s| s.len).sum();
-        if covered < flight.len {
-            let mut at = 0;
-            while let Some(segment) = flight.segments.iter().find(|s| s.index == at) {
-                at += segment.len;
-            }
-            return Err(Mismatch::Unmapped { mm: flight.mm, addr: flight.addr + at as u64 });
-        }
-        let writes = self.flights.values().any(|f| f.data.is_some() && f.overlaps(&flight.segments));
-        for segment in &flight.segments {
-            let part = &data[segment.index..segment.index + segment.len];
-            let exact = self.pages.get(&segment.page).is_some_and(|page| page.equals(segment.at, part));
-            if exact {
-                continue;
-            }
-            for (at, &got) in (segment.at..).zip(part) {
-                let mut allowed = self.candidates(segment.page, at, None);
-                if let Some(gone) = flight.gone.get(&(segment.page, at)) {
-                    allowed.join(*gone);
-                }
-                if !allowed.has(got) {
-                    let addr = flight.addr + segment.index as u64 + u64::from(at - segment.at);
-                    return Err(Mismatch::Byte { mm: flight.mm, addr, got, allowed: allowed.values() });
-                }
-                // Nobody wrote it while it was read: now it is known.
-                if !writes
-                    && !flight.gone.contains_key(&(segment.page, at))
-                    && let Some(page) = self.pages.get_mut(&segment.page)
-                {
-                    page.settle(at, got);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn end_write(&mut self, ticket: Ticket, outcome: Outcome) {
-        let Some(mut flight) = self.flights.remove(&ticket) else { return };
-        let partial = match outcome {
-            Outcome::Nothing => return,
-            Outcome::Partial => true,
-            Outcome::Done => false,
-            Outcome::Wrote(data) => {
-                // Until now it counted as anything, so whoever ran beside it is covered.
-                flight.data = Some(data);
-                false
-            }
-        };
-        let Some(data) = flight.data.take() else { return };
-        if flight.moved {
-            // It may have gone to what is mapped there now, or to nothing.
-            flight.segments = self.segments(flight.mm, flight.addr, flight.len as u64);
-        }
-        let loose = partial || flight.moved;
-        for segment in flight.segments.clone() {
-            let beside = self.flights.values().any(|f| f.overlaps(std::slice::from_ref(&segment)));
-            if !loose
-                && !beside
-                && flight.tainted.is_empty()
-                && self.forks.is_empty()
-                && let Data::Bytes(bytes) = &data
-                && let Some(page) = self.pages.get_mut(&segment.page)
-            {
-                page.settle_run(segment.at, &bytes[segment.index..segment.index + segment.len]);
-                continue;
-            }
-            for at in segment.at..segment.at + segment.len as u16 {
-                let key = (segment.page, at);
-                let new = data.at(segment.index + usize::from(at - segment.at));
-                let old = self.candidates(segment.page, at, None);
-                let others = self.flights.values().any(|f| f.data.is_some() && f.position(key.0, at).is_some());
-                let exact = !loose && !others && !flight.tainted.contains(&key) && new != ByteSet::ALL;
-                for read in self.flights.values_mut().filter(|f| f.data.is_none()) {
-                    if read.position(key.0, at).is_some() {
-                        read.gone.entry(key).or_default().join(old);
-                    }
-                }
-                self.forked_write(key.0, at, new);
-                let Some(page) = self.pages.get_mut(&segment.page) else { continue };
-                if exact {
-                    page.settle(at, new.values()[0]);
-                } else {
-                    let mut set = page.get(at);
-                    set.join(new);
-                    page.loosen(at, set);
-                }
-            }
-        }
     }
 }

@@ -30,9 +30,15 @@ struct Pending {
 #[derive(Debug)]
 enum What {
     /// Bytes still to send, from an address.
-    Read { addr: u64, left: usize, dwords_left: usize },
+    Read {
+        addr: u64,
+        left: usize,
+        dwords_left: usize,
+    },
     /// The old value, read when the request arrived.
-    Atomic { data: Vec<u8> },
+    Atomic {
+        data: Vec<u8>,
+    },
     Refused,
 }
 
@@ -48,19 +54,31 @@ impl Completer {
     /// A completer with this ID.
     #[must_use]
     pub fn new(config: CompleterConfig, id: u16) -> Self {
-        Self { config, id, pending: Vec::new() }
+        Self {
+            config,
+            id,
+            pending: Vec::new(),
+        }
     }
 
     /// Takes a read that arrived at cycle `now`.
     pub fn read(&mut self, now: u64, req: &ReadReq, rng: &mut Pcg32) {
         let (addr, left) = enabled_span(req.addr, req.dwords, req.first_be, req.last_be);
-        let what = What::Read { addr, left, dwords_left: usize::from(req.dwords) };
+        let what = What::Read {
+            addr,
+            left,
+            dwords_left: usize::from(req.dwords),
+        };
         self.add(now, req.requester, req.tag, what, rng);
     }
 
     /// Takes an AtomicOp that arrived at cycle `now`, and does it.
     pub fn atomic(&mut self, now: u64, req: &AtomicReq, host: &mut dyn HostPort, rng: &mut Pcg32) {
-        let size = if req.op == AtomicOp::Cas { req.data.len() / 2 } else { req.data.len() };
+        let size = if req.op == AtomicOp::Cas {
+            req.data.len() / 2
+        } else {
+            req.data.len()
+        };
         let mut operands = [0; 2];
         for (operand, raw) in operands.iter_mut().zip(req.data.chunks(size)) {
             let mut full = [0; 8];
@@ -68,15 +86,26 @@ impl Completer {
             *operand = u64::from_le_bytes(full);
         }
         let what = match host.mem_atomic(req.op, req.addr, size, operands) {
-            Ok(old) => What::Atomic { data: old.to_le_bytes()[..size].to_vec() },
+            Ok(old) => What::Atomic {
+                data: old.to_le_bytes()[..size].to_vec(),
+            },
             Err(_) => What::Refused,
         };
         self.add(now, req.requester, req.tag, what, rng);
     }
 
     fn add(&mut self, now: u64, requester: u16, tag: u8, what: What, rng: &mut Pcg32) {
-        let jitter = if self.config.jitter == 0 { 0 } else { rng.random_range(0..=self.config.jitter) };
-        self.pending.push(Pending { ready_at: now + self.config.latency + jitter, requester, tag, what });
+        let jitter = if self.config.jitter == 0 {
+            0
+        } else {
+            rng.random_range(0..=self.config.jitter)
+        };
+        self.pending.push(Pending {
+            ready_at: now + self.config.latency + jitter,
+            requester,
+            tag,
+            what,
+        });
     }
 
     /// Is nothing waiting?
@@ -96,10 +125,17 @@ impl Completer {
         let (cpl, done) = match &mut pending.what {
             What::Atomic { data } => {
                 let byte_count = data.len() as u16;
-                (cpl(to, Status::Success, byte_count, 0, std::mem::take(data)), true)
+                (
+                    cpl(to, Status::Success, byte_count, 0, std::mem::take(data)),
+                    true,
+                )
             }
             What::Refused => (cpl(to, Status::Unsupported, 4, 0, Vec::new()), true),
-            What::Read { addr, left, dwords_left } => {
+            What::Read {
+                addr,
+                left,
+                dwords_left,
+            } => {
                 let start = *addr & !3;
                 let skip = (*addr - start) as usize;
                 let bytes = chunk(&self.config, start, *dwords_left * 4, rng);
@@ -139,7 +175,22 @@ fn chunk(config: &CompleterConfig, start: u64, left: usize, rng: &mut Pcg32) -> 
 }
 
 /// A completion from, to and for: completer, requester, tag.
-fn cpl(to: (u16, u16, u8), status: Status, byte_count: u16, lower_addr: u8, data: Vec<u8>) -> Completion {
+fn cpl(
+    to: (u16, u16, u8),
+    status: Status,
+    byte_count: u16,
+    lower_addr: u8,
+    data: Vec<u8>,
+) -> Completion {
     let (completer, requester, tag) = to;
-    Completion { completer, requester, tag, status, byte_count, lower_addr, data, poisoned: false }
+    Completion {
+        completer,
+        requester,
+        tag,
+        status,
+        byte_count,
+        lower_addr,
+        data,
+        poisoned: false,
+    }
 }

@@ -3,12 +3,12 @@
 use rand::SeedableRng;
 use rand_pcg::Pcg32;
 
+use super::HostPort;
 use super::completer::{Completer, CompleterConfig};
 use super::link::{Link, LinkSpec};
 use super::requester::{Requester, Windows};
 use super::stream::{Beat, Collector, Feeder};
 use super::tlp::{Tlp, WriteReq, enabled_span};
-use super::HostPort;
 
 /// Interrupt messages are writes to this megabyte; the data is the vector number.
 const MSI_BASE: u64 = 0xfee0_0000;
@@ -66,7 +66,10 @@ impl RootComplex {
     /// A root complex with an idle link.
     #[must_use]
     pub fn new(config: &RcConfig) -> Self {
-        let windows = Windows { registers: config.bar0, vram: config.bar2 };
+        let windows = Windows {
+            registers: config.bar0,
+            vram: config.bar2,
+        };
         Self {
             now: 0,
             down: Link::new(config.link, config.clock_hz, config.link_latency),
@@ -147,7 +150,10 @@ impl RootComplex {
     /// Bytes over the link so far.
     #[must_use]
     pub fn bytes(&self) -> LinkBytes {
-        LinkBytes { to_device: self.down.bytes(), to_host: self.up.bytes() }
+        LinkBytes {
+            to_device: self.down.bytes(),
+            to_host: self.up.bytes(),
+        }
     }
 
     /// Packets of the device that were malformed or that nobody waited for.

@@ -42,9 +42,15 @@ impl FromStr for LinkSpec {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let error = || format!("link {text:?}: expected genGxL with G of 1..5 and L of 1, 2, 4, 8, 16, such as gen3x8");
-        let (generation, lanes) =
-            text.strip_prefix("gen").and_then(|rest| rest.split_once('x')).ok_or_else(error)?;
+        let error = || {
+            format!(
+                "link {text:?}: expected genGxL with G of 1..5 and L of 1, 2, 4, 8, 16, such as gen3x8"
+            )
+        };
+        let (generation, lanes) = text
+            .strip_prefix("gen")
+            .and_then(|rest| rest.split_once('x'))
+            .ok_or_else(error)?;
         let generation = generation.parse().map_err(|_| error())?;
         let lanes = lanes.parse().map_err(|_| error())?;
         if !(1..=5).contains(&generation) || ![1, 2, 4, 8, 16].contains(&lanes) {
@@ -77,8 +83,15 @@ impl Link {
     /// A link clocked by the device: `clock_hz` cycles a second, `latency` cycles one way.
     #[must_use]
     pub fn new(spec: LinkSpec, clock_hz: u64, latency: u64) -> Self {
-        let rate = (u128::from(spec.bytes_per_second()) * u128::from(FRACTION) / u128::from(clock_hz.max(1))) as u64;
-        Self { rate: rate.max(1), latency, free_at: 0, in_flight: VecDeque::new(), bytes: 0 }
+        let rate = (u128::from(spec.bytes_per_second()) * u128::from(FRACTION)
+            / u128::from(clock_hz.max(1))) as u64;
+        Self {
+            rate: rate.max(1),
+            latency,
+            free_at: 0,
+            in_flight: VecDeque::new(),
+            bytes: 0,
+        }
     }
 
     /// May another packet be given at cycle `now`?
@@ -93,7 +106,8 @@ impl Link {
         let start = self.free_at.max(now * FRACTION);
         // FRACTION cancels once: bytes / (rate / FRACTION) cycles, kept in units of 1 / FRACTION.
         self.free_at = start + (bytes + FRAMING) * FRACTION * FRACTION / self.rate;
-        self.in_flight.push_back((self.free_at.div_ceil(FRACTION) + self.latency, tlp));
+        self.in_flight
+            .push_back((self.free_at.div_ceil(FRACTION) + self.latency, tlp));
         self.bytes += bytes;
     }
 

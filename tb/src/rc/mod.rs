@@ -4,8 +4,8 @@
 //! The root complex takes its requests and its memory through [`HostPort`], so that another host than
 //! the modelled one (an emulator's PCI proxy, say) can stand behind it.
 
-mod complex;
 mod completer;
+mod complex;
 mod link;
 mod requester;
 mod stream;
@@ -99,7 +99,13 @@ pub trait HostPort {
     fn interrupt(&mut self, vector: u16);
 
     /// One atomic operation on 4 or 8 bytes of host memory; returns the old value.
-    fn mem_atomic(&mut self, op: AtomicOp, addr: u64, size: usize, operands: [u64; 2]) -> Result<u64, BusError> {
+    fn mem_atomic(
+        &mut self,
+        op: AtomicOp,
+        addr: u64,
+        size: usize,
+        operands: [u64; 2],
+    ) -> Result<u64, BusError> {
         let mut raw = [0; 8];
         self.mem_read(addr, &mut raw[..size])?;
         let old = u64::from_le_bytes(raw);

@@ -64,7 +64,12 @@ pub struct Requester {
 #[derive(Debug)]
 enum Waiting {
     Packet(Tlp),
-    Read { read: u64, at: usize, addr: u64, len: usize },
+    Read {
+        read: u64,
+        at: usize,
+        addr: u64,
+        len: usize,
+    },
 }
 
 impl Requester {
@@ -92,13 +97,30 @@ impl Requester {
                 Waiting::Packet(tlp) => Some(tlp),
                 Waiting::Read { .. } => None,
             },
-            &Waiting::Read { read, at, addr, len } => {
+            &Waiting::Read {
+                read,
+                at,
+                addr,
+                len,
+            } => {
                 let tag = self.pieces.iter().position(Option::is_none)?;
                 self.ready.pop_front();
-                self.pieces[tag] = Some(Piece { read, at, addr, remaining: len });
+                self.pieces[tag] = Some(Piece {
+                    read,
+                    at,
+                    addr,
+                    remaining: len,
+                });
                 let (addr, dwords, first_be, last_be) = byte_enables(addr, len);
                 let requester = self.requester;
-                Some(Tlp::Read(ReadReq { requester, tag: tag as u8, addr, dwords, first_be, last_be }))
+                Some(Tlp::Read(ReadReq {
+                    requester,
+                    tag: tag as u8,
+                    addr,
+                    dwords,
+                    first_be,
+                    last_be,
+                }))
             }
         }
     }
@@ -111,7 +133,11 @@ impl Requester {
 
     fn split(&mut self, host: &mut dyn HostPort, request: HostRequest) {
         match request {
-            HostRequest::Write { window, offset, data } => {
+            HostRequest::Write {
+                window,
+                offset,
+                data,
+            } => {
                 let start = self.windows.base(window) + offset;
                 for (addr, range) in pieces(start, data.len()) {
                     let part = &data[range];
@@ -130,7 +156,12 @@ impl Requester {
                     })));
                 }
             }
-            HostRequest::Read { id, window, offset, len } => {
+            HostRequest::Read {
+                id,
+                window,
+                offset,
+                len,
+            } => {
                 if len == 0 {
                     host.read_done(id, Ok(Vec::new()));
                     return;
@@ -139,16 +170,30 @@ impl Requester {
                 let mut open = 0;
                 for (addr, range) in pieces(start, len) {
                     open += 1;
-                    self.ready.push_back(Waiting::Read { read: id, at: range.start, addr, len: range.len() });
+                    self.ready.push_back(Waiting::Read {
+                        read: id,
+                        at: range.start,
+                        addr,
+                        len: range.len(),
+                    });
                 }
-                self.reads.push(PendingRead { id, data: vec![0; len], open, error: None });
+                self.reads.push(PendingRead {
+                    id,
+                    data: vec![0; len],
+                    open,
+                    error: None,
+                });
             }
         }
     }
 
     /// Takes a completion from the device. Returns false for one that nobody waits for.
     pub fn completion(&mut self, cpl: &Completion, host: &mut dyn HostPort) -> bool {
-        let Some(piece) = self.pieces.get_mut(usize::from(cpl.tag)).and_then(Option::as_mut) else {
+        let Some(piece) = self
+            .pieces
+            .get_mut(usize::from(cpl.tag))
+            .and_then(Option::as_mut)
+        else {
             return false;
         };
         if cpl.requester != self.requester {
@@ -171,7 +216,8 @@ impl Requester {
                 } else if !fits {
                     read.error = Some(ReadError::Malformed);
                 } else {
-                    read.data[piece.at..piece.at + here].copy_from_slice(&cpl.data[skip..skip + here]);
+                    read.data[piece.at..piece.at + here]
+                        .copy_from_slice(&cpl.data[skip..skip + here]);
                     piece.at += here;
                     piece.addr += here as u64;
                     piece.remaining -= here;

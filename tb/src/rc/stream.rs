@@ -87,7 +87,10 @@ impl Collector {
     pub fn push(&mut self, beat: &Beat) -> Result<Option<Tlp>, TlpError> {
         if beat.sop == self.open || self.payload.len() > LONGEST {
             self.open = false;
-            return Err(TlpError::Length { header: 0, payload: self.payload.len() });
+            return Err(TlpError::Length {
+                header: 0,
+                payload: self.payload.len(),
+            });
         }
         if beat.sop {
             self.header = beat.header;

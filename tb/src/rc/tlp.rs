@@ -168,7 +168,11 @@ pub fn byte_enables(addr: u64, len: usize) -> (u64, u16, u8, u8) {
     let dwords = (skip + len).div_ceil(4);
     let head = (0xf << skip) & 0xf;
     let tail = 0xf >> (dwords * 4 - skip - len);
-    if dwords == 1 { (base, 1, (head & tail) as u8, 0) } else { (base, dwords as u16, head as u8, tail as u8) }
+    if dwords == 1 {
+        (base, 1, (head & tail) as u8, 0)
+    } else {
+        (base, dwords as u16, head as u8, tail as u8)
+    }
 }
 
 /// Address of the first enabled byte and number of bytes from it to the last enabled one.
@@ -217,7 +221,16 @@ impl Tlp {
             Self::Write(r) => {
                 let be = (u32::from(r.last_be) << 4) | u32::from(r.first_be);
                 let flags = if r.poisoned { POISON } else { 0 };
-                request(KIND_MEM, true, (r.data.len() / 4) as u16, flags, r.requester, r.tag, be, r.addr)
+                request(
+                    KIND_MEM,
+                    true,
+                    (r.data.len() / 4) as u16,
+                    flags,
+                    r.requester,
+                    r.tag,
+                    be,
+                    r.addr,
+                )
             }
             Self::Atomic(r) => {
                 let kind = match r.op {
@@ -226,7 +239,16 @@ impl Tlp {
                     AtomicOp::Cas => KIND_CAS,
                 };
                 // Byte enables are reserved for AtomicOps (section 2.2.5).
-                request(kind, true, (r.data.len() / 4) as u16, 0, r.requester, r.tag, 0, r.addr)
+                request(
+                    kind,
+                    true,
+                    (r.data.len() / 4) as u16,
+                    0,
+                    r.requester,
+                    r.tag,
+                    0,
+                    r.addr,
+                )
             }
             Self::Completion(c) => {
                 let fmt = if c.data.is_empty() { 0b000 } else { 0b010 };
@@ -239,9 +261,12 @@ impl Tlp {
                     Status::Abort => 0b100,
                 };
                 let dw0 = (fmt << 29) | (u32::from(KIND_CPL) << 24) | flags | length;
-                let dw1 = (u32::from(c.completer) << 16) | (status << 13) | (u32::from(c.byte_count) & 0xfff);
-                let dw2 =
-                    (u32::from(c.requester) << 16) | (u32::from(c.tag) << 8) | (u32::from(c.lower_addr) & 0x7f);
+                let dw1 = (u32::from(c.completer) << 16)
+                    | (status << 13)
+                    | (u32::from(c.byte_count) & 0xfff);
+                let dw2 = (u32::from(c.requester) << 16)
+                    | (u32::from(c.tag) << 8)
+                    | (u32::from(c.lower_addr) & 0x7f);
                 words(dw0, dw1, dw2, 0)
             }
         }
@@ -252,7 +277,12 @@ impl Tlp {
     /// # Errors
     /// It is malformed by the rules of section 2.2.
     pub fn decode(header: u128, payload: &[u8]) -> Result<Self, TlpError> {
-        let dw = [(header >> 96) as u32, (header >> 64) as u32, (header >> 32) as u32, header as u32];
+        let dw = [
+            (header >> 96) as u32,
+            (header >> 64) as u32,
+            (header >> 32) as u32,
+            header as u32,
+        ];
         let fmt = (dw[0] >> 29) as u8;
         let kind = ((dw[0] >> 24) & 0x1f) as u8;
         let length = match dw[0] & 0x3ff {
@@ -262,11 +292,19 @@ impl Tlp {
         let poisoned = dw[0] & POISON != 0;
         let with_data = fmt & 0b010 != 0;
         let expected = if with_data { length * 4 } else { 0 };
-        if fmt & 0b100 != 0 || !matches!(kind, KIND_MEM | KIND_CPL | KIND_FETCH_ADD | KIND_SWAP | KIND_CAS) {
+        if fmt & 0b100 != 0
+            || !matches!(
+                kind,
+                KIND_MEM | KIND_CPL | KIND_FETCH_ADD | KIND_SWAP | KIND_CAS
+            )
+        {
             return Err(TlpError::Kind { fmt, kind });
         }
         if payload.len() != expected {
-            return Err(TlpError::Length { header: expected, payload: payload.len() });
+            return Err(TlpError::Length {
+                header: expected,
+                payload: payload.len(),
+            });
         }
         if kind == KIND_CPL {
             if fmt & 0b001 != 0 {
@@ -275,7 +313,11 @@ impl Tlp {
             return Ok(Self::Completion(completion(&dw, payload, poisoned)));
         }
         let long = fmt & 0b001 != 0;
-        let addr = if long { (u64::from(dw[2]) << 32) | u64::from(dw[3] & !3) } else { u64::from(dw[2] & !3) };
+        let addr = if long {
+            (u64::from(dw[2]) << 32) | u64::from(dw[3] & !3)
+        } else {
+            u64::from(dw[2] & !3)
+        };
         if long && !needs_4dw(addr) {
             return Err(TlpError::Address { addr });
         }
@@ -288,12 +330,30 @@ impl Tlp {
         let last_be = ((dw[1] >> 4) & 0xf) as u8;
         check_enables(first_be, last_be, length)?;
         if (addr & 0xfff) + length as u64 * 4 > 4096 {
-            return Err(TlpError::Crosses { addr, dwords: length });
+            return Err(TlpError::Crosses {
+                addr,
+                dwords: length,
+            });
         }
         Ok(if with_data {
-            Self::Write(WriteReq { requester, tag, addr, first_be, last_be, data: payload.to_vec(), poisoned })
+            Self::Write(WriteReq {
+                requester,
+                tag,
+                addr,
+                first_be,
+                last_be,
+                data: payload.to_vec(),
+                poisoned,
+            })
         } else {
-            Self::Read(ReadReq { requester, tag, addr, dwords: length as u16, first_be, last_be })
+            Self::Read(ReadReq {
+                requester,
+                tag,
+                addr,
+                dwords: length as u16,
+                first_be,
+                last_be,
+            })
         })
     }
 }
@@ -307,13 +367,26 @@ fn words(dw0: u32, dw1: u32, dw2: u32, dw3: u32) -> u128 {
 }
 
 #[allow(clippy::too_many_arguments)] // the fields of one header, in its order
-fn request(kind: u8, data: bool, dwords: u16, flags: u32, requester: u16, tag: u8, be: u32, addr: u64) -> u128 {
+fn request(
+    kind: u8,
+    data: bool,
+    dwords: u16,
+    flags: u32,
+    requester: u16,
+    tag: u8,
+    be: u32,
+    addr: u64,
+) -> u128 {
     let long = needs_4dw(addr);
     let fmt = (u32::from(data) << 1) | u32::from(long);
     let dw0 = (fmt << 29) | (u32::from(kind) << 24) | flags | (u32::from(dwords) & 0x3ff);
     let dw1 = (u32::from(requester) << 16) | (u32::from(tag) << 8) | be;
     let low = addr as u32 & !3;
-    if long { words(dw0, dw1, (addr >> 32) as u32, low) } else { words(dw0, dw1, low, 0) }
+    if long {
+        words(dw0, dw1, (addr >> 32) as u32, low)
+    } else {
+        words(dw0, dw1, low, 0)
+    }
 }
 
 fn completion(dw: &[u32; 4], payload: &[u8], poisoned: bool) -> Completion {
@@ -340,7 +413,14 @@ fn completion(dw: &[u32; 4], payload: &[u8], poisoned: bool) -> Completion {
     }
 }
 
-fn atomic(kind: u8, fmt: u8, requester: u16, tag: u8, addr: u64, payload: &[u8]) -> Result<Tlp, TlpError> {
+fn atomic(
+    kind: u8,
+    fmt: u8,
+    requester: u16,
+    tag: u8,
+    addr: u64,
+    payload: &[u8],
+) -> Result<Tlp, TlpError> {
     if fmt & 0b010 == 0 {
         return Err(TlpError::Kind { fmt, kind });
     }
@@ -351,16 +431,29 @@ fn atomic(kind: u8, fmt: u8, requester: u16, tag: u8, addr: u64, payload: &[u8])
     };
     let size = payload.len() / operands;
     if size != 4 && size != 8 {
-        return Err(TlpError::Length { header: 8 * operands, payload: payload.len() });
+        return Err(TlpError::Length {
+            header: 8 * operands,
+            payload: payload.len(),
+        });
     }
     if !addr.is_multiple_of(size as u64) {
         return Err(TlpError::Address { addr });
     }
-    Ok(Tlp::Atomic(AtomicReq { op, requester, tag, addr, data: payload.to_vec() }))
+    Ok(Tlp::Atomic(AtomicReq {
+        op,
+        requester,
+        tag,
+        addr,
+        data: payload.to_vec(),
+    }))
 }
 
 fn check_enables(first: u8, last: u8, dwords: usize) -> Result<(), TlpError> {
-    let error = TlpError::ByteEnables { first, last, dwords };
+    let error = TlpError::ByteEnables {
+        first,
+        last,
+        dwords,
+    };
     if dwords == 1 {
         return if last == 0 { Ok(()) } else { Err(error) };
     }
@@ -370,5 +463,9 @@ fn check_enables(first: u8, last: u8, dwords: usize) -> Result<(), TlpError> {
     // Holes are allowed only in requests of one DW, or of two that start on eight bytes; nobody here makes any.
     let first_contiguous = matches!(first, 0b1111 | 0b1110 | 0b1100 | 0b1000);
     let last_contiguous = matches!(last, 0b1111 | 0b0111 | 0b0011 | 0b0001);
-    if dwords > 2 && !(first_contiguous && last_contiguous) { Err(error) } else { Ok(()) }
+    if dwords > 2 && !(first_contiguous && last_contiguous) {
+        Err(error)
+    } else {
+        Ok(())
+    }
 }

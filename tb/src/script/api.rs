@@ -51,31 +51,57 @@ fn equal(context: &NativeCallContext, a: &Dynamic, b: &Dynamic) -> Result<bool> 
 
 fn assertions(engine: &mut Engine) {
     engine.register_fn("assert", |condition: bool| -> Result<()> {
-        if condition { Ok(()) } else { Err(throw("assert", FAILED, "the condition is false")) }
+        if condition {
+            Ok(())
+        } else {
+            Err(throw("assert", FAILED, "the condition is false"))
+        }
     });
     engine.register_fn("assert", |condition: bool, text: &str| -> Result<()> {
-        if condition { Ok(()) } else { Err(throw("assert", FAILED, format!("the condition is false: {text}"))) }
-    });
-    engine.register_fn("assert_eq", |context: NativeCallContext, a: Dynamic, b: Dynamic| -> Result<()> {
-        let (a, b) = (a.flatten(), b.flatten());
-        if equal(&context, &a, &b)? {
-            return Ok(());
+        if condition {
+            Ok(())
+        } else {
+            Err(throw(
+                "assert",
+                FAILED,
+                format!("the condition is false: {text}"),
+            ))
         }
-        Err(throw("assert_eq", FAILED, format!("{a:?} is not {b:?}")))
     });
-    engine.register_fn("expect_error", |context: NativeCallContext, errno: &str, closure: FnPtr| -> Result<()> {
-        let call = "expect_error";
-        match closure.call_within_context::<Dynamic>(&context, ()) {
-            Ok(_) => Err(throw(call, FAILED, format!("expected {errno}, but it succeeded"))),
-            Err(e) => {
-                let got = error::field(&e, "errno");
-                if got.as_deref() == Some(errno) {
-                    return Ok(());
-                }
-                Err(throw(call, FAILED, format!("expected {errno}, got {}", error::text(&e))))
+    engine.register_fn(
+        "assert_eq",
+        |context: NativeCallContext, a: Dynamic, b: Dynamic| -> Result<()> {
+            let (a, b) = (a.flatten(), b.flatten());
+            if equal(&context, &a, &b)? {
+                return Ok(());
             }
-        }
-    });
+            Err(throw("assert_eq", FAILED, format!("{a:?} is not {b:?}")))
+        },
+    );
+    engine.register_fn(
+        "expect_error",
+        |context: NativeCallContext, errno: &str, closure: FnPtr| -> Result<()> {
+            let call = "expect_error";
+            match closure.call_within_context::<Dynamic>(&context, ()) {
+                Ok(_) => Err(throw(
+                    call,
+                    FAILED,
+                    format!("expected {errno}, but it succeeded"),
+                )),
+                Err(e) => {
+                    let got = error::field(&e, "errno");
+                    if got.as_deref() == Some(errno) {
+                        return Ok(());
+                    }
+                    Err(throw(
+                        call,
+                        FAILED,
+                        format!("expected {errno}, got {}", error::text(&e)),
+                    ))
+                }
+            }
+        },
+    );
 }
 
 fn machine(engine: &mut Engine, session: &Arc<Session>) {
@@ -98,7 +124,10 @@ fn machine(engine: &mut Engine, session: &Arc<Session>) {
                         }
                     }
                     "link" => {
-                        config.link = value.to_string().parse().map_err(|e: String| invalid(call, e))?;
+                        config.link = value
+                            .to_string()
+                            .parse()
+                            .map_err(|e: String| invalid(call, e))?;
                     }
                     "link_latency" => {
                         config.link_latency_ns = length(call, int(call, "link_latency", value)?)?;
@@ -108,7 +137,11 @@ fn machine(engine: &mut Engine, session: &Arc<Session>) {
             }
             config.check().map_err(|e| invalid(call, e))
         })?;
-        if changed { Ok(()) } else { Err(invalid(call, "machine() must come before everything else")) }
+        if changed {
+            Ok(())
+        } else {
+            Err(invalid(call, "machine() must come before everything else"))
+        }
     });
     let of = Arc::clone(session);
     engine.register_fn("process", move || -> Result<Process> {
@@ -117,11 +150,18 @@ fn machine(engine: &mut Engine, session: &Arc<Session>) {
         Ok(Process { world, mm })
     });
     let of = Arc::clone(session);
-    engine.register_fn("cycles", move || -> Result<i64> { Ok(of.world("cycles")?.machine.now() as i64) });
+    engine.register_fn("cycles", move || -> Result<i64> {
+        Ok(of.world("cycles")?.machine.now() as i64)
+    });
     let of = Arc::clone(session);
     engine.register_fn("wait", move |cycles: i64| -> Result<()> {
         let cycles = length("wait", cycles)?;
-        of.world("wait")?.machine.wait(cycles).map_err(|e| error::hardware("wait", &e))
+        of.world("wait")?
+            .machine
+            .wait(cycles)
+            .map_err(|e| error::hardware("wait", &e))
     });
-    engine.register_fn("file", |_: i64| -> Result<()> { Err(missing("file", "a file")) });
+    engine.register_fn("file", |_: i64| -> Result<()> {
+        Err(missing("file", "a file"))
+    });
 }

@@ -36,7 +36,10 @@ impl Dev {
 
     /// Runs a program to its end.
     fn run(&self, call: &str, program: &Program, args: &[u64], threads: u32) -> Result<u64> {
-        let job = self.context.launch(program, args, threads).map_err(|e| error::driver(call, &e))?;
+        let job = self
+            .context
+            .launch(program, args, threads)
+            .map_err(|e| error::driver(call, &e))?;
         job.wait().map_err(|e| error::job(call, &e))
     }
 
@@ -44,14 +47,20 @@ impl Dev {
         let call = "d.load";
         let bytes = size(call, bytes)?;
         let program = kernel(call, kernels::load(bytes as u64))?;
-        let ticket = self.world.oracle.begin_read(self.id(), a as u64, bytes as u64);
+        let ticket = self
+            .world
+            .oracle
+            .begin_read(self.id(), a as u64, bytes as u64);
         match self.run(call, &program, &[a as u64], 1) {
             Err(error) => {
                 self.world.oracle.abandon(ticket);
                 Err(error)
             }
             Ok(value) => {
-                let checked = self.world.oracle.end_read(ticket, &value.to_le_bytes()[..bytes]);
+                let checked = self
+                    .world
+                    .oracle
+                    .end_read(ticket, &value.to_le_bytes()[..bytes]);
                 checked.map_err(|mismatch| self.refuse(call, &mismatch))?;
                 Ok(value as i64)
             }
@@ -63,7 +72,10 @@ impl Dev {
         let bytes = size(call, bytes)?;
         let program = kernel(call, kernels::store(bytes as u64))?;
         let data = Data::Bytes(value.to_le_bytes()[..bytes].to_vec());
-        let ticket = self.world.oracle.begin_write(self.id(), a as u64, bytes as u64, data);
+        let ticket = self
+            .world
+            .oracle
+            .begin_write(self.id(), a as u64, bytes as u64, data);
         let done = self.run(call, &program, &[a as u64, value as u64], 1);
         // One store: it happens or not a byte changes. A lost device may have done it and not said so.
         let outcome = match &done {
@@ -79,16 +91,30 @@ impl Dev {
         let call = "d.fetch_add";
         let bytes = size(call, bytes)?;
         let program = kernel(call, kernels::fetch_add(bytes as u64))?;
-        let ticket = self.world.oracle.begin_write(self.id(), a as u64, bytes as u64, Data::Unknown);
+        let ticket =
+            self.world
+                .oracle
+                .begin_write(self.id(), a as u64, bytes as u64, Data::Unknown);
         match self.run(call, &program, &[a as u64, value as u64], 1) {
             Err(error) => {
                 let lost = self.world.device.lost().is_some();
-                self.world.oracle.end_write(ticket, if lost { Outcome::Partial } else { Outcome::Nothing });
+                self.world.oracle.end_write(
+                    ticket,
+                    if lost {
+                        Outcome::Partial
+                    } else {
+                        Outcome::Nothing
+                    },
+                );
                 Err(error)
             }
             Ok(old) => {
                 let new = old.wrapping_add(value as u64).to_le_bytes();
-                let checked = self.world.oracle.end_update(ticket, &old.to_le_bytes()[..bytes], &new[..bytes]);
+                let checked = self.world.oracle.end_update(
+                    ticket,
+                    &old.to_le_bytes()[..bytes],
+                    &new[..bytes],
+                );
                 checked.map_err(|mismatch| self.refuse(call, &mismatch))?;
                 Ok(old as i64)
             }
@@ -99,9 +125,24 @@ impl Dev {
         let call = "d.fill";
         let (addr, len) = words(call, a, len)?;
         let program = kernel(call, kernels::fill())?;
-        let ticket = self.world.oracle.begin_write(self.id(), addr, len, Data::pattern(len, first as u64));
-        let done = self.run(call, &program, &[addr, len, first as u64], kernels::BULK_THREADS);
-        self.world.oracle.end_write(ticket, if done.is_ok() { Outcome::Done } else { Outcome::Partial });
+        let ticket =
+            self.world
+                .oracle
+                .begin_write(self.id(), addr, len, Data::pattern(len, first as u64));
+        let done = self.run(
+            call,
+            &program,
+            &[addr, len, first as u64],
+            kernels::BULK_THREADS,
+        );
+        self.world.oracle.end_write(
+            ticket,
+            if done.is_ok() {
+                Outcome::Done
+            } else {
+                Outcome::Partial
+            },
+        );
         done.map(|_| ())
     }
 
@@ -110,16 +151,30 @@ impl Dev {
         let (addr, len) = words(call, a, len)?;
         let program = kernel(call, kernels::check())?;
         let ticket = self.world.oracle.begin_read(self.id(), addr, len);
-        let result = self.run(call, &program, &[addr, len, first as u64], kernels::BULK_THREADS);
+        let result = self.run(
+            call,
+            &program,
+            &[addr, len, first as u64],
+            kernels::BULK_THREADS,
+        );
         match result {
             Ok(u64::MAX) => {
-                let Data::Bytes(bytes) = Data::pattern(len, first as u64) else { return Ok(()) };
-                self.world.oracle.end_read(ticket, &bytes).map_err(|mismatch| self.refuse(call, &mismatch))
+                let Data::Bytes(bytes) = Data::pattern(len, first as u64) else {
+                    return Ok(());
+                };
+                self.world
+                    .oracle
+                    .end_read(ticket, &bytes)
+                    .map_err(|mismatch| self.refuse(call, &mismatch))
             }
             Ok(wrong) => {
                 self.world.oracle.abandon(ticket);
                 let want = (first as u64).wrapping_add((wrong.wrapping_sub(addr)) / 8);
-                Err(throw(call, FAILED, format!("word at {wrong:#x} differs, expected {want}")))
+                Err(throw(
+                    call,
+                    FAILED,
+                    format!("word at {wrong:#x} differs, expected {want}"),
+                ))
             }
             Err(error) => {
                 self.world.oracle.abandon(ticket);
@@ -132,7 +187,10 @@ impl Dev {
         let call = "d.copy";
         let len = length(call, len)?;
         let read = self.world.oracle.begin_read(self.id(), src as u64, len);
-        let write = self.world.oracle.begin_write(self.id(), dst as u64, len, Data::Unknown);
+        let write = self
+            .world
+            .oracle
+            .begin_write(self.id(), dst as u64, len, Data::Unknown);
         match self.context.copy(Va(dst as u64), Va(src as u64), len) {
             Ok(()) => {
                 self.world.oracle.end_copy(read, write);
@@ -153,36 +211,63 @@ impl Dev {
             return if name.contains('/') || name.contains('.') {
                 Err(missing(call, &format!("ELF file {name:?}")))
             } else {
-                Err(throw(call, "ENOENT", format!("no kernel {name:?}; there are {}", names.join(", "))))
+                Err(throw(
+                    call,
+                    "ENOENT",
+                    format!("no kernel {name:?}; there are {}", names.join(", ")),
+                ))
             };
         };
         if args.len() != builtin.args.len() {
             let expected = builtin.args.join(", ");
-            return Err(invalid(call, format!("{name} takes [{expected}], got {} arguments", args.len())));
+            return Err(invalid(
+                call,
+                format!("{name} takes [{expected}], got {} arguments", args.len()),
+            ));
         }
-        let args: Vec<u64> =
-            args.iter().map(|value| int(call, "argument", value).map(|v| v as u64)).collect::<Result<_>>()?;
+        let args: Vec<u64> = args
+            .iter()
+            .map(|value| int(call, "argument", value).map(|v| v as u64))
+            .collect::<Result<_>>()?;
         let program = kernel(call, (builtin.program)())?;
-        JobHandle::start(&self.world, &self.mm, &self.context, builtin, &program, &args)
+        JobHandle::start(
+            &self.world,
+            &self.mm,
+            &self.context,
+            builtin,
+            &program,
+            &args,
+        )
     }
 
     fn migrate_to_device(&mut self, a: i64, len: i64) -> Result<i64> {
         let call = "d.migrate_to_device";
-        let moved = self.context.migrate_to_device(Va(a as u64), length(call, len)?);
-        moved.map(|pages| pages as i64).map_err(|e| error::driver(call, &e))
+        let moved = self
+            .context
+            .migrate_to_device(Va(a as u64), length(call, len)?);
+        moved
+            .map(|pages| pages as i64)
+            .map_err(|e| error::driver(call, &e))
     }
 
     fn migrate_to_system(&mut self, a: i64, len: i64) -> Result<i64> {
         let call = "d.migrate_to_system";
-        let moved = self.context.migrate_to_system(Va(a as u64), length(call, len)?);
-        moved.map(|pages| pages as i64).map_err(|e| error::driver(call, &e))
+        let moved = self
+            .context
+            .migrate_to_system(Va(a as u64), length(call, len)?);
+        moved
+            .map(|pages| pages as i64)
+            .map_err(|e| error::driver(call, &e))
     }
 
     fn snapshot(&mut self, a: i64, len: i64) -> Result<Array> {
         let call = "d.snapshot";
         let states = self.context.snapshot(Va(a as u64), length(call, len)?);
         let states = states.map_err(|e| error::driver(call, &e))?;
-        Ok(states.iter().map(|state| Dynamic::from(state.to_string())).collect())
+        Ok(states
+            .iter()
+            .map(|state| Dynamic::from(state.to_string()))
+            .collect())
     }
 
     fn dirty(&mut self, a: i64, len: i64) -> Result<Array> {
@@ -194,7 +279,9 @@ impl Dev {
 
     fn release(&mut self) -> Result<i64> {
         let moved = self.world.device.release();
-        moved.map(|pages| pages as i64).map_err(|e| error::driver("d.release", &e))
+        moved
+            .map(|pages| pages as i64)
+            .map_err(|e| error::driver("d.release", &e))
     }
 
     fn rounds(&mut self) -> i64 {
@@ -202,8 +289,14 @@ impl Dev {
     }
 
     fn stats(&mut self) -> Result<Map> {
-        let stats = self.context.stats().map_err(|e| error::driver("d.stats", &e))?;
-        Ok(stats.into_iter().map(|(name, value)| (name.into(), (value as i64).into())).collect())
+        let stats = self
+            .context
+            .stats()
+            .map_err(|e| error::driver("d.stats", &e))?;
+        Ok(stats
+            .into_iter()
+            .map(|(name, value)| (name.into(), (value as i64).into()))
+            .collect())
     }
 
     fn inject(&mut self, what: Map) -> Result<()> {
@@ -219,7 +312,12 @@ impl Dev {
                         self.world.machine.hang();
                     }
                 }
-                "link" => return Err(missing(call, "link: a failure of the next read over the link")),
+                "link" => {
+                    return Err(missing(
+                        call,
+                        "link: a failure of the next read over the link",
+                    ));
+                }
                 other => return Err(invalid(call, format!("unknown failure {other}"))),
             }
         }
@@ -227,7 +325,9 @@ impl Dev {
     }
 
     fn close(&mut self) -> Result<()> {
-        self.context.close().map_err(|e| error::driver("d.close", &e))
+        self.context
+            .close()
+            .map_err(|e| error::driver("d.close", &e))
     }
 }
 
@@ -242,12 +342,16 @@ pub fn register(engine: &mut Engine) {
     engine.register_fn("load", Dev::load);
     engine.register_fn("store", |d: &mut Dev, a: i64, v: i64| d.store(a, v, 8));
     engine.register_fn("store", Dev::store);
-    engine.register_fn("fetch_add", |d: &mut Dev, a: i64, v: i64| d.fetch_add(a, v, 8));
+    engine.register_fn("fetch_add", |d: &mut Dev, a: i64, v: i64| {
+        d.fetch_add(a, v, 8)
+    });
     engine.register_fn("fetch_add", Dev::fetch_add);
     engine.register_fn("fill", Dev::fill);
     engine.register_fn("check", Dev::check);
     engine.register_fn("copy", Dev::copy);
-    engine.register_fn("launch", |d: &mut Dev, name: &str, args: Array| d.launch(name, &args));
+    engine.register_fn("launch", |d: &mut Dev, name: &str, args: Array| {
+        d.launch(name, &args)
+    });
     engine.register_fn("migrate_to_device", Dev::migrate_to_device);
     engine.register_fn("migrate_to_system", Dev::migrate_to_system);
     engine.register_fn("snapshot", Dev::snapshot);

@@ -21,7 +21,10 @@ pub fn throw(call: &str, errno: &str, message: impl Into<String>) -> Box<EvalAlt
     map.insert("call".into(), call.into());
     map.insert("errno".into(), errno.into());
     map.insert("message".into(), message.into().into());
-    Box::new(EvalAltResult::ErrorRuntime(Dynamic::from_map(map), Position::NONE))
+    Box::new(EvalAltResult::ErrorRuntime(
+        Dynamic::from_map(map),
+        Position::NONE,
+    ))
 }
 
 /// An errno of hmm-core.
@@ -36,7 +39,11 @@ pub fn invalid(call: &str, message: impl Into<String>) -> Box<EvalAltResult> {
 
 /// Something that scenario scripts know and this version does not have.
 pub fn missing(call: &str, what: &str) -> Box<EvalAltResult> {
-    throw(call, ENOSYS, format!("{what} is not available in this version"))
+    throw(
+        call,
+        ENOSYS,
+        format!("{what} is not available in this version"),
+    )
 }
 
 /// An error of the driver.

@@ -42,13 +42,19 @@ impl JobHandle {
                 let bytes = value.to_le_bytes()[..len as usize].to_vec();
                 Some(oracle.begin_write(id, addr, len, Data::Bytes(bytes)))
             }
-            Effect::Fill(addr, len, first) => Some(oracle.begin_write(id, addr, len, Data::pattern(len, first))),
+            Effect::Fill(addr, len, first) => {
+                Some(oracle.begin_write(id, addr, len, Data::pattern(len, first)))
+            }
             Effect::Writes(addr, len) => Some(oracle.begin_write(id, addr, len, Data::Unknown)),
             Effect::FetchAdd(addr, _) => Some(oracle.begin_write(id, addr, 8, Data::Unknown)),
         };
         let open = ticket.map(|ticket| (ticket, effect));
         match context.launch(program, args, kernel.threads) {
-            Ok(job) => Ok(Self(Arc::new(Running { world: Arc::clone(world), job, open: Mutex::new(open) }))),
+            Ok(job) => Ok(Self(Arc::new(Running {
+                world: Arc::clone(world),
+                job,
+                open: Mutex::new(open),
+            }))),
             Err(e) => {
                 if let Some((ticket, effect)) = open {
                     match effect {
@@ -64,8 +70,12 @@ impl JobHandle {
     fn wait(&mut self) -> Result<i64> {
         let call = "job.wait";
         let ended = self.0.job.wait();
-        self.0.settle(&ended).map_err(|mismatch| throw(call, ORACLE, self.0.world.fail(&mismatch)))?;
-        ended.map(|result| result as i64).map_err(|e| error::job(call, &e))
+        self.0
+            .settle(&ended)
+            .map_err(|mismatch| throw(call, ORACLE, self.0.world.fail(&mismatch)))?;
+        ended
+            .map(|result| result as i64)
+            .map_err(|e| error::job(call, &e))
     }
 
     fn kill(&mut self) -> Result<()> {
@@ -74,9 +84,18 @@ impl JobHandle {
 }
 
 impl Running {
-    fn settle(&self, ended: &std::result::Result<u64, JobError>) -> std::result::Result<(), Mismatch> {
-        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some((ticket, effect)) = open else { return Ok(()) };
+    fn settle(
+        &self,
+        ended: &std::result::Result<u64, JobError>,
+    ) -> std::result::Result<(), Mismatch> {
+        let open = self
+            .open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let Some((ticket, effect)) = open else {
+            return Ok(());
+        };
         let oracle = &self.world.oracle;
         match (effect, ended) {
             (Effect::Load(..), Err(_)) => oracle.abandon(ticket),
@@ -85,7 +104,11 @@ impl Running {
                 return oracle.end_read(ticket, &value.to_le_bytes()[..len as usize]);
             }
             (Effect::FetchAdd(_, value), Ok(old)) => {
-                return oracle.end_update(ticket, &old.to_le_bytes(), &old.wrapping_add(value).to_le_bytes());
+                return oracle.end_update(
+                    ticket,
+                    &old.to_le_bytes(),
+                    &old.wrapping_add(value).to_le_bytes(),
+                );
             }
             (_, Ok(_)) => oracle.end_write(ticket, Outcome::Done),
         }

@@ -77,19 +77,31 @@ struct Ended {
 pub fn run_file(file: &Path, config: &MachineConfig, outputs: &Outputs) -> ScenarioResult {
     let text = match std::fs::read_to_string(file) {
         Ok(text) => text,
-        Err(error) => return ScenarioResult::unusable(file, format!("cannot read {}: {error}", file.display())),
+        Err(error) => {
+            return ScenarioResult::unusable(
+                file,
+                format!("cannot read {}: {error}", file.display()),
+            );
+        }
     };
     run_text(file, &text, config, outputs)
 }
 
 /// Runs a script given as text; `file` names it in messages.
 #[must_use]
-pub fn run_text(file: &Path, text: &str, config: &MachineConfig, outputs: &Outputs) -> ScenarioResult {
+pub fn run_text(
+    file: &Path,
+    text: &str,
+    config: &MachineConfig,
+    outputs: &Outputs,
+) -> ScenarioResult {
     let start = Instant::now();
     let seed = config.seed;
     let (owned_file, owned_text) = (file.to_path_buf(), text.to_string());
     let (config, outputs) = (config.clone(), outputs.clone());
-    let ended = sync::run(seed, move || scenario(&owned_file, &owned_text, config, outputs));
+    let ended = sync::run(seed, move || {
+        scenario(&owned_file, &owned_text, config, outputs)
+    });
     let ended = ended.unwrap_or_else(|error| Ended {
         error: Some(format!("{}: {error} (seed {seed})", file.display())),
         unusable: false,
@@ -135,7 +147,10 @@ fn scenario(file: &Path, text: &str, config: MachineConfig, outputs: Outputs) ->
                 ),
                 _ => error::text(&error),
             };
-            format!("{}: {text} (cycle {cycle}, seed {seed})", place(error::position(&error)))
+            format!(
+                "{}: {text} (cycle {cycle}, seed {seed})",
+                place(error::position(&error))
+            )
         }),
     };
     session.set_code(None);
@@ -153,7 +168,11 @@ fn scenario(file: &Path, text: &str, config: MachineConfig, outputs: Outputs) ->
     }
 }
 
-fn execute(session: &Arc<Session>, engine: &Arc<Engine>, ast: AST) -> Result<(), Box<EvalAltResult>> {
+fn execute(
+    session: &Arc<Session>,
+    engine: &Arc<Engine>,
+    ast: AST,
+) -> Result<(), Box<EvalAltResult>> {
     let ast = Arc::new(ast);
     session.set_code(Some((Arc::clone(engine), Arc::clone(&ast))));
     let done = engine.run_ast(&ast);
@@ -177,11 +196,18 @@ fn finish(world: &Arc<World>, file: &str, error: Option<String>, seed: u64) -> E
     if machine.over_limit() {
         machine.lift_limit();
         let report = warps::report(machine);
-        error = Some(format!("{}\n{report}", error.unwrap_or_else(|| format!("{file}: cycle limit reached"))));
+        error = Some(format!(
+            "{}\n{report}",
+            error.unwrap_or_else(|| format!("{file}: cycle limit reached"))
+        ));
     }
     let (cycles, events, log_hash) = (machine.now(), machine.log().events(), machine.log().hash());
     // A device that hangs on purpose has no counters.
-    let stats = if world.device.lost().is_some() { Vec::new() } else { world.device.stats().unwrap_or_default() };
+    let stats = if world.device.lost().is_some() {
+        Vec::new()
+    } else {
+        world.device.stats().unwrap_or_default()
+    };
     let mut note = |result: Result<(), String>| {
         if let Err(text) = result {
             error.get_or_insert_with(|| format!("{file}: {text} (cycle {cycles}, seed {seed})"));
@@ -192,5 +218,12 @@ fn finish(world: &Arc<World>, file: &str, error: Option<String>, seed: u64) -> E
         note(world.sweep());
     }
     note(world.end());
-    Ended { error, unusable: false, cycles, events, log_hash, stats }
+    Ended {
+        error,
+        unusable: false,
+        cycles,
+        events,
+        log_hash,
+        stats,
+    }
 }

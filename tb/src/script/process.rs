@@ -39,15 +39,21 @@ pub(super) fn length(call: &str, len: i64) -> Result<u64> {
 /// A range of whole 64-bit words.
 pub(super) fn words(call: &str, a: i64, len: i64) -> Result<(u64, u64)> {
     let len = length(call, len)?;
-    if a as u64 % 8 != 0 || !len.is_multiple_of(8) {
-        return Err(invalid(call, format!("{len} bytes at {a:#x}: expected multiples of 8")));
+    if !(a as u64).is_multiple_of(8) || !len.is_multiple_of(8) {
+        return Err(invalid(
+            call,
+            format!("{len} bytes at {a:#x}: expected multiples of 8"),
+        ));
     }
     Ok((a as u64, len))
 }
 
 /// The first byte that differs, as text.
 pub(super) fn difference(addr: u64, want: &[u8], got: &[u8]) -> Option<String> {
-    let word = want.chunks(8).zip(got.chunks(8)).position(|(want, got)| want != got)?;
+    let word = want
+        .chunks(8)
+        .zip(got.chunks(8))
+        .position(|(want, got)| want != got)?;
     let at = word * 8;
     let value = |bytes: &[u8]| {
         let mut raw = [0; 8];
@@ -55,7 +61,12 @@ pub(super) fn difference(addr: u64, want: &[u8], got: &[u8]) -> Option<String> {
         raw[..part.len()].copy_from_slice(part);
         u64::from_le_bytes(raw)
     };
-    Some(format!("word at {:#x} is {}, expected {}", addr + at as u64, value(got), value(want)))
+    Some(format!(
+        "word at {:#x} is {}, expected {}",
+        addr + at as u64,
+        value(got),
+        value(want)
+    ))
 }
 
 impl Process {
@@ -73,11 +84,15 @@ impl Process {
                 "at" => wanted.at = Some(Va(int(call, "at", value)? as u64)),
                 "share" => wanted.share = flag(call, "share", value)?,
                 "huge" => wanted.huge = flag(call, "huge", value)?,
-                "file" | "offset" | "hugetlb" => return Err(missing(call, &format!("option {key}"))),
+                "file" | "offset" | "hugetlb" => {
+                    return Err(missing(call, &format!("option {key}")));
+                }
                 other => return Err(invalid(call, format!("unknown option {other}"))),
             }
         }
-        let replaced = wanted.at.map(|at| self.world.oracle.begin_unmap(self.id(), at.0, len));
+        let replaced = wanted
+            .at
+            .map(|at| self.world.oracle.begin_unmap(self.id(), at.0, len));
         let mapped = self.mm.mmap(len, prot, wanted);
         if let Some(ticket) = replaced {
             self.world.oracle.end_unmap(ticket, mapped.is_ok());
@@ -99,7 +114,9 @@ impl Process {
     fn mprotect(&mut self, a: i64, len: i64, prot: &str) -> Result<()> {
         let call = "p.mprotect";
         let prot = protection(call, prot)?;
-        self.mm.mprotect(Va(a as u64), length(call, len)?, prot).map_err(|e| errno(call, e))
+        self.mm
+            .mprotect(Va(a as u64), length(call, len)?, prot)
+            .map_err(|e| errno(call, e))
     }
 
     fn madvise(&mut self, a: i64, len: i64, advice: &str) -> Result<()> {
@@ -115,11 +132,17 @@ impl Process {
         // Private memory reads as zero afterwards; shared memory keeps its contents.
         let ticket = (!self.world.oracle.is_shared(self.id(), a as u64)).then(|| {
             let zeros = Data::Bytes(vec![0; len as usize]);
-            self.world.oracle.begin_write(self.id(), a as u64, len, zeros)
+            self.world
+                .oracle
+                .begin_write(self.id(), a as u64, len, zeros)
         });
         let done = self.mm.madvise(Va(a as u64), len, wanted);
         if let Some(ticket) = ticket {
-            let outcome = if done.is_ok() { Outcome::Done } else { Outcome::Partial };
+            let outcome = if done.is_ok() {
+                Outcome::Done
+            } else {
+                Outcome::Partial
+            };
             self.world.oracle.end_write(ticket, outcome);
         }
         done.map_err(|e| errno(call, e))
@@ -140,8 +163,12 @@ impl Process {
 
     fn write(&self, call: &str, addr: u64, bytes: Vec<u8>) -> Result<()> {
         let single = bytes.len() <= 8 && addr % PAGE + bytes.len() as u64 <= PAGE;
-        let ticket =
-            self.world.oracle.begin_write(self.id(), addr, bytes.len() as u64, Data::Bytes(bytes.clone()));
+        let ticket = self.world.oracle.begin_write(
+            self.id(),
+            addr,
+            bytes.len() as u64,
+            Data::Bytes(bytes.clone()),
+        );
         let done = self.mm.store(Va(addr), &bytes);
         let outcome = match done {
             Ok(()) => Outcome::Done,
@@ -162,13 +189,19 @@ impl Process {
 
     fn store(&mut self, a: i64, value: i64, bytes: i64) -> Result<()> {
         let call = "p.store";
-        self.write(call, a as u64, value.to_le_bytes()[..size(call, bytes)?].to_vec())
+        self.write(
+            call,
+            a as u64,
+            value.to_le_bytes()[..size(call, bytes)?].to_vec(),
+        )
     }
 
     fn fill(&mut self, a: i64, len: i64, first: i64) -> Result<()> {
         let call = "p.fill";
         let (addr, len) = words(call, a, len)?;
-        let Data::Bytes(bytes) = Data::pattern(len, first as u64) else { return Ok(()) };
+        let Data::Bytes(bytes) = Data::pattern(len, first as u64) else {
+            return Ok(());
+        };
         // One access a page, as a program's loop would be interrupted anywhere.
         let mut at = 0;
         while at < bytes.len() {
@@ -182,7 +215,9 @@ impl Process {
     fn check(&mut self, a: i64, len: i64, first: i64) -> Result<()> {
         let call = "p.check";
         let (addr, len) = words(call, a, len)?;
-        let Data::Bytes(want) = Data::pattern(len, first as u64) else { return Ok(()) };
+        let Data::Bytes(want) = Data::pattern(len, first as u64) else {
+            return Ok(());
+        };
         let mut at = 0;
         while at < want.len() {
             let end = (at + (PAGE - (addr + at as u64) % PAGE) as usize).min(want.len());
@@ -199,21 +234,32 @@ impl Process {
         let call = "p.pin";
         let len = length(call, len)?;
         let pages = (a as u64 % PAGE + len).div_ceil(PAGE);
-        let pinned = self.mm.pin(Va(a as u64), pages).map_err(|e| errno(call, e))?;
+        let pinned = self
+            .mm
+            .pin(Va(a as u64), pages)
+            .map_err(|e| errno(call, e))?;
         Ok(Pin(Arc::new(Mutex::new(Some(pinned)))))
     }
 
     fn fork(&mut self) -> Result<Self> {
         let ticket = self.world.oracle.begin_fork(self.id());
         let child = self.mm.fork();
-        self.world.oracle.end_fork(ticket, child.as_ref().ok().map(|mm| mm.id()));
+        self.world
+            .oracle
+            .end_fork(ticket, child.as_ref().ok().map(|mm| mm.id()));
         let mm = child.map_err(|e| errno("p.fork", e))?;
         self.world.adopt(&mm);
-        Ok(Self { world: Arc::clone(&self.world), mm })
+        Ok(Self {
+            world: Arc::clone(&self.world),
+            mm,
+        })
     }
 
     fn exit(&mut self) {
-        let ticket = self.world.oracle.begin_unmap(self.id(), 0, hmm_core::addr::TASK_SIZE);
+        let ticket = self
+            .world
+            .oracle
+            .begin_unmap(self.id(), 0, hmm_core::addr::TASK_SIZE);
         self.mm.exit();
         self.world.oracle.end_unmap(ticket, true);
         self.world.oracle.exit(self.id());
@@ -239,10 +285,21 @@ impl Process {
     fn open(&mut self, index: i64) -> Result<Dev> {
         let call = "p.open";
         if index != 0 {
-            return Err(throw(call, "ENODEV", format!("device {index}: this machine has only device 0")));
+            return Err(throw(
+                call,
+                "ENODEV",
+                format!("device {index}: this machine has only device 0"),
+            ));
         }
-        let context = self.world.open(&self.mm).map_err(|e| error::driver(call, &e))?;
-        Ok(Dev::new(Arc::clone(&self.world), Arc::clone(&self.mm), context))
+        let context = self
+            .world
+            .open(&self.mm)
+            .map_err(|e| error::driver(call, &e))?;
+        Ok(Dev::new(
+            Arc::clone(&self.world),
+            Arc::clone(&self.mm),
+            context,
+        ))
     }
 }
 
@@ -251,32 +308,52 @@ fn protection(call: &str, prot: &str) -> Result<Prot> {
         "none" => Ok(Prot::NONE),
         "r" => Ok(Prot::READ),
         "rw" => Ok(Prot::READ_WRITE),
-        _ => Err(invalid(call, format!("protection {prot:?}: expected \"none\", \"r\" or \"rw\""))),
+        _ => Err(invalid(
+            call,
+            format!("protection {prot:?}: expected \"none\", \"r\" or \"rw\""),
+        )),
     }
 }
 
 pub(super) fn int(call: &str, name: &str, value: &Dynamic) -> Result<i64> {
-    value.as_int().map_err(|kind| invalid(call, format!("{name}: expected an integer, got {kind}")))
+    value
+        .as_int()
+        .map_err(|kind| invalid(call, format!("{name}: expected an integer, got {kind}")))
 }
 
 pub(super) fn flag(call: &str, name: &str, value: &Dynamic) -> Result<bool> {
-    value.as_bool().map_err(|kind| invalid(call, format!("{name}: expected true or false, got {kind}")))
+    value
+        .as_bool()
+        .map_err(|kind| invalid(call, format!("{name}: expected true or false, got {kind}")))
 }
 
 /// Registers the calls of processes and pins.
 pub fn register(engine: &mut Engine) {
-    engine.register_type_with_name::<Process>("Process").register_type_with_name::<Pin>("Pin");
-    engine.register_fn("mmap", |p: &mut Process, len: i64, prot: &str| p.mmap(len, prot, &Map::new()));
-    engine.register_fn("mmap", |p: &mut Process, len: i64, prot: &str, options: Map| p.mmap(len, prot, &options));
+    engine
+        .register_type_with_name::<Process>("Process")
+        .register_type_with_name::<Pin>("Pin");
+    engine.register_fn("mmap", |p: &mut Process, len: i64, prot: &str| {
+        p.mmap(len, prot, &Map::new())
+    });
+    engine.register_fn(
+        "mmap",
+        |p: &mut Process, len: i64, prot: &str, options: Map| p.mmap(len, prot, &options),
+    );
     engine.register_fn("munmap", Process::munmap);
     engine.register_fn("mprotect", Process::mprotect);
     engine.register_fn("madvise", Process::madvise);
-    engine.register_fn("mremap", |_: &mut Process, _: i64, _: i64, _: i64| -> Result<i64> {
-        Err(missing("p.mremap", "moving a mapping"))
-    });
-    engine.register_fn("mremap", |_: &mut Process, _: i64, _: i64, _: i64, _: Map| -> Result<i64> {
-        Err(missing("p.mremap", "moving a mapping"))
-    });
+    engine.register_fn(
+        "mremap",
+        |_: &mut Process, _: i64, _: i64, _: i64| -> Result<i64> {
+            Err(missing("p.mremap", "moving a mapping"))
+        },
+    );
+    engine.register_fn(
+        "mremap",
+        |_: &mut Process, _: i64, _: i64, _: i64, _: Map| -> Result<i64> {
+            Err(missing("p.mremap", "moving a mapping"))
+        },
+    );
     engine.register_fn("load", |p: &mut Process, a: i64| p.load(a, 8));
     engine.register_fn("load", Process::load);
     engine.register_fn("store", |p: &mut Process, a: i64, v: i64| p.store(a, v, 8));
@@ -294,9 +371,10 @@ pub fn register(engine: &mut Engine) {
     engine.register_fn("rss", Process::rss);
     engine.register_fn("pagemap", Process::pagemap);
     engine.register_fn("open", Process::open);
-    engine.register_fn("swap_out", |_: &mut Process, _: i64, _: i64| -> Result<i64> {
-        Err(missing("p.swap_out", "swap"))
-    });
+    engine.register_fn(
+        "swap_out",
+        |_: &mut Process, _: i64, _: i64| -> Result<i64> { Err(missing("p.swap_out", "swap")) },
+    );
     engine.register_fn("poison", |_: &mut Process, _: i64| -> Result<()> {
         Err(missing("p.poison", "memory failure"))
     });

@@ -41,7 +41,11 @@ impl Session {
         if let Some(world) = &*world {
             return Ok(Arc::clone(world));
         }
-        let config = self.config.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let config = self
+            .config
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         match World::new(config, &self.outputs, DeviceConfig::default()) {
             Ok(made) => {
                 *world = Some(Arc::clone(&made));
@@ -63,7 +67,10 @@ impl Session {
     /// Why no machine could be made.
     #[must_use]
     pub fn broken(&self) -> Option<String> {
-        self.broken.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.broken
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Changes the machine before it is made. False if it is there already.
@@ -86,19 +93,30 @@ impl Session {
     /// The script.
     #[must_use]
     pub fn code(&self) -> Option<(Arc<Engine>, Arc<AST>)> {
-        self.code.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.code
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Notes a thread.
     pub fn add_thread(&self, thread: ThreadHandle) {
-        self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+        self.threads
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(thread);
     }
 
     /// Waits for all threads. The first error that no `join` has thrown.
     pub fn join_all(&self) -> Result<()> {
         let mut first = Ok(());
         loop {
-            let Some(mut thread) = self.threads.lock().unwrap_or_else(PoisonError::into_inner).pop() else {
+            let Some(mut thread) = self
+                .threads
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .pop()
+            else {
                 return first;
             };
             if let Err(error) = thread.join() {

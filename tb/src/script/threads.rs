@@ -54,7 +54,11 @@ fn captured(value: &Dynamic) -> Dynamic {
         return Dynamic::from_array(array.iter().map(captured).collect());
     }
     if let Some(map) = own.read_lock::<Map>() {
-        return Dynamic::from_map(map.iter().map(|(key, value)| (key.clone(), captured(value))).collect());
+        return Dynamic::from_map(
+            map.iter()
+                .map(|(key, value)| (key.clone(), captured(value)))
+                .collect(),
+        );
     }
     if let Some(closure) = own.read_lock::<FnPtr>() {
         return Dynamic::from(for_thread(&closure));
@@ -74,8 +78,12 @@ pub fn register(engine: &mut Engine, session: &Arc<Session>) {
     let session = Arc::downgrade(session);
     engine.register_fn("start", move |closure: FnPtr| -> Result<ThreadHandle> {
         let call = "start";
-        let session = session.upgrade().ok_or_else(|| throw(call, "ESRCH", "the scenario has ended"))?;
-        let (engine, ast) = session.code().ok_or_else(|| throw(call, "ESRCH", "the scenario has ended"))?;
+        let session = session
+            .upgrade()
+            .ok_or_else(|| throw(call, "ESRCH", "the scenario has ended"))?;
+        let (engine, ast) = session
+            .code()
+            .ok_or_else(|| throw(call, "ESRCH", "the scenario has ended"))?;
         let closure = for_thread(&closure);
         let handle = sync::spawn(move || closure.call::<Dynamic>(&engine, &ast, ()));
         let thread = ThreadHandle(Arc::new(Mutex::new(Some(handle))));

@@ -8,7 +8,11 @@ use hmmu::machine::Backend;
 
 /// The backends of this build.
 pub fn backends() -> Vec<Backend> {
-    if cfg!(feature = "rtl") { vec![Backend::Model, Backend::Rtl] } else { vec![Backend::Model] }
+    if cfg!(feature = "rtl") {
+        vec![Backend::Model, Backend::Rtl]
+    } else {
+        vec![Backend::Model]
+    }
 }
 
 /// The folder of the scenarios.
@@ -26,10 +30,18 @@ pub fn folder(test: &str) -> PathBuf {
 
 /// Runs the command `hmmu` in a folder.
 pub fn hmmu(folder: &Path, args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_hmmu")).current_dir(folder).args(args).output().expect("hmmu runs")
+    Command::new(env!("CARGO_BIN_EXE_hmmu"))
+        .current_dir(folder)
+        .args(args)
+        .output()
+        .expect("hmmu runs")
 }
 
 /// Standard output and standard error, for messages.
 pub fn said(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
 }
