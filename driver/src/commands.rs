@@ -2,7 +2,7 @@
 
 use crate::error::DriverError;
 use crate::health::Health;
-use crate::hw::Hardware;
+use crate::hw::{Hardware, HwError};
 use crate::mem::DevPa;
 use crate::ring::{Index, Ring, RingRegs};
 use hmm_core::Va;
@@ -41,6 +41,7 @@ impl Commands {
             base: reg::CTRL_BASE,
             size: reg::CTRL_SIZE,
             prod: reg::CTRL_PROD,
+            dead: 1 << 0 | 1 << 8,
         };
         Ok(Self {
             ring: Ring::new(hw, regs, log2)?,
@@ -48,6 +49,11 @@ impl Commands {
             ring_cycles,
             command_cycles,
         })
+    }
+
+    /// As [`Ring::restart`].
+    pub fn restart(&self, status: u64) -> Result<(), HwError> {
+        self.ring.restart(status)
     }
 
     /// Issues a command; it completes later. Waits only when the ring is full.

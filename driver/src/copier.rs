@@ -9,7 +9,7 @@ use crate::commands::CtxId;
 use crate::counters::{Counters, Tick};
 use crate::error::DriverError;
 use crate::health::Health;
-use crate::hw::Hardware;
+use crate::hw::{Hardware, HwError};
 use crate::mem::{DevMem, DevPa};
 use crate::ring::{Index, Push, Ring, RingRegs};
 use hmm_core::sync::Mutex;
@@ -87,6 +87,7 @@ impl Copier {
             base: reg::COPY_BASE,
             size: reg::COPY_SIZE,
             prod: reg::COPY_PROD,
+            dead: 1 << 1 | 1 << 9,
         };
         let ring = Ring::new(hw, regs, log2)?;
         let translated = Mutex::new(None);
@@ -99,6 +100,11 @@ impl Copier {
             copy_cycles,
             translated,
         })
+    }
+
+    /// As [`Ring::restart`].
+    pub fn restart(&self, status: u64) -> Result<(), HwError> {
+        self.ring.restart(status)
     }
 
     /// Writes the pages; one result for each. Returns when all are written or have failed.

@@ -7,12 +7,13 @@ use crate::copier::Copier;
 use crate::counters::Counters;
 use crate::error::DriverError;
 use crate::health::Health;
-use crate::hw::{Hardware, VramAddr};
+use crate::hw::{Hardware, HwError, VramAddr};
 use crate::launcher::Launcher;
 use crate::mem::{DevMem, DevPa};
 use crate::pool::PagePool;
 use hmm_core::sync::Mutex;
 use hmm_core::{DevPagemap, PAGE_SIZE, Pfn, System};
+use hmmu_regs::reg;
 use std::sync::{Arc, OnceLock};
 
 /// A context number of the device.
@@ -49,6 +50,14 @@ impl Core {
     /// Notes something for the trace.
     pub fn trace(&self, name: &'static str, fields: &[(&'static str, u64)]) {
         self.config.tracer.event(name, fields);
+    }
+
+    /// Reads the device's status and starts queues again that it has stopped. Waits for the link.
+    pub fn look(&self) -> Result<(), HwError> {
+        let status = self.hw.bar.read(reg::STATUS)?;
+        self.commands.restart(status)?;
+        self.copier.restart(status)?;
+        self.launcher.restart(self, status)
     }
 
     /// Who owns the pages in this device's memory.

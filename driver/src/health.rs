@@ -1,9 +1,10 @@
 //! Bounded waits, and what happens when one of them ends without an answer.
 
 use crate::error::DriverError;
-use crate::hw::Hardware;
+use crate::hw::{Hardware, HwError};
 use hmm_core::sync::Mutex;
 use hmmu_regs::reg;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Whether the device still answers. After the first wait that ended without an answer the device is lost: its
@@ -12,7 +13,12 @@ pub(crate) struct Health {
     hw: Hardware,
     lost: AtomicBool,
     reason: Mutex<Option<String>>,
+    /// Looks after rings that the device has stopped.
+    nurse: OnceLock<Box<dyn Fn() -> Result<(), HwError> + Send + Sync>>,
 }
+
+/// While it is waited for, the device is asked this often for a sign of life and for stopped rings, in cycles.
+pub(crate) const LOOK_EVERY: u64 = 50_000;
 
 impl Health {
     /// A device that answers.
@@ -21,7 +27,18 @@ impl Health {
             hw,
             lost: AtomicBool::new(false),
             reason: Mutex::new(None),
+            nurse: OnceLock::new(),
         }
+    }
+
+    /// Sets what [`Health::look`] does.
+    pub fn set_nurse(&self, nurse: impl Fn() -> Result<(), HwError> + Send + Sync + 'static) {
+        let _ = self.nurse.set(Box::new(nurse));
+    }
+
+    /// Asks the device whether it lives, and starts its queues again that it has stopped. Waits for the link.
+    pub fn look(&self) -> Result<(), HwError> {
+        self.nurse.get().map_or(Ok(()), |nurse| nurse())
     }
 
     /// An error when the device is lost.
@@ -62,6 +79,7 @@ impl Health {
         mut ready: impl FnMut() -> bool,
     ) -> Result<(), DriverError> {
         let deadline = self.hw.clock.now().saturating_add(cycles);
+        let mut next_look = self.hw.clock.now().saturating_add(LOOK_EVERY);
         loop {
             if ready() {
                 return Ok(());
@@ -74,6 +92,11 @@ impl Health {
                 };
                 self.lose(&error);
                 return Err(error);
+            }
+            if self.hw.clock.now() >= next_look {
+                // A device that does not answer this either runs into the deadline, which names what is waited for.
+                let _ = self.look();
+                next_look = self.hw.clock.now().saturating_add(LOOK_EVERY);
             }
             if let Err(error) = self.hw.clock.pause() {
                 let error = DriverError::from(error);

@@ -5,10 +5,11 @@ use crate::commands::CtxId;
 use crate::context::Context;
 use crate::core::Core;
 use crate::error::{DriverError, JobError};
+use crate::health::LOOK_EVERY;
 use crate::hw::DmaAddr;
 use hmm_core::Errno;
 use hmm_core::sync::Mutex;
-use hmmu_regs::{JobStatus, LaunchEntry, reg};
+use hmmu_regs::{JobStatus, LaunchEntry};
 use std::sync::Arc;
 
 /// Errno codes of a Cancel start here; lower status codes are the device's own.
@@ -78,9 +79,6 @@ pub(crate) fn cancel_code(errno: Errno) -> u8 {
         .unwrap_or(CANCEL_BASE + 14)
 }
 
-/// While a job runs, the device is asked for a sign of life this often, in cycles.
-const LOOK_EVERY: u64 = 200_000;
-
 impl Job {
     pub(crate) fn new(core: Arc<Core>, state: Arc<JobState>) -> Self {
         let launched = core.hw.clock.now();
@@ -142,7 +140,7 @@ impl Job {
             let mut passed = self.core.hw.clock.pause();
             if passed.is_ok() && self.core.hw.clock.now() >= next_look {
                 // A job may run as long as it likes, but a device that hangs must not look like one that works.
-                passed = self.core.hw.bar.read(reg::TIME).map(|_| ());
+                passed = self.core.health.look();
                 next_look = self.core.hw.clock.now().saturating_add(LOOK_EVERY);
             }
             if let Err(error) = passed {

@@ -7,19 +7,27 @@ use crate::commands::CtxId;
 use crate::core::Core;
 use crate::counters::Tick;
 use crate::error::DriverError;
-use crate::hw::{DmaAddr, Hardware};
+use crate::hw::{DmaAddr, Hardware, HwError};
 use crate::job::{JobEnd, JobState};
+use crate::ring::{Entries, RESTARTS};
 use hmm_core::sync::Mutex;
-use hmmu_regs::{Completion, ENTRY_BYTES, JobStatus, reg};
+use hmmu_regs::{Completion, JobStatus, reg};
 use std::collections::VecDeque;
 use std::sync::Arc;
+
+/// The launch ring's bit in register STATUS that it has stopped.
+const STOPPED: u64 = 1 << 10;
 
 /// Value of every job's fence; its memory is zero before.
 const FENCE: u64 = 1;
 
 #[derive(Default)]
 struct State {
+    /// Entries since the ring's last reset.
     produced: u64,
+    restarts: u32,
+    /// Entries taken when the ring was last seen stopped.
+    stopped_at: Option<u64>,
     next_id: u32,
     running: Vec<Arc<JobState>>,
     waiting: VecDeque<Arc<JobState>>,
@@ -27,7 +35,7 @@ struct State {
 
 /// Hands jobs to the device and notes their ends.
 pub(crate) struct Launcher {
-    entries: DmaAddr,
+    entries: Entries,
     log2: u32,
     job_slots: usize,
     state: Mutex<State>,
@@ -37,8 +45,8 @@ impl Launcher {
     /// Sets up the ring.
     pub fn new(hw: &Hardware, log2: u32, job_slots: usize) -> Result<Self, DriverError> {
         let count = 1u64 << log2;
-        let entries = hw.dma.alloc(count * ENTRY_BYTES as u64, 4096)?;
-        hw.bar.write(reg::LAUNCH_BASE, entries.0)?;
+        let entries = Entries::new(hw, log2)?;
+        hw.bar.write(reg::LAUNCH_BASE, entries.base().0)?;
         hw.bar.write(reg::LAUNCH_SIZE, u64::from(log2))?;
         let job_slots = job_slots.clamp(1, count as usize - 1);
         Ok(Self {
@@ -95,10 +103,8 @@ impl Launcher {
             let Some(job) = state.waiting.pop_front() else {
                 break;
             };
-            let at = state.produced % (1 << self.log2) * ENTRY_BYTES as u64;
-            core.hw
-                .dma
-                .write(DmaAddr(self.entries.0 + at), &job.entry.to_bytes());
+            self.entries
+                .put(&core.hw, state.produced, &job.entry.to_bytes());
             state.produced += 1;
             let doorbell = core
                 .hw
@@ -113,6 +119,35 @@ impl Launcher {
         for (job, end) in ended {
             finish(core, &job, end);
         }
+    }
+
+    /// Starts the ring again when register STATUS, just read as `status`, says that it has stopped (an entry could
+    /// not be read), and it was stopped at the same entry at the last look. Entries that were not taken are issued
+    /// once more.
+    pub fn restart(&self, core: &Core, status: u64) -> Result<(), HwError> {
+        if status & STOPPED == 0 {
+            return Ok(());
+        }
+        let (restarts, log2) = (self.state.lock().restarts, u64::from(self.log2));
+        let taken = core.hw.bar.read(reg::LAUNCH_CONS)?;
+        let mut state = self.state.lock();
+        // Another thread may have started it while this one read the register.
+        if state.restarts != restarts || restarts >= RESTARTS {
+            return Ok(());
+        }
+        if state.stopped_at != Some(taken) {
+            state.stopped_at = Some(taken);
+            return Ok(());
+        }
+        state.restarts += 1;
+        state.stopped_at = None;
+        // The register has 32 bits.
+        let left = state.produced.wrapping_sub(taken) & 0xffff_ffff;
+        core.hw.bar.write(reg::LAUNCH_SIZE, log2)?;
+        self.entries
+            .rewind(&core.hw, state.produced - left, state.produced);
+        state.produced = left;
+        core.hw.bar.write(reg::LAUNCH_PROD, left)
     }
 
     /// Ends a job.

@@ -108,6 +108,9 @@ pub(crate) fn probe(
         copier,
         launcher,
     });
+    let ward = Arc::downgrade(&core);
+    core.health
+        .set_nurse(move || ward.upgrade().map_or(Ok(()), |core| core.look()));
     let owner = Arc::new(Owner {
         core: Arc::downgrade(&core),
     });

@@ -2,7 +2,7 @@
 
 use crate::error::DriverError;
 use crate::health::Health;
-use crate::hw::{DmaAddr, Hardware};
+use crate::hw::{DmaAddr, Hardware, HwError};
 use hmm_core::sync::Mutex;
 use hmmu_regs::ENTRY_BYTES;
 
@@ -20,6 +20,53 @@ pub(crate) struct RingRegs {
     pub size: u64,
     /// Producer doorbell.
     pub prod: u64,
+    /// Bits of register STATUS that are set when the ring has stopped and nothing of it is worked on.
+    pub dead: u64,
+}
+
+/// How often a ring that the device has stopped is started again. A device that stops more often is broken.
+pub(crate) const RESTARTS: u32 = 8;
+
+/// The memory of a ring's entries.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entries {
+    at: DmaAddr,
+    log2: u32,
+}
+
+impl Entries {
+    /// Allocates room for `2^log2` entries.
+    pub fn new(hw: &Hardware, log2: u32) -> Result<Self, DriverError> {
+        let at = hw.dma.alloc((ENTRY_BYTES as u64) << log2, 4096)?;
+        Ok(Self { at, log2 })
+    }
+
+    /// Where it is.
+    pub fn base(&self) -> DmaAddr {
+        self.at
+    }
+
+    fn place(&self, number: u64) -> DmaAddr {
+        DmaAddr(self.at.0 + (number & ((1 << self.log2) - 1)) * ENTRY_BYTES as u64)
+    }
+
+    /// Writes entry `number`, counted from the ring's last reset.
+    pub fn put(&self, hw: &Hardware, number: u64, entry: &[u8; ENTRY_BYTES]) {
+        hw.dma.write(self.place(number), entry);
+    }
+
+    /// Moves entries `first..last` to the ring's beginning, where the device looks for them after a reset.
+    pub fn rewind(&self, hw: &Hardware, first: u64, last: u64) {
+        let read = |number| {
+            let mut entry = [0; ENTRY_BYTES];
+            hw.dma.read(self.place(number), &mut entry);
+            entry
+        };
+        let entries: Vec<_> = (first..last).map(read).collect();
+        for (number, entry) in (0..).zip(&entries) {
+            self.put(hw, number, entry);
+        }
+    }
 }
 
 /// The producer's side. Entry `i` (counted from the start of time) completes by writing the value `i + 1` to
@@ -27,7 +74,7 @@ pub(crate) struct RingRegs {
 pub(crate) struct Ring {
     regs: RingRegs,
     hw: Hardware,
-    entries: DmaAddr,
+    entries: Entries,
     slots: DmaAddr,
     log2: u32,
     state: Mutex<State>,
@@ -35,6 +82,9 @@ pub(crate) struct Ring {
 
 struct State {
     produced: u64,
+    /// The entry that the device counts as its first: it counts from its last reset.
+    origin: u64,
+    restarts: u32,
     /// Slots whose completion somebody still has to read.
     held: Vec<bool>,
 }
@@ -56,12 +106,14 @@ impl Ring {
     /// Allocates the ring and tells the device.
     pub fn new(hw: &Hardware, regs: RingRegs, log2: u32) -> Result<Self, DriverError> {
         let count = 1u64 << log2;
-        let entries = hw.dma.alloc(count * ENTRY_BYTES as u64, 4096)?;
+        let entries = Entries::new(hw, log2)?;
         let slots = hw.dma.alloc(count * SLOT_BYTES, 4096)?;
-        hw.bar.write(regs.base, entries.0)?;
+        hw.bar.write(regs.base, entries.base().0)?;
         hw.bar.write(regs.size, u64::from(log2))?;
         let state = State {
             produced: 0,
+            origin: 0,
+            restarts: 0,
             held: vec![false; count as usize],
         };
         Ok(Self {
@@ -120,17 +172,45 @@ impl Ring {
             fence_value: index + 1,
         };
         let bytes = entry(ticket, Index(index));
-        self.hw.dma.write(
-            DmaAddr(self.entries.0 + slot as u64 * ENTRY_BYTES as u64),
-            &bytes,
-        );
+        self.entries.put(&self.hw, index - state.origin, &bytes);
         state.held[slot] = hold;
         state.produced = index + 1;
         // The doorbell goes out under the lock: indices must reach the device in order.
-        match self.hw.bar.write(self.regs.prod, (index + 1) & 0xffff_ffff) {
+        match self.ring_doorbell(&state) {
             Ok(()) => Push::At(Index(index)),
             Err(error) => Push::Failed(error.into()),
         }
+    }
+
+    fn ring_doorbell(&self, state: &State) -> Result<(), HwError> {
+        let produced = state.produced - state.origin;
+        self.hw.bar.write(self.regs.prod, produced & 0xffff_ffff)
+    }
+
+    /// Starts the ring again when register STATUS, just read as `status`, says that it has stopped (an entry could
+    /// not be read) and that nothing of it is worked on. Entries that have not completed are issued once more.
+    pub fn restart(&self, status: u64) -> Result<(), HwError> {
+        if status & self.regs.dead != self.regs.dead {
+            return Ok(());
+        }
+        let mut state = self.state.lock();
+        let oldest = state
+            .produced
+            .saturating_sub(self.count())
+            .max(state.origin);
+        let first = (oldest..state.produced).find(|index| !self.completed(Index(*index)));
+        let Some(first) = first.filter(|_| state.restarts < RESTARTS) else {
+            return Ok(());
+        };
+        state.restarts += 1;
+        self.hw.bar.write(self.regs.size, u64::from(self.log2))?;
+        self.entries.rewind(
+            &self.hw,
+            first - state.origin,
+            state.produced - state.origin,
+        );
+        state.origin = first;
+        self.ring_doorbell(&state)
     }
 
     /// Puts an entry into the ring, waiting up to `cycles` for room.

@@ -5,6 +5,7 @@ use hmm_core::{Pfn, PhysMem};
 use hmmu_driver::hw::{DmaAddr, DmaMemory, HwError};
 use hmmu_model::{BusAddr, HostMemory, LinkError};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// Bytes of DMA memory behind the pages of hmm-core.
@@ -13,6 +14,9 @@ const DMA_BYTES: u64 = 4 << 20;
 pub struct Ram {
     bytes: Mutex<Vec<u8>>,
     pages: u64,
+    /// Reads by the device, and which of them fails.
+    reads: AtomicU64,
+    fails: AtomicU64,
 }
 
 impl Ram {
@@ -20,7 +24,15 @@ impl Ram {
         Self {
             bytes: Mutex::new(vec![0; (pages * PAGE + DMA_BYTES) as usize]),
             pages,
+            reads: AtomicU64::new(0),
+            fails: AtomicU64::new(0),
         }
+    }
+
+    /// Makes the `nth` read of the device from now on fail (1: the next one).
+    pub fn fail_read(&self, nth: u64) {
+        self.fails
+            .store(self.reads.load(Ordering::Relaxed) + nth, Ordering::Relaxed);
     }
 
     fn read(&self, at: u64, buf: &mut [u8]) -> bool {
@@ -144,6 +156,10 @@ pub struct Link(pub Arc<Ram>);
 
 impl HostMemory for Link {
     fn read(&mut self, addr: BusAddr, buf: &mut [u8]) -> Result<(), LinkError> {
+        let number = self.0.reads.fetch_add(1, Ordering::Relaxed) + 1;
+        if number == self.0.fails.load(Ordering::Relaxed) {
+            return Err(LinkError::Timeout);
+        }
         if self.0.read(addr.0, buf) {
             Ok(())
         } else {
