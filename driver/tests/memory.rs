@@ -420,3 +420,28 @@ fn a_device_of_another_kind_is_refused() {
         );
     });
 }
+
+#[test]
+fn dirty_pages_are_told_without_an_invalidation() {
+    for_seeds(0..4, |m| {
+        let p = m.process();
+        let buf = p.map(8);
+        p.cpu_fill(buf, 8, 0);
+        p.check(buf, 8, 0);
+        let dirty = || p.context.dirty(buf, 8 * PAGE).expect("dirty");
+        assert_eq!(dirty(), [false; 8]);
+        for page in [1, 6] {
+            p.store(buf + page * PAGE + 8, 1).expect("store");
+        }
+        let expected = [false, true, false, false, false, false, true, false];
+        let before = m.stat("driver_invalidations");
+        assert_eq!(dirty(), expected);
+        assert_eq!(m.stat("driver_invalidations"), before);
+        // The bits outlive the entries that they were found in.
+        p.mm.mprotect(buf, 8 * PAGE, Prot::READ).expect("mprotect");
+        assert_eq!(dirty(), expected);
+        let error = p.context.dirty(buf + 1, PAGE).expect_err("unaligned");
+        assert_eq!(error.errno(), Errno::EINVAL);
+        p.end();
+    });
+}
