@@ -262,3 +262,6 @@ fn check_mappings(mm: &Mm, pt: &PageTable, vmas: &VmaTree) -> Result<(), String>
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

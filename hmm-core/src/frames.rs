@@ -324,3 +324,6 @@ impl Frames {
         drop(ops);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -50,6 +50,8 @@ mod rmap;
 mod shmem;
 pub mod sync;
 pub mod system;
+#[cfg(test)]
+mod testing;
 pub mod trace;
 pub mod vma;
 mod vma_tree;

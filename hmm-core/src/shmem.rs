@@ -42,6 +42,10 @@ impl Shmem {
 
 impl Drop for Shmem {
     fn drop(&mut self) {
+        // A second panic would end the program; the run is over anyway.
+        if std::thread::panicking() {
+            return;
+        }
         let pages = std::mem::take(&mut *self.pages.lock().unwrap_or_else(PoisonError::into_inner));
         for pfn in pages.into_values() {
             self.sys.frames.with(pfn, |f| f.cached = false);

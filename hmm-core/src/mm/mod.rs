@@ -184,6 +184,10 @@ impl Mm {
 
 impl Drop for Mm {
     fn drop(&mut self) {
+        // A second panic would end the program; the run is over anyway.
+        if std::thread::panicking() {
+            return;
+        }
         self.sys.forget_mm(self.id);
         let freed = zap_range(&self.sys, self.id, self.pt.get_mut(), 0, u64::MAX);
         self.sys.frames.put_all(freed);

@@ -28,6 +28,10 @@ impl PinnedPages {
 
 impl Drop for PinnedPages {
     fn drop(&mut self) {
+        // A second panic would end the program; the run is over anyway.
+        if std::thread::panicking() {
+            return;
+        }
         for pfn in std::mem::take(&mut self.pfns) {
             self.sys.frames.with(pfn, |frame| frame.pins -= 1);
             self.sys.frames.put(pfn);

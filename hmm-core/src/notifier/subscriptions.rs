@@ -44,6 +44,10 @@ pub(crate) struct Invalidation<'a> {
 
 impl Drop for Invalidation<'_> {
     fn drop(&mut self) {
+        // A second panic would end the program; the run is over anyway.
+        if std::thread::panicking() {
+            return;
+        }
         self.subs.end();
         self.sys.event("notifier_end", &[]);
     }

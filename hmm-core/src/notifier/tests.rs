@@ -5,19 +5,9 @@ use std::sync::{Arc, Mutex as StdMutex};
 
 use super::*;
 use crate::addr::PAGE_SIZE;
-use crate::addr::Pfn;
-use crate::phys::PhysMem;
 use crate::sync::{self, Mutex, Schedule, spawn, yield_now};
-use crate::{MmapOptions, NoTrace, Prot, System, SystemConfig};
-
-struct NoRam;
-
-impl PhysMem for NoRam {
-    fn read(&self, _pfn: Pfn, _offset: usize, _buf: &mut [u8]) {}
-    fn write(&self, _pfn: Pfn, _offset: usize, _data: &[u8]) {}
-    fn zero_page(&self, _pfn: Pfn) {}
-    fn copy_page(&self, _dst: Pfn, _src: Pfn) {}
-}
+use crate::testing::{process, system};
+use crate::{Prot, System};
 
 /// A driver with a lock and a value that it read from the address space.
 #[derive(Default)]
@@ -48,11 +38,8 @@ impl MmuIntervalNotifierOps for Driver {
 }
 
 fn setup() -> (Arc<System>, Arc<Mm>, Va) {
-    let sys = System::new(SystemConfig::new(32), Arc::new(NoRam), Arc::new(NoTrace));
-    let mm = sys.create_mm();
-    let va = mm
-        .mmap(8 * PAGE_SIZE, Prot::READ_WRITE, MmapOptions::default())
-        .unwrap();
+    let sys = system();
+    let (mm, va) = process(&sys, 8);
     (sys, mm, va)
 }
 
@@ -265,5 +252,42 @@ fn insertion_and_removal_during_sections_are_deferred() {
         mm.munmap(va, PAGE_SIZE).unwrap();
         assert_eq!(late.calls.load(Ordering::Relaxed), 1);
         sub.remove();
+    });
+}
+
+#[test]
+fn a_subscription_made_during_a_section_waits_for_its_end() {
+    seeds(|| {
+        let (sys, mm, va) = setup();
+        // With and without somebody whom the section hits.
+        let steady =
+            MmuIntervalNotifier::insert(&mm, va, PAGE_SIZE, Arc::new(Driver::default())).unwrap();
+        for pages in [va, va + 4 * PAGE_SIZE] {
+            let section = mm.subs.start(&sys, range(pages, 1, true));
+            let ended = Arc::new(AtomicBool::new(false));
+            let (theirs, over) = (Arc::clone(&mm), Arc::clone(&ended));
+            let reader = spawn(move || {
+                let sub = MmuIntervalNotifier::insert(
+                    &theirs,
+                    va,
+                    8 * PAGE_SIZE,
+                    Arc::new(Driver::default()),
+                )
+                .unwrap();
+                sub.read_begin();
+                let early = !over.load(Ordering::Relaxed);
+                assert!(!early, "did not wait for the section");
+                sub.remove();
+            });
+            for _ in 0..6 {
+                yield_now();
+            }
+            // The section is over for those that begin to read once it has been dropped.
+            ended.store(true, Ordering::Relaxed);
+            drop(section);
+            reader.join();
+        }
+        steady.remove();
+        assert_eq!(sys.check_quiescent(0), Ok(()));
     });
 }

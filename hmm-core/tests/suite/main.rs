@@ -2,6 +2,7 @@
 
 mod common;
 
+mod address_space;
 mod migrate_corners;
 mod mirror_anon;
 mod mirror_migrate;

@@ -251,3 +251,43 @@ fn give_up(src: &[MigratePfn]) -> Vec<MigratePfn> {
         .map(|s| MigratePfn(s.0 & !MigratePfn::MIGRATE))
         .collect()
 }
+
+#[test]
+fn a_page_that_somebody_uses_stays() {
+    single(|| {
+        let sys = system(64);
+        let device = Device::new(&sys, 16, DEV);
+        let mm = sys.create_mm();
+        let mirror = device.open(&mm);
+        let va = map(&mm, 2, Prot::READ_WRITE);
+        fill(&mm, va, 2, 1);
+        let user = mm.pte(va).pfn().unwrap();
+        sys.get_page(user);
+        assert_eq!(mirror.to_device(va, 2), Err(Errno::ENOENT));
+        assert_eq!(mm.pte(va).pfn(), Some(user));
+        assert_eq!(device.used(), 1);
+        sys.put_page(user);
+        mirror.to_device(va, 2).unwrap();
+        expect(&mm, va, 2, 1);
+
+        // One that turns up between the steps.
+        let user = mm.pte(va).pfn().unwrap();
+        {
+            let guard = mm.mmap_read_lock();
+            let mut args = MigrateVma::new(va, va + PAGE, MigrateSelect::SYSTEM, DEV);
+            migrate_vma_setup(&guard, &mut args).unwrap();
+            assert_eq!(args.cpages, 1);
+            sys.get_page(user);
+            let dst = sys.alloc_page().unwrap();
+            sys.lock_page(dst);
+            args.dst[0] = MigratePfn::page(dst);
+            migrate_vma_pages(&guard, &mut args);
+            assert!(!args.src[0].is_migrate());
+            migrate_vma_finalize(&guard, &mut args);
+        }
+        assert_eq!(mm.pte(va).pfn(), Some(user));
+        sys.put_page(user);
+        expect(&mm, va, 2, 1);
+        check_quiet(&sys);
+    });
+}

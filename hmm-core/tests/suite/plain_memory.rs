@@ -178,7 +178,7 @@ impl Process {
 
 impl World {
     fn new() -> World {
-        let sys = system(512);
+        let sys = system(160);
         let devices = vec![Device::new(&sys, 24, 1), Device::new(&sys, 24, 2)];
         let mm = sys.create_mm();
         let all = MmapOptions {
@@ -427,12 +427,12 @@ impl World {
         }
         self.pins.clear();
         assert!(self.devices.iter().all(|device| device.used() == 0));
-        assert_eq!(self.sys.free_pages(), 511);
+        assert_eq!(self.sys.free_pages(), 159);
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, rng_seed: RngSeed::Fixed(2017), ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, rng_seed: RngSeed::Fixed(2017), ..ProptestConfig::default() })]
 
     #[test]
     fn processes_see_plain_memory(ops in vec(op(), 1..80), seed: u64) {

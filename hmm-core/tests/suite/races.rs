@@ -359,3 +359,58 @@ fn close_and_reap_while_others_work() {
         check_quiet(&sys);
     });
 }
+
+#[test]
+fn protection_changes_while_pages_go_home() {
+    seeds(SEEDS, || {
+        let sys = system(128);
+        let device = Device::new(&sys, 16, DEV);
+        let mm = sys.create_mm();
+        let mirror = device.open(&mm);
+        let va = map(&mm, 4, Prot::READ_WRITE);
+        fill(&mm, va, 4, 1);
+        mirror.to_device(va, 4).unwrap();
+        let theirs = Arc::clone(&device);
+        let evicter = spawn(move || theirs.release());
+        mm.mprotect(va, 2 * PAGE, Prot::READ).unwrap();
+        check(&sys);
+        mm.mprotect(va + 2 * PAGE, 2 * PAGE, Prot::NONE).unwrap();
+        check(&sys);
+        assert_eq!(store64(&mm, va, 9), Err(Errno::SIGSEGV));
+        assert_eq!(load64(&mm, va + 2 * PAGE), Err(Errno::SIGSEGV));
+        evicter.join();
+        assert_eq!(store64(&mm, va, 9), Err(Errno::SIGSEGV));
+        assert_eq!(load64(&mm, va + 2 * PAGE), Err(Errno::SIGSEGV));
+        mm.mprotect(va, 4 * PAGE, Prot::READ).unwrap();
+        expect(&mm, va, 4, 1);
+        check_quiet(&sys);
+    });
+}
+
+#[test]
+fn device_pages_are_dropped_and_moved_while_the_cpu_wants_them() {
+    seeds(SEEDS, || {
+        let sys = system(128);
+        let device = Device::new(&sys, 16, DEV);
+        let mm = sys.create_mm();
+        let mirror = device.open(&mm);
+        let va = map(&mm, 2, Prot::READ_WRITE);
+        fill(&mm, va, 2, 1);
+        mirror.to_device(va, 2).unwrap();
+        let theirs = Arc::clone(&mm);
+        let dropper = spawn(move || theirs.madvise(va, 2 * PAGE, Advice::DontNeed).unwrap());
+        let theirs = Arc::clone(&mm);
+        let toucher = spawn(move || {
+            let seen = load64(&theirs, va).unwrap();
+            assert!(seen == 1 || seen == 0, "{seen:#x}");
+        });
+        let seen = load64(&mm, va + PAGE).unwrap();
+        assert!(seen == 1 + PAGE / 8 || seen == 0, "{seen:#x}");
+        dropper.join();
+        toucher.join();
+        assert_eq!(load64(&mm, va), Ok(0));
+        mirror.check();
+        check_quiet(&sys);
+        assert_eq!(device.used(), 0);
+    });
+}
