@@ -49,7 +49,7 @@ module cu_regfile
   end
 
   // One bit a register: written by the present thread.
-  logic [Warps*32-1:0] written_q;
+  logic [Warps-1:0][31:0] written_q;
   logic                written_a_q, written_b_q;
 
   always_ff @(posedge clk_i or negedge rst_ni) begin
@@ -58,10 +58,10 @@ module cu_regfile
       written_a_q <= 1'b0;
       written_b_q <= 1'b0;
     end else begin
-      written_a_q <= written_q[raddr_a];
-      written_b_q <= written_q[raddr_b];
-      if (clear_i) written_q[AddrW'({clear_warp_i, 5'd0})+:32] <= '0;
-      if (we_i)    written_q[waddr] <= 1'b1;
+      written_a_q <= written_q[raddr_warp_i][rs1_i];
+      written_b_q <= written_q[raddr_warp_i][rs2_i];
+      if (clear_i) written_q[clear_warp_i] <= '0;
+      if (we_i)    written_q[waddr_warp_i][rd_i] <= 1'b1;
     end
   end
 

@@ -70,12 +70,20 @@ struct Bench {
 }
 
 fn fine(job: u64, index: u64) -> (u64, u64, u64) {
-    ((job << 32 | index).wrapping_mul(0x9e37_79b9_7f4a_7c15), OK, 0)
+    (
+        (job << 32 | index).wrapping_mul(0x9e37_79b9_7f4a_7c15),
+        OK,
+        0,
+    )
 }
 
 fn mixed(job: u64, index: u64) -> (u64, u64, u64) {
     let (result, _, _) = fine(job, index);
-    if result % 7 == 0 { (result, 3 + result % 50, index * 8) } else { (result, OK, 0) }
+    if result % 7 == 0 {
+        (result, 3 + result % 50, index * 8)
+    } else {
+        (result, OK, 0)
+    }
 }
 
 impl Bench {
@@ -120,7 +128,15 @@ impl Bench {
 
     /// Launches a job that is known from here on.
     fn launch(&mut self, id: u64, ctx: u64, threads: u64) {
-        self.jobs.insert(id, Job { threads, ctx, result: u64::MAX, ..Job::default() });
+        self.jobs.insert(
+            id,
+            Job {
+                threads,
+                ctx,
+                result: u64::MAX,
+                ..Job::default()
+            },
+        );
         self.submit(entry(id, ctx, threads));
     }
 
@@ -142,7 +158,13 @@ impl Bench {
         }
         if self.b.get("kill_done_o") == 1 {
             self.kill = None;
-            let mine = |j: &Running| if by_ctx { self.jobs[&j.job].ctx == victim } else { j.job == victim };
+            let mine = |j: &Running| {
+                if by_ctx {
+                    self.jobs[&j.job].ctx == victim
+                } else {
+                    j.job == victim
+                }
+            };
             assert!(!self.running.iter().any(mine), "a killed job still runs");
         }
         self.take_write();
@@ -162,14 +184,18 @@ impl Bench {
     fn offer_end(&mut self) {
         let mask = self.b.get("kill_mask_o");
         let cycle = self.cycle;
-        let over = |t: &Running| t.due <= cycle || mask >> t.slot & 1 == 1 && cycle % 4 == 0;
+        let over =
+            |t: &Running| t.due <= cycle || mask >> t.slot & 1 == 1 && cycle.is_multiple_of(4);
         let index = self.running.iter().position(over);
         self.b.set("end_valid_i", u64::from(index.is_some()));
         let Some(index) = index else { return };
         let t = self.running.remove(index);
         let killed = mask >> t.slot & 1 == 1;
-        let (result, status, info) =
-            if killed { (u64::MAX, JobStatus::Killed as u64, 0) } else { (self.outcome)(t.job, t.index) };
+        let (result, status, info) = if killed {
+            (u64::MAX, JobStatus::Killed as u64, 0)
+        } else {
+            (self.outcome)(t.job, t.index)
+        };
         self.b.set_bits("end_i", 0, 48, info);
         self.b.set_bits("end_i", 48, 8, status);
         self.b.set_bits("end_i", 56, 64, result);
@@ -188,8 +214,14 @@ impl Bench {
         let mut get = |lsb, width| self.b.get_bits("thread_o", lsb, width);
         let id = get(256, 64) >> 16;
         let expected = entry(id, self.jobs[&id].ctx, self.jobs[&id].threads);
-        assert_eq!([get(0, 64), get(64, 64)], [expected.stack_size(), expected.stack_base()]);
-        assert_eq!([get(128, 32), get(192, 64), get(320, 4)], [expected.threads(), expected.arg(), expected.ctx()]);
+        assert_eq!(
+            [get(0, 64), get(64, 64)],
+            [expected.stack_size(), expected.stack_base()]
+        );
+        assert_eq!(
+            [get(128, 32), get(192, 64), get(320, 4)],
+            [expected.threads(), expected.arg(), expected.ctx()]
+        );
         let (index, slot) = (get(160, 32), get(324, 4));
         let job = self.jobs.get_mut(&id).expect("known");
         assert_eq!(index, job.dealt, "job {id}: threads come in order");
@@ -197,26 +229,49 @@ impl Bench {
         job.dealt += 1;
         self.order.push(id);
         let due = self.cycle + self.rng.random_range(1..=self.slowest);
-        self.running.push(Running { slot, job: id, due, index });
+        self.running.push(Running {
+            slot,
+            job: id,
+            due,
+            index,
+        });
     }
 
     /// Takes a write of this cycle: half of a completion.
     fn take_write(&mut self) {
-        let Some(access) = self.port.sample(&mut self.b, &mut self.memory, &mut self.rng) else { return };
+        let Some(access) = self
+            .port
+            .sample(&mut self.b, &mut self.memory, &mut self.rng)
+        else {
+            return;
+        };
         if !access.write {
             return;
         }
-        assert_eq!(access.strb, 0xffff, "a completion is written in whole beats");
+        assert_eq!(
+            access.strb, 0xffff,
+            "a completion is written in whole beats"
+        );
         let id = (access.addr - COMPLETIONS) / 32;
         let words = [word(&access.data[..8]), word(&access.data[8..])];
         if access.addr & 16 != 0 {
             self.half.insert(id, words[0]);
             let job = &self.jobs[&id];
-            assert_eq!(job.ended, job.dealt, "job {id}: completed before its threads ended");
-            assert_eq!((words[0], words[1] & 0xff, words[1] >> 16), (job.result, job.status, job.info), "job {id}");
+            assert_eq!(
+                job.ended, job.dealt,
+                "job {id}: completed before its threads ended"
+            );
+            assert_eq!(
+                (words[0], words[1] & 0xff, words[1] >> 16),
+                (job.result, job.status, job.info),
+                "job {id}"
+            );
             return;
         }
-        assert!(self.half.contains_key(&id), "job {id}: words 0 and 1 came first");
+        assert!(
+            self.half.contains_key(&id),
+            "job {id}: words 0 and 1 came first"
+        );
         assert_eq!(words[0], id ^ 0xf00d, "fence value");
         assert!(words[1] <= self.cycle, "stamp in the future");
         let job = self.jobs.get_mut(&id).expect("known");
@@ -270,9 +325,17 @@ fn random_jobs_complete_with_the_minimum_and_the_first_error() {
         bench.run_until(100_000, "the last completion", Bench::all_done);
         (0..20).for_each(|_| bench.step());
         assert_eq!(bench.b.get("idle_o"), 1, "seed {seed}");
-        assert_eq!((bench.finished, bench.b.get("cons_o")), (39, 39), "seed {seed}");
+        assert_eq!(
+            (bench.finished, bench.b.get("cons_o")),
+            (39, 39),
+            "seed {seed}"
+        );
         for (id, job) in &bench.jobs {
-            assert_eq!((job.dealt, job.ended), (job.threads, job.threads), "seed {seed}: job {id}");
+            assert_eq!(
+                (job.dealt, job.ended),
+                (job.threads, job.threads),
+                "seed {seed}: job {id}"
+            );
             assert_eq!(job.irqs, id & 1, "seed {seed}: interrupts of job {id}");
         }
         assert!(bench.errors.is_empty(), "seed {seed}: {:?}", bench.errors);
@@ -308,15 +371,32 @@ fn a_kill_ends_the_jobs_it_names() {
         // A warp that never ends by itself must not delay the kill.
         bench.slowest = 1_000_000;
         for (id, job) in &mut bench.jobs {
-            if *id <= 4 && if by_ctx { job.ctx == victim } else { *id == victim } {
-                job.status = if by_ctx { JobStatus::Stopped as u64 } else { JobStatus::Killed as u64 };
+            if *id <= 4
+                && if by_ctx {
+                    job.ctx == victim
+                } else {
+                    *id == victim
+                }
+            {
+                job.status = if by_ctx {
+                    JobStatus::Stopped as u64
+                } else {
+                    JobStatus::Killed as u64
+                };
             }
         }
         bench.kill = Some((by_ctx, victim));
         bench.run_until(300, "the end of the kill", |b| b.kill.is_none());
         for (id, job) in &bench.jobs {
-            let named = if by_ctx { job.ctx == victim && *id <= 4 } else { *id == victim };
-            assert!(!named || job.completed, "seed {seed}: job {id} is not reported: {job:?}");
+            let named = if by_ctx {
+                job.ctx == victim && *id <= 4
+            } else {
+                *id == victim
+            };
+            assert!(
+                !named || job.completed,
+                "seed {seed}: job {id} is not reported: {job:?}"
+            );
         }
         // A kill that finds nothing is done at once.
         bench.kill = Some((false, 99));
@@ -357,7 +437,14 @@ fn a_bad_entry_stops_the_ring_until_it_is_reset() {
         assert_eq!(bench.b.get("err_addr_o"), RING + 64);
         bench.run_until(5000, "the job before it", |b| b.jobs[&1].completed);
         (0..500).for_each(|_| bench.step());
-        assert_eq!((bench.b.get("stopped_o"), bench.b.get("cons_o"), bench.jobs[&3].dealt), (1, 1, 0));
+        assert_eq!(
+            (
+                bench.b.get("stopped_o"),
+                bench.b.get("cons_o"),
+                bench.jobs[&3].dealt
+            ),
+            (1, 1, 0)
+        );
         // Restart with a new ring.
         bench.prod = 0;
         ring_cfg::INDEX.set(&mut bench.b, "ring_i", 0);

@@ -80,9 +80,18 @@ pub struct Request {
     pub tag: u64,
 }
 
+/// Names of a port's signals.
+struct Names {
+    req_valid: String,
+    req_ready: String,
+    req: String,
+    rsp_valid: String,
+    rsp: String,
+}
+
 /// One of the two memory ports.
 pub struct MemPort {
-    name: &'static str,
+    names: Names,
     timing: PortTiming,
     waiting: Vec<(u64, Request)>,
     stalled: Option<Request>,
@@ -92,9 +101,15 @@ pub struct MemPort {
 }
 
 impl MemPort {
-    pub fn new(name: &'static str, timing: PortTiming) -> Self {
+    pub fn new(name: &str, timing: PortTiming) -> Self {
         Self {
-            name,
+            names: Names {
+                req_valid: format!("{name}_req_valid_o"),
+                req_ready: format!("{name}_req_ready_i"),
+                req: format!("{name}_req_o"),
+                rsp_valid: format!("{name}_rsp_valid_i"),
+                rsp: format!("{name}_rsp_i"),
+            },
             timing,
             waiting: Vec::new(),
             stalled: None,
@@ -111,13 +126,13 @@ impl MemPort {
     /// Before the clock: sets ready and the response of this cycle.
     pub fn drive(&mut self, b: &mut Block, now: u64, memory: &mut Memory, rng: &mut Pcg64) {
         self.ready = rng.random_range(0..256) >= self.timing.busy;
-        b.set(&format!("{}_req_ready_i", self.name), u64::from(self.ready));
+        b.set(&self.names.req_ready, u64::from(self.ready));
         let due: Vec<usize> = (0..self.waiting.len())
             .filter(|&i| self.waiting[i].0 <= now)
             .collect();
-        let valid = format!("{}_rsp_valid_i", self.name);
+        let valid = &self.names.rsp_valid;
         if due.is_empty() {
-            b.set(&valid, 0);
+            b.set(valid, 0);
             return;
         }
         let (_, r) = self
@@ -126,13 +141,13 @@ impl MemPort {
         let error =
             rng.random_range(0..4096) < self.timing.errors || memory.bytes(r.addr, 1).is_none();
         let data = if error { u128::MAX } else { answer(memory, &r) };
-        let port = format!("{}_rsp_i", self.name);
-        let put = |b: &mut Block, f: Field, v: u64| b.set_bits(&port, f.0, f.1, v);
+        let port = &self.names.rsp;
+        let put = |b: &mut Block, f: Field, v: u64| b.set_bits(port, f.0, f.1, v);
         put(b, rsp::DATA_LO, data as u64);
         put(b, rsp::DATA_HI, (data >> 64) as u64);
         put(b, rsp::ERR, u64::from(error));
         put(b, rsp::TAG, r.tag);
-        b.set(&valid, 1);
+        b.set(valid, 1);
     }
 
     /// After evaluation: takes the request of this cycle, if there is one. Writes take effect now.
@@ -143,16 +158,16 @@ impl MemPort {
         memory: &mut Memory,
         rng: &mut Pcg64,
     ) -> Option<Request> {
-        if b.get(&format!("{}_req_valid_o", self.name)) == 0 {
+        if b.get(&self.names.req_valid) == 0 {
             assert!(
                 self.stalled.is_none(),
                 "{}: a request was withdrawn",
-                self.name
+                self.names.req
             );
             return None;
         }
-        let port = format!("{}_req_o", self.name);
-        let mut get = |f: Field| b.get_bits(&port, f.0, f.1);
+        let port = &self.names.req;
+        let mut get = |f: Field| b.get_bits(port, f.0, f.1);
         let r = Request {
             op: get(req::OP),
             half: get(req::CAS32) == 1,
@@ -166,7 +181,7 @@ impl MemPort {
                 (old.op, old.addr, old.data),
                 (r.op, r.addr, r.data),
                 "{}: a waiting request changed",
-                self.name
+                self.names.req
             );
         }
         if !self.ready {

@@ -77,7 +77,11 @@ pub struct RefMmu {
     pub misses: u64,
 }
 
-const PORTS: [&str; 2] = ["miss_data", "miss_fetch"];
+/// Ready, valid and payload of each miss port.
+const PORTS: [[&str; 3]; 2] = [
+    ["miss_data_ready_i", "miss_data_valid_o", "miss_data_o"],
+    ["miss_fetch_ready_i", "miss_fetch_valid_o", "miss_fetch_o"],
+];
 
 impl RefMmu {
     pub fn new(delay: (u64, u64), busy: u32) -> Self {
@@ -95,9 +99,9 @@ impl RefMmu {
 
     /// Before the clock: sets the event of this cycle, which is returned if it is a test's.
     pub fn drive(&mut self, b: &mut Block, now: u64, rng: &mut Pcg64) -> Option<Event> {
-        for (port, ready) in PORTS.iter().zip(&mut self.ready) {
+        for ([port, ..], ready) in PORTS.iter().zip(&mut self.ready) {
             *ready = rng.random_range(0..256) >= self.busy;
-            b.set(&format!("{port}_ready_i"), u64::from(*ready));
+            b.set(port, u64::from(*ready));
         }
         let mut put = |f: Field, v: u64| b.set_bits("event_i", f.0, f.1, v);
         put(event::EV, 0);
@@ -155,18 +159,17 @@ impl RefMmu {
 
     /// After evaluation: takes the misses of this cycle.
     pub fn accept(&mut self, b: &mut Block, now: u64, rng: &mut Pcg64) {
-        for (port, &ready) in PORTS.iter().zip(&self.ready) {
-            if !ready || b.get(&format!("{port}_valid_o")) == 0 {
+        for ([_, valid, name], &ready) in PORTS.iter().zip(&self.ready) {
+            if !ready || b.get(valid) == 0 {
                 continue;
             }
-            let name = format!("{port}_o");
-            let mut get = |f: Field| b.get_bits(&name, f.0, f.1);
+            let mut get = |f: Field| b.get_bits(name, f.0, f.1);
             let key = (get(miss::CTX), get(miss::VPN), get(miss::ACCESS));
             let fetch = key.2 == Access::Execute as u64;
             assert_eq!(
                 get(miss::CLIENT),
                 u64::from(fetch),
-                "client of {key:?} at {port}"
+                "client of {key:?} at {name}"
             );
             self.misses += 1;
             self.walks

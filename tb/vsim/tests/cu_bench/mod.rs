@@ -6,6 +6,7 @@ pub mod memory;
 pub mod mmu;
 pub mod program;
 pub mod reference;
+pub mod scene;
 
 use std::collections::VecDeque;
 
@@ -188,7 +189,12 @@ impl Bench {
             let mut get = |f: Field| b.get_bits("end_o", f.0, f.1);
             let job = get(end::JOB);
             let (result, status, info) = (get(end::RESULT), get(end::STATUS) as u8, get(end::INFO));
-            self.ends.push(End { job, result, status, info });
+            self.ends.push(End {
+                job,
+                result,
+                status,
+                info,
+            });
             self.running[job as usize] -= 1;
         }
         self.instructions += b.get("cnt_instructions_o");
