@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::complain;
 use crate::machine::{Backend, MAX_CYCLES, MachineConfig};
 use crate::{graph_cmd, run_cmd};
 
@@ -77,6 +78,6 @@ pub fn main() -> ExitCode {
 
 /// Says why input cannot be used; the exit status.
 pub fn unusable(text: &str) -> u8 {
-    eprintln!("hmmu: {text}");
+    complain!("hmmu: {text}");
     UNUSABLE
 }

@@ -17,6 +17,7 @@ use crate::rc::LinkBytes;
 use crate::run_cmd::writable;
 use crate::wave::WaveFile;
 use crate::world::Outputs;
+use crate::{complain, say};
 
 /// The graph that is searched when none is named: the dependencies of this workspace.
 const BUNDLED: &str = include_str!("../graphs/workspace.txt");
@@ -84,7 +85,7 @@ pub fn run(args: &GraphArgs) -> u8 {
         Ok(done) => done,
         Err(SearchError::Unusable(text)) => return unusable(&text),
         Err(SearchError::Failed(text)) => {
-            eprintln!("hmmu: {}: {text} (seed {})", plan.name, args.common.seed);
+            complain!("hmmu: {}: {text} (seed {})", plan.name, args.common.seed);
             return FAILED;
         }
     };
@@ -207,17 +208,20 @@ impl Report<'_> {
         let (plan, figures) = (self.plan, self.figures);
         let machine = &plan.options.machine;
         let percent = |hits, lookups| 100.0 * self.rate(hits, lookups);
-        println!(
+        say!(
             "graph        {}: {} vertices, {} edges",
             plan.name,
             plan.graph.vertices(),
             plan.graph.edges.len()
         );
-        println!(
+        say!(
             "search       from vertex {}: {} reached, depth {}, {} bytes of linked nodes and edges",
-            plan.graph.ids[plan.root], figures.reached, figures.depth, figures.heap_bytes
+            plan.graph.ids[plan.root],
+            figures.reached,
+            figures.depth,
+            figures.heap_bytes
         );
-        println!(
+        say!(
             "machine      {}, link {}, {} KiB of device memory, policy {}, seed {}",
             machine.backend.name(),
             machine.link,
@@ -229,28 +233,29 @@ impl Report<'_> {
             },
             machine.seed
         );
-        println!(
+        say!(
             "cycles       {} ({:.1} us at {} MHz)",
             figures.cycles,
             self.microseconds(figures.cycles),
             machine.clock_hz / 1_000_000
         );
-        println!(
+        say!(
             "faults       {} by the device, served in {} rounds",
             figures.stat("faults"),
             figures.stat("driver_rounds")
         );
-        println!(
+        say!(
             "pages        {} migrated to the device, {} home meanwhile, {} home for the check",
             figures.stat("driver_pages_to_device"),
             figures.stat("driver_pages_to_system"),
             figures.pages_home
         );
-        println!(
+        say!(
             "link         {} bytes to the device, {} bytes to the host",
-            figures.link.to_device, figures.link.to_host
+            figures.link.to_device,
+            figures.link.to_host
         );
-        println!(
+        say!(
             "translation  L1 hits {:.2} % (data), {:.2} % (fetch), L2 hits {:.2} %, {} walks",
             percent("l1_hits", "l1_lookups"),
             percent("l1_fetch_hits", "l1_fetch_lookups"),
@@ -258,15 +263,18 @@ impl Report<'_> {
             figures.stat("walks")
         );
         if self.args.no_compare {
-            println!("old way      not run");
+            say!("old way      not run");
         } else if let Some(flat) = self.flat {
-            let cycles = flat.copy_in_cycles + flat.run_cycles + flat.copy_out_cycles;
-            println!(
+            let cycles = flat.cycles();
+            say!(
                 "old way      {} bytes flattened by the CPU (its time is not counted), {cycles} cycles: {} copying in, \
                  {} running, {} copying back",
-                flat.flattened_bytes, flat.copy_in_cycles, flat.run_cycles, flat.copy_out_cycles
+                flat.flattened_bytes,
+                flat.copy_in_cycles,
+                flat.run_cycles,
+                flat.copy_out_cycles
             );
-            println!(
+            say!(
                 "             {} bytes to the device, {} bytes to the host; following pointers took {:.2} times the \
                  cycles and {:.2} times the bytes",
                 flat.link.to_device,
@@ -275,15 +283,15 @@ impl Report<'_> {
                 ratio(both(figures.link), both(flat.link))
             );
         } else {
-            println!("old way      does not fit the device's memory");
+            say!("old way      does not fit the device's memory");
         }
-        println!(
+        say!(
             "simulated    {} cycles in {:.2} s of wall time, {:.0} cycles per second",
             self.simulated(),
             self.wall,
             self.simulated() as f64 / self.wall
         );
-        println!(
+        say!(
             "verified     all {} distances equal the CPU's",
             plan.graph.vertices()
         );
@@ -291,9 +299,7 @@ impl Report<'_> {
 
     /// Cycles of everything that was simulated.
     fn simulated(&self) -> u64 {
-        let flat = self.flat.map_or(0, |flat| {
-            flat.copy_in_cycles + flat.run_cycles + flat.copy_out_cycles
-        });
+        let flat = self.flat.map_or(0, FlatFigures::cycles);
         self.figures.total_cycles + flat
     }
 
@@ -308,7 +314,9 @@ impl Report<'_> {
         let flat = self.flat.map(|flat| {
             json!({
                 "flattened_bytes": flat.flattened_bytes,
-                "cycles": flat.copy_in_cycles + flat.run_cycles + flat.copy_out_cycles,
+                "cycles": flat.cycles(),
+                "cycles_ratio": ratio(figures.cycles, flat.cycles()),
+                "link_bytes_ratio": ratio(both(figures.link), both(flat.link)),
                 "copy_in_cycles": flat.copy_in_cycles,
                 "run_cycles": flat.run_cycles,
                 "copy_out_cycles": flat.copy_out_cycles,
@@ -331,10 +339,13 @@ impl Report<'_> {
             "seed": machine.seed,
             "cycles": figures.cycles,
             "total_cycles": figures.total_cycles,
+            "simulated_cycles": self.simulated(),
+            "clock_hz": machine.clock_hz,
             "simulated_us": self.microseconds(figures.cycles),
             "device_faults": figures.stat("faults"),
             "fault_rounds": figures.stat("driver_rounds"),
             "pages_migrated": figures.stat("driver_pages_to_device"),
+            "pages_home_meanwhile": figures.stat("driver_pages_to_system"),
             "pages_home": figures.pages_home,
             "link_bytes_to_device": figures.link.to_device,
             "link_bytes_to_host": figures.link.to_host,

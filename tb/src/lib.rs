@@ -8,6 +8,7 @@ pub mod kernels;
 pub mod log;
 pub mod machine;
 pub mod oracle;
+pub mod out;
 pub mod rc;
 pub mod run_cmd;
 pub mod script;

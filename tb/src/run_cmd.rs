@@ -10,6 +10,7 @@ use crate::machine::Backend;
 use crate::script::{ScenarioResult, run_file};
 use crate::wave::WaveFile;
 use crate::world::Outputs;
+use crate::{complain, say};
 
 /// Arguments of `hmmu run`.
 #[derive(Args, Debug)]
@@ -45,9 +46,9 @@ pub fn run(args: &RunArgs) -> u8 {
     for file in &files {
         let result = run_file(file, &common.machine(), &outputs);
         match &result.error {
-            None => println!("{}: passed ({} cycles)", file.display(), result.cycles),
+            None => say!("{}: passed ({} cycles)", file.display(), result.cycles),
             Some(error) => {
-                println!(
+                say!(
                     "{}: {}",
                     file.display(),
                     if result.unusable {
@@ -56,13 +57,13 @@ pub fn run(args: &RunArgs) -> u8 {
                         "FAILED"
                     }
                 );
-                eprintln!("{error}");
+                complain!("{error}");
             }
         }
         results.push(result);
     }
     let failed = results.iter().filter(|result| !result.passed()).count();
-    println!("{} passed, {failed} failed", results.len() - failed);
+    say!("{} passed, {failed} failed", results.len() - failed);
     if let Some(wave) = wave
         && let Err(text) = wave.finish()
     {

@@ -259,6 +259,35 @@ fn scripts_that_fail_say_where() {
 }
 
 #[test]
+fn addresses_and_lengths_at_the_edge_are_errors_like_others() {
+    let fails = |call: &str, errno: &str| {
+        let text = format!(
+            "let p = process();\nlet d = p.open(0);\nlet a = p.mmap(PAGE, \"rw\");\n{call};\n"
+        );
+        script(&text, 1, &["s.rhai:4", errno]);
+    };
+    fails("p.load(-1)", "SIGSEGV");
+    fails("p.load(-8)", "SIGSEGV");
+    fails("p.store(0x7fffffffffffffff, 1)", "SIGSEGV");
+    fails("p.load(a, 3)", "size 3");
+    fails("d.load(-8)", "EFAULT");
+    fails("d.load(a, 16)", "size 16");
+    fails("d.load(a + 1)", "SIGBUS");
+    fails("p.fill(a, -1, 0)", "EINVAL");
+    fails("p.fill(a, 1 << 60, 0)", "EINVAL");
+    fails("p.fill(a + 1, 8, 0)", "multiples of 8");
+    fails("p.mmap(0, \"rw\")", "EINVAL");
+    fails("p.munmap(a + 1, PAGE)", "EINVAL");
+    fails("d.snapshot(a, 5)", "EINVAL");
+    fails("d.copy(a, a + 16, 1 << 50)", "EINVAL");
+    fails("p.open(1)", "ENODEV");
+    fails("wait(-5)", "EINVAL");
+    let deep = format!("let x = {}1{};\n", "(".repeat(5000), ")".repeat(5000));
+    script(&deep, 2, &["s.rhai:1"]);
+    script("fn f(n) { f(n + 1) }\nf(0);\n", 1, &["s.rhai:", "overflow"]);
+}
+
+#[test]
 fn what_is_not_there_yet_is_refused_by_name() {
     let refused = |call: &str, name: &str| {
         let text = format!(
@@ -274,7 +303,6 @@ fn what_is_not_there_yet_is_refused_by_name() {
     refused("p.poison(a)", "p.poison");
     refused("p.madvise(a, PAGE, \"collapse\")", "collapse");
     refused("p.mmap(PAGE, \"rw\", #{hugetlb: true})", "hugetlb");
-    refused("p.mremap(a, PAGE, 2 * PAGE)", "p.mremap");
     refused("file(PAGE)", "file");
     refused("d.exclusive(a, PAGE)", "d.exclusive");
     refused("d.inject(#{link: \"ur\"})", "link");

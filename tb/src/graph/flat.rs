@@ -26,6 +26,14 @@ pub struct FlatFigures {
     pub link: LinkBytes,
 }
 
+impl FlatFigures {
+    /// Copying in, searching and copying back.
+    #[must_use]
+    pub fn cycles(&self) -> u64 {
+        self.copy_in_cycles + self.run_cycles + self.copy_out_cycles
+    }
+}
+
 /// Where the arrays are, in bytes from their start.
 struct Arrays {
     queue: u64,

@@ -47,8 +47,8 @@ pub struct MachineConfig {
     pub max_cycles: u64,
 }
 
-/// Default of [`MachineConfig::max_cycles`].
-pub const MAX_CYCLES: u64 = 2_000_000_000;
+/// Default of [`MachineConfig::max_cycles`]: minutes of the verilated device.
+pub const MAX_CYCLES: u64 = 200_000_000;
 /// Smallest and largest device memory, bytes.
 pub const VRAM_RANGE: (u64, u64) = (64 << 10, 1 << 30);
 /// Smallest and largest system memory, bytes: below the interrupt window.

@@ -7,10 +7,12 @@
 mod flight;
 mod fork;
 mod page;
+mod remap;
 mod settle;
 mod shadow;
 
 pub use flight::{Data, Outcome, Ticket};
+pub use remap::Moved;
 pub use shadow::Oracle;
 
 use thiserror::Error;

@@ -28,18 +28,18 @@ pub(super) struct Shadow {
     pub spaces: BTreeMap<u64, BTreeMap<u64, Slot>>,
     pub flights: BTreeMap<Ticket, Flight>,
     /// Ranges whose munmap is under way, and what was there.
-    dying: BTreeMap<Ticket, Dying>,
+    pub dying: BTreeMap<Ticket, Dying>,
     pub forks: BTreeMap<Ticket, Fork>,
     /// Processes of which nothing is known: children of a fork beside a change of mappings.
     pub untracked: BTreeSet<u64>,
 }
 
 #[derive(Debug)]
-struct Dying {
-    mm: u64,
-    start: u64,
+pub(super) struct Dying {
+    pub mm: u64,
+    pub start: u64,
     len: u64,
-    slots: Vec<(u64, Slot)>,
+    pub slots: Vec<(u64, Slot)>,
 }
 
 impl Oracle {
@@ -229,7 +229,7 @@ impl Oracle {
             .is_some_and(|slot| slot.shared)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Shadow> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Shadow> {
         self.shadow.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -269,7 +269,7 @@ impl Shadow {
         self.pages.retain(|page, _| live.contains(page));
     }
 
-    fn move_flights(&mut self, mm: u64, start: u64, len: u64) {
+    pub fn move_flights(&mut self, mm: u64, start: u64, len: u64) {
         for flight in self
             .flights
             .values_mut()
@@ -287,7 +287,7 @@ impl Shadow {
         let mut at = addr;
         let end = addr.saturating_add(len);
         while at < end {
-            let stop = ((at / PAGE as u64 + 1) * PAGE as u64).min(end);
+            let stop = (at / PAGE as u64 + 1).saturating_mul(PAGE as u64).min(end);
             if let Some(slot) = space.get(&(at / PAGE as u64)) {
                 segments.push(Segment {
                     page: slot.page,

@@ -8,15 +8,16 @@ use super::error::{self, FAILED, Result, invalid, missing, throw};
 use super::process::{Process, flag, int, length};
 use super::session::Session;
 use super::{device, job, process, threads};
+use crate::{complain, say};
 
 /// An engine with all calls of scenarios.
 #[must_use]
 pub fn engine(session: &Arc<Session>) -> Engine {
     let mut engine = Engine::new();
-    engine.set_max_expr_depths(0, 0);
+    engine.set_max_expr_depths(128, 64);
     engine.set_max_call_levels(64);
-    engine.on_print(|text| println!("{text}"));
-    engine.on_debug(|text, _, position| eprintln!("{position:?}: {text}"));
+    engine.on_print(|text| say!("{text}"));
+    engine.on_debug(|text, _, position| complain!("{position:?}: {text}"));
     constants(&mut engine);
     assertions(&mut engine);
     machine(&mut engine, session);

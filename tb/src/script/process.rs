@@ -2,12 +2,12 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use hmm_core::{Advice, MmapOptions, PagemapEntry, PinnedPages, Prot, Va};
+use hmm_core::{Advice, MmapOptions, MremapOptions, PagemapEntry, PinnedPages, Prot, Va};
 use rhai::{Dynamic, Engine, Map};
 
 use super::device::Dev;
 use super::error::{self, FAILED, ORACLE, Result, errno, invalid, missing, throw};
-use crate::oracle::{Data, Outcome};
+use crate::oracle::{Data, Moved, Outcome};
 use crate::world::World;
 
 const PAGE: u64 = 4096;
@@ -31,9 +31,15 @@ pub(super) fn size(call: &str, size: i64) -> Result<usize> {
     }
 }
 
+/// Most bytes that one call of a script takes: what it writes is kept in memory.
+const MOST: u64 = 1 << 30;
+
 /// A length in bytes.
 pub(super) fn length(call: &str, len: i64) -> Result<u64> {
-    u64::try_from(len).map_err(|_| invalid(call, format!("length {len}: expected 0 or more")))
+    u64::try_from(len)
+        .ok()
+        .filter(|len| *len <= MOST)
+        .ok_or_else(|| invalid(call, format!("length {len}: expected 0..={MOST}")))
 }
 
 /// A range of whole 64-bit words.
@@ -109,6 +115,46 @@ impl Process {
         let done = self.mm.munmap(Va(a as u64), len);
         self.world.oracle.end_unmap(ticket, done.is_ok());
         done.map_err(|e| errno(call, e))
+    }
+
+    fn mremap(&mut self, a: i64, old_len: i64, new_len: i64, options: &Map) -> Result<i64> {
+        let call = "p.mremap";
+        let (old_len, new_len) = (length(call, old_len)?, length(call, new_len)?);
+        let mut wanted = MremapOptions::default();
+        for (key, value) in options {
+            match key.as_str() {
+                "at" => wanted.at = Some(Va(int(call, "at", value)? as u64)),
+                "dontunmap" => wanted.dontunmap = flag(call, "dontunmap", value)?,
+                other => return Err(invalid(call, format!("unknown option {other}"))),
+            }
+        }
+        let oracle = &self.world.oracle;
+        let replaced = wanted
+            .at
+            .map(|at| oracle.begin_unmap(self.id(), at.0, new_len));
+        let old = oracle.begin_unmap(self.id(), a as u64, old_len);
+        let moved = self.mm.mremap(Va(a as u64), old_len, new_len, wanted);
+        if let Some(ticket) = replaced {
+            oracle.end_unmap(ticket, moved.is_ok());
+        }
+        match moved {
+            Ok(to) => {
+                let stays = wanted.dontunmap;
+                oracle.end_remap(
+                    old,
+                    Moved {
+                        to: to.0,
+                        len: new_len,
+                        stays,
+                    },
+                );
+                Ok(to.0 as i64)
+            }
+            Err(e) => {
+                oracle.end_unmap(old, false);
+                Err(errno(call, e))
+            }
+        }
     }
 
     fn mprotect(&mut self, a: i64, len: i64, prot: &str) -> Result<()> {
@@ -342,17 +388,12 @@ pub fn register(engine: &mut Engine) {
     engine.register_fn("munmap", Process::munmap);
     engine.register_fn("mprotect", Process::mprotect);
     engine.register_fn("madvise", Process::madvise);
+    engine.register_fn("mremap", |p: &mut Process, a: i64, old: i64, new: i64| {
+        p.mremap(a, old, new, &Map::new())
+    });
     engine.register_fn(
         "mremap",
-        |_: &mut Process, _: i64, _: i64, _: i64| -> Result<i64> {
-            Err(missing("p.mremap", "moving a mapping"))
-        },
-    );
-    engine.register_fn(
-        "mremap",
-        |_: &mut Process, _: i64, _: i64, _: i64, _: Map| -> Result<i64> {
-            Err(missing("p.mremap", "moving a mapping"))
-        },
+        |p: &mut Process, a: i64, old: i64, new: i64, options: Map| p.mremap(a, old, new, &options),
     );
     engine.register_fn("load", |p: &mut Process, a: i64| p.load(a, 8));
     engine.register_fn("load", Process::load);
