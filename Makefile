@@ -21,10 +21,10 @@ lint: setup      ## formatting, clippy, generated files, Verilator -Wall and Yos
 	@if $(CARGO) fmt --version >/dev/null 2>&1; then $(CARGO) fmt --all --check; else echo "lint: no rustfmt, formatting not checked"; fi
 	@if $(CARGO) clippy --version >/dev/null 2>&1; then $(CARGO) clippy --workspace --all-targets --quiet -- -D warnings; else echo "lint: no clippy"; fi
 
-test: setup      ## all tests (lint, synthesis check, every crate, every block)
+test: setup      ## all tests: lint, elaboration for synthesis, every crate, every block, the machine
 	@$(MAKE) --no-print-directory lint
+	@fpga/synth.py --elaborate
 	@$(CARGO) test --workspace --quiet
-	@$(MAKE) --no-print-directory synth
 
 test-host:       ## the tests that need no Verilator
 	@$(CARGO) test --quiet -p hmmu-regs -p hmm-core -p hmmu-driver -p hmmu-model
