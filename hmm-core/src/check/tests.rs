@@ -64,7 +64,8 @@ fn wrong_page_states_are_found() {
 
 #[test]
 fn wrong_entries_are_found() {
-    let cases: [(&str, fn(PresentPte) -> Pte); 4] = [
+    type Change = fn(PresentPte) -> Pte;
+    let cases: [(&str, Change); 4] = [
         ("in a mapping with", |p| {
             Pte::Present(PresentPte {
                 none: true,

@@ -119,7 +119,8 @@ fn a_page_lock_is_held_by_one_at_a_time() {
 
 #[test]
 fn misuse_is_stopped() {
-    let cases: [(&str, fn(&System, Pfn)); 4] = [
+    type Misuse = fn(&System, Pfn);
+    let cases: [(&str, Misuse); 4] = [
         ("a put of the free", |sys, pfn| sys.put_page(pfn + 1)),
         ("a reference to the free", |sys, pfn| sys.get_page(pfn + 1)),
         ("which is not locked", |sys, pfn| sys.unlock_page(pfn)),
