@@ -373,7 +373,10 @@ fn random_run(seed: u64, cycles: u64) -> [u64; 2] {
                 (inside.take().map(|i| i.0), 2),
                 "{tag}"
             );
-            assert!(!event.answers(&ask), "{tag}: a miss that nobody waits for: {ask:?}");
+            assert!(
+                !event.answers(&ask),
+                "{tag}: a miss that nobody waits for: {ask:?}"
+            );
             counts[1] += 1;
             walks.push(ask);
         }

@@ -56,7 +56,7 @@ impl Tables {
     /// A fresh table page; every other one is in VRAM.
     fn page(&mut self) -> u64 {
         self.next += 1;
-        if self.next % 2 == 0 {
+        if self.next.is_multiple_of(2) {
             self.next
         } else {
             self.next | 1 << 43
