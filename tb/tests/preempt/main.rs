@@ -255,7 +255,7 @@ fn run(page: Move, offset: Option<u64>) -> Outcome {
         let slot = FAULT_RING + 32 * (records % 16);
         raw.copy_from_slice(&board.host.ram[slot as usize..slot as usize + 32]);
         let record = FaultRecord::from_bytes(&raw);
-        if record.version() != 0 && record.phase() == 1 - (records / 16 & 1) {
+        if record.version() != 0 && record.phase() == 1 - ((records / 16) & 1) {
             records += 1;
             board.register(reg::FAULT_CONS, records);
             let at = record.addr();
