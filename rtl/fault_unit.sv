@@ -138,11 +138,13 @@ module fault_unit
   assign mem_req_valid_o = fw_q != FwIdle;
 
   always_comb begin
-    mem_req_o      = '0;
-    mem_req_o.op   = MemWrite;
-    mem_req_o.strb = '1;
-    mem_req_o.addr = {1'b0, rec_addr_q, fw_q == FwHigh, 4'd0};
-    mem_req_o.data = fw_q == FwHigh ? rec_q[255:128] : rec_q[127:0];
+    mem_req_o = '0;
+    if (fw_q != FwIdle) begin
+      mem_req_o.op   = MemWrite;
+      mem_req_o.strb = '1;
+      mem_req_o.addr = {1'b0, rec_addr_q, fw_q == FwHigh, 4'd0};
+      mem_req_o.data = fw_q == FwHigh ? rec_q[255:128] : rec_q[127:0];
+    end
   end
 
   always_ff @(posedge clk_i or negedge rst_ni) begin

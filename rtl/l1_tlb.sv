@@ -162,7 +162,7 @@ module l1_tlb
 
   always_comb begin
     send_slot = held_slot_q;
-    if (!(held_q && unsent[held_slot_q])) begin
+    if (unsent != '0 && !(held_q && unsent[held_slot_q])) begin
       send_slot = '0;
       for (int s = int'(Slots) - 1; s >= 0; s--) begin
         if (unsent[s]) send_slot = slot_t'(s);

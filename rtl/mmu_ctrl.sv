@@ -72,37 +72,39 @@ module mmu_ctrl
   mmu_event_t cmd_event;
 
   always_comb begin
-    cmd_event        = '0;
-    cmd_event.ctx    = cmd_q.ctx;
-    cmd_event.lo     = cmd_q.lo;
-    cmd_event.hi     = cmd_q.hi;
-    cmd_event.access = cmd_q.access;
-    cmd_event.code   = cmd_q.code;
-    drains           = 1'b0;
-    unique case (cmd_q.op)
-      CtrlOpInvalidate: begin
-        cmd_event.ev = EvInvalidate;
-        drains       = 1'b1;
-      end
-      CtrlOpCtxSet: begin
-        cmd_event.ev = EvInvalidate;
-        cmd_event.lo = '0;
-        cmd_event.hi = '1;
-        drains       = 1'b1;
-      end
-      CtrlOpStop: begin
-        cmd_event.ev = EvStop;
-        cmd_event.lo = '0;
-        cmd_event.hi = '1;
-        drains       = 1'b1;
-      end
-      CtrlOpReplay: cmd_event.ev = EvRetry;
-      CtrlOpCancel: begin
-        cmd_event.ev = EvCancel;
-        cmd_event.hi = cmd_q.lo;
-      end
-      default: cmd_event.ev = EvNone;
-    endcase
+    cmd_event = '0;
+    drains    = 1'b0;
+    if (cm_q == CmEvent) begin
+      cmd_event.ctx    = cmd_q.ctx;
+      cmd_event.lo     = cmd_q.lo;
+      cmd_event.hi     = cmd_q.hi;
+      cmd_event.access = cmd_q.access;
+      cmd_event.code   = cmd_q.code;
+      unique case (cmd_q.op)
+        CtrlOpInvalidate: begin
+          cmd_event.ev = EvInvalidate;
+          drains       = 1'b1;
+        end
+        CtrlOpCtxSet: begin
+          cmd_event.ev = EvInvalidate;
+          cmd_event.lo = '0;
+          cmd_event.hi = '1;
+          drains       = 1'b1;
+        end
+        CtrlOpStop: begin
+          cmd_event.ev = EvStop;
+          cmd_event.lo = '0;
+          cmd_event.hi = '1;
+          drains       = 1'b1;
+        end
+        CtrlOpReplay: cmd_event.ev = EvRetry;
+        CtrlOpCancel: begin
+          cmd_event.ev = EvCancel;
+          cmd_event.hi = cmd_q.lo;
+        end
+        default: cmd_event.ev = EvNone;
+      endcase
+    end
   end
 
   always_comb begin

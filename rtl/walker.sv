@@ -187,39 +187,50 @@ module walker
   pa_t      pick_addr;
   logic     to_memory;
 
+  logic [Walkers-1:0] want;
+
   always_comb begin
-    pick_any = 1'b0;
+    for (int unsigned i = 0; i < Walkers; i++) begin
+      want[i] = state_q[i] == WkStart || state_q[i] == WkRead || state_q[i] == WkCas;
+    end
+    want     = want & ~drop & ~redo;
+    pick_any = want != '0 && (!out_valid_q || mem_req_ready_i);
     pick     = '0;
-    if (!out_valid_q || mem_req_ready_i) begin
+    if (pick_any) begin
       // Round robin: the slots after the last one first.
-      for (int unsigned i = 0; i < 2 * Walkers; i++) begin
-        automatic slot_t s = slot_t'(i);
-        if (!pick_any && (i > int'(last_q))
-            && (state_q[s] == WkStart || state_q[s] == WkRead || state_q[s] == WkCas)
-            && !drop[s] && !redo[s]) begin
-          pick_any = 1'b1;
-          pick     = s;
-        end
+      for (int i = int'(Walkers) - 1; i >= 0; i--) if (want[i]) pick = slot_t'(i);
+      for (int i = int'(Walkers) - 1; i >= 0; i--) begin
+        if (want[i] && slot_t'(i) > last_q) pick = slot_t'(i);
       end
     end
   end
 
-  assign pick_ctx    = miss_q[pick].ctx;
-  assign pick_vpn    = miss_q[pick].vpn;
-  assign pick_access = miss_q[pick].access;
-  assign pick_cfg   = ctx_cfg_i[pick_ctx];
-  assign pick_table = state_q[pick] == WkStart ? pick_cfg.root : table_q[pick];
-  assign pick_level = state_q[pick] == WkStart ? 2'd3 : level_q[pick];
-  assign pick_addr  = {pick_table, va_index(pick_vpn, pick_level), 3'b000};
-  assign to_memory  = pick_any && (state_q[pick] != WkStart || pick_cfg.mode == CtxModeTranslate);
-
+  // Most cycles pick nothing: the guards here and below spare the simulation the wide values.
   always_comb begin
+    pick_ctx    = '0;
+    pick_vpn    = '0;
+    pick_access = AccessRead;
+    pick_cfg    = '0;
+    pick_table  = '0;
+    pick_level  = '0;
+    pick_addr   = '0;
+    to_memory   = 1'b0;
     out_d       = '0;
-    out_d.op    = state_q[pick] == WkCas ? MemCas : MemRead;
-    out_d.addr  = pick_addr;
-    out_d.strb  = pick_addr[3] ? 16'hff00 : 16'h00ff;
-    out_d.data  = state_q[pick] == WkCas ? {touched(pte_q[pick], pick_access), pte_q[pick]} : '0;
-    out_d.tag   = TagW'(pick);
+    if (pick_any) begin
+      pick_ctx    = miss_q[pick].ctx;
+      pick_vpn    = miss_q[pick].vpn;
+      pick_access = miss_q[pick].access;
+      pick_cfg    = ctx_cfg_i[pick_ctx];
+      pick_table  = state_q[pick] == WkStart ? pick_cfg.root : table_q[pick];
+      pick_level  = state_q[pick] == WkStart ? 2'd3 : level_q[pick];
+      pick_addr   = {pick_table, va_index(pick_vpn, pick_level), 3'b000};
+      to_memory   = state_q[pick] != WkStart || pick_cfg.mode == CtxModeTranslate;
+      out_d.op    = state_q[pick] == WkCas ? MemCas : MemRead;
+      out_d.addr  = pick_addr;
+      out_d.strb  = pick_addr[3] ? 16'hff00 : 16'h00ff;
+      out_d.data  = state_q[pick] == WkCas ? {touched(pte_q[pick], pick_access), pte_q[pick]} : '0;
+      out_d.tag   = TagW'(pick);
+    end
   end
 
   assign mem_req_valid_o = out_valid_q;
@@ -238,26 +249,34 @@ module walker
   logic          rsp_entry_ok, rsp_leaf, rsp_allowed;
 
   assign rsp          = slot_t'(mem_rsp_i.tag);
-  assign rsp_vpn      = miss_q[rsp].vpn;
-  assign rsp_access   = miss_q[rsp].access;
-  // A table entry's address bit 3 is bit 0 of its index; a Cas answers in the low half.
-  assign rsp_pte      = state_q[rsp] == WkReadWait && va_index(rsp_vpn, level_q[rsp]) % 2 == 9'd1
-                      ? pte_t'(mem_rsp_i.data[127:64]) : pte_t'(mem_rsp_i.data[63:0]);
-  assign rsp_entry_ok = rsp_pte.v && rsp_pte.revoked == '0 && rsp_pte.pbmt == '0 && !rsp_pte.n;
-  assign rsp_leaf     = rsp_pte.r || rsp_pte.w || rsp_pte.x;
 
   always_comb begin
-    unique case (rsp_access)
-      AccessRead:    rsp_allowed = rsp_pte.u && rsp_pte.r;
-      AccessExecute: rsp_allowed = rsp_pte.u && rsp_pte.x;
-      default:       rsp_allowed = rsp_pte.u && rsp_pte.r && rsp_pte.w;
-    endcase
+    rsp_vpn      = '0;
+    rsp_access   = AccessRead;
+    rsp_pte      = '0;
+    rsp_entry_ok = 1'b0;
+    rsp_leaf     = 1'b0;
+    rsp_allowed  = 1'b0;
+    if (mem_rsp_valid_i) begin
+      rsp_vpn    = miss_q[rsp].vpn;
+      rsp_access = miss_q[rsp].access;
+      // A table entry's address bit 3 is bit 0 of its index; a Cas answers in the low half.
+      rsp_pte    = state_q[rsp] == WkReadWait && va_index(rsp_vpn, level_q[rsp]) % 2 == 9'd1
+                 ? pte_t'(mem_rsp_i.data[127:64]) : pte_t'(mem_rsp_i.data[63:0]);
+      rsp_entry_ok = rsp_pte.v && rsp_pte.revoked == '0 && rsp_pte.pbmt == '0 && !rsp_pte.n;
+      rsp_leaf     = rsp_pte.r || rsp_pte.w || rsp_pte.x;
+      unique case (rsp_access)
+        AccessRead:    rsp_allowed = rsp_pte.u && rsp_pte.r;
+        AccessExecute: rsp_allowed = rsp_pte.u && rsp_pte.x;
+        default:       rsp_allowed = rsp_pte.u && rsp_pte.r && rsp_pte.w;
+      endcase
+    end
   end
 
   always_comb begin
     rsp_state  = WkFault;
     rsp_reason = FaultReasonNone;
-    if (mem_rsp_i.err) begin
+    if (!mem_rsp_valid_i || mem_rsp_i.err) begin
       rsp_reason = FaultReasonAccessError;
     end else if (state_q[rsp] == WkCasWait) begin
       rsp_state = rsp_pte == pte_q[rsp] ? WkFill : WkStart;
@@ -316,25 +335,28 @@ module walker
   end
 
   assign ev_valid_o = ev_any;
-  assign ev_pte     = pte_q[ev_slot];
 
   always_comb begin
-    ev_o             = '0;
-    ev_o.ev          = state_q[ev_slot] == WkFill ? EvFill : EvCancel;
-    ev_o.ctx         = miss_q[ev_slot].ctx;
-    ev_o.lo          = miss_q[ev_slot].vpn;
-    ev_o.hi          = miss_q[ev_slot].vpn;
-    ev_o.access      = miss_q[ev_slot].access;
-    ev_o.code        = JobStatusBadAddress;
-    ev_o.xlat.ctx    = miss_q[ev_slot].ctx;
-    ev_o.xlat.vpn    = miss_q[ev_slot].vpn;
-    ev_o.xlat.ppn    = ev_pte.ppn;
-    ev_o.xlat.size   = level_q[ev_slot] == 2'd1 ? Page2M : Page4K;
-    ev_o.xlat.r      = ev_pte.r;
-    ev_o.xlat.w      = ev_pte.r && ev_pte.w;
-    ev_o.xlat.x      = ev_pte.x;
-    ev_o.xlat.d      = ev_pte.d;
-    ev_o.xlat.atomic = ev_pte.ppn[PpnW-1] || ev_pte.atomic;
+    ev_o   = '0;
+    ev_pte = '0;
+    if (ev_any) begin
+      ev_pte           = pte_q[ev_slot];
+      ev_o.ev          = state_q[ev_slot] == WkFill ? EvFill : EvCancel;
+      ev_o.ctx         = miss_q[ev_slot].ctx;
+      ev_o.lo          = miss_q[ev_slot].vpn;
+      ev_o.hi          = miss_q[ev_slot].vpn;
+      ev_o.access      = miss_q[ev_slot].access;
+      ev_o.code        = JobStatusBadAddress;
+      ev_o.xlat.ctx    = miss_q[ev_slot].ctx;
+      ev_o.xlat.vpn    = miss_q[ev_slot].vpn;
+      ev_o.xlat.ppn    = ev_pte.ppn;
+      ev_o.xlat.size   = level_q[ev_slot] == 2'd1 ? Page2M : Page4K;
+      ev_o.xlat.r      = ev_pte.r;
+      ev_o.xlat.w      = ev_pte.r && ev_pte.w;
+      ev_o.xlat.x      = ev_pte.x;
+      ev_o.xlat.d      = ev_pte.d;
+      ev_o.xlat.atomic = ev_pte.ppn[PpnW-1] || ev_pte.atomic;
+    end
   end
 
   assign fault_valid_o  = fault_any;
