@@ -1,139 +1,13 @@
 //! The root complex without a device: a link's timing, completions, AtomicOps, host requests, interrupts.
 
-use std::collections::{BTreeMap, VecDeque};
+mod common;
 
+use std::collections::BTreeMap;
+
+use common::bench::{BAR0, BAR2, Bench, DEVICE, Host, MEMORY, MPS, RCB};
 use hmmu::rc::tlp::{AtomicReq, Completion, ReadReq, Status, Tlp, WriteReq, byte_enables};
-use hmmu::rc::{
-    AtomicOp, BusError, Collector, CompleterConfig, Feeder, HostPort, HostRequest, Link, LinkSpec,
-    RcConfig, ReadError, RootComplex, Window,
-};
-use rand::{Rng, SeedableRng};
-use rand_pcg::Pcg32;
-
-const BAR0: u64 = 0xf000_0000;
-const BAR2: u64 = 0x40_0000_0000;
-const DEVICE: u16 = 0x0100;
-const MPS: u64 = 256;
-const RCB: u64 = 64;
-const MEMORY: usize = 1 << 16;
-
-/// A host with some memory.
-struct Host {
-    memory: Vec<u8>,
-    requests: VecDeque<HostRequest>,
-    answers: BTreeMap<u64, Result<Vec<u8>, ReadError>>,
-    raised: Vec<u16>,
-}
-
-impl Host {
-    fn new() -> Self {
-        let memory = (0..MEMORY).map(|i| (i * 7 + i / 256) as u8).collect();
-        Self {
-            memory,
-            requests: VecDeque::new(),
-            answers: BTreeMap::new(),
-            raised: Vec::new(),
-        }
-    }
-}
-
-impl HostPort for Host {
-    fn next_request(&mut self) -> Option<HostRequest> {
-        self.requests.pop_front()
-    }
-
-    fn read_done(&mut self, id: u64, result: Result<Vec<u8>, ReadError>) {
-        assert!(
-            self.answers.insert(id, result).is_none(),
-            "read {id} was answered twice"
-        );
-    }
-
-    fn mem_read(&mut self, addr: u64, buf: &mut [u8]) -> Result<(), BusError> {
-        let from = self
-            .memory
-            .get(addr as usize..addr as usize + buf.len())
-            .ok_or(BusError(addr))?;
-        buf.copy_from_slice(from);
-        Ok(())
-    }
-
-    fn mem_write(&mut self, addr: u64, data: &[u8]) -> Result<(), BusError> {
-        let to = self
-            .memory
-            .get_mut(addr as usize..addr as usize + data.len())
-            .ok_or(BusError(addr))?;
-        to.copy_from_slice(data);
-        Ok(())
-    }
-
-    fn interrupt(&mut self, vector: u16) {
-        self.raised.push(vector);
-    }
-}
-
-/// A root complex and the streams of a device that the test plays.
-struct Bench {
-    complex: RootComplex,
-    host: Host,
-    feeder: Feeder,
-    collector: Collector,
-    out: VecDeque<Tlp>,
-    rng: Pcg32,
-}
-
-impl Bench {
-    fn new(seed: u64) -> Self {
-        let complex = RootComplex::new(&RcConfig {
-            link: LinkSpec {
-                generation: 3,
-                lanes: 8,
-            },
-            clock_hz: 250_000_000,
-            link_latency: 10,
-            completer: CompleterConfig {
-                latency: 20,
-                jitter: 30,
-                rcb: RCB,
-                mps: MPS,
-            },
-            bar0: BAR0,
-            bar2: BAR2,
-            bdf: DEVICE,
-            seed,
-        });
-        Self {
-            complex,
-            host: Host::new(),
-            feeder: Feeder::default(),
-            collector: Collector::default(),
-            out: VecDeque::new(),
-            rng: Pcg32::seed_from_u64(seed),
-        }
-    }
-
-    /// One clock with random back-pressure; the packet that arrived at the device, if one did.
-    fn clock(&mut self) -> Option<Tlp> {
-        if !self.feeder.is_busy()
-            && let Some(tlp) = self.out.pop_front()
-        {
-            self.feeder.load(&tlp);
-        }
-        let offer = self.complex.offer();
-        let taken = offer.is_some() && self.rng.random_ratio(3, 4);
-        let sent = if self.complex.ready() {
-            self.feeder.beat()
-        } else {
-            None
-        };
-        if sent.is_some() {
-            self.feeder.advance();
-        }
-        self.complex.clock(taken, sent.as_ref(), &mut self.host);
-        let beat = offer.filter(|_| taken)?;
-        self.collector.push(&beat).expect("a good packet")
-    }
-}
+use hmmu::rc::{AtomicOp, HostRequest, Link, LinkSpec, ReadError, Window};
+use rand::Rng;
 
 #[test]
 fn a_link_has_its_rate_and_latency() {
@@ -497,4 +371,50 @@ fn refused_and_poisoned_reads_end_with_their_error() {
         }
         assert_eq!(bench.host.answers.get(&1), Some(&Err(want)));
     }
+}
+
+#[test]
+fn a_link_full_of_completions_lets_the_host_through() {
+    let mut bench = Bench::with_link(
+        6,
+        LinkSpec {
+            generation: 1,
+            lanes: 1,
+        },
+    );
+    let mut tag = 0_u8;
+    let mut written = Vec::new();
+    for now in 0..20_000_u64 {
+        // The device reads all that the link carries, and more.
+        if bench.out.len() < 4 {
+            let read = ReadReq {
+                requester: DEVICE,
+                tag,
+                addr: 0,
+                dwords: 64,
+                first_be: 0xf,
+                last_be: 0xf,
+            };
+            bench.out.push_back(Tlp::Read(read));
+            tag = tag.wrapping_add(1);
+        }
+        if now % 2000 == 1000 {
+            let (window, offset) = (Window::Registers, 8);
+            let data = now.to_le_bytes().to_vec();
+            bench.host.requests.push_back(HostRequest::Write {
+                window,
+                offset,
+                data,
+            });
+        }
+        if let Some(Tlp::Write(req)) = bench.clock() {
+            let sent = u64::from_le_bytes(req.data.try_into().expect("eight bytes"));
+            written.push((sent, now - sent));
+        }
+    }
+    assert_eq!(written.len(), 10);
+    assert!(
+        written.iter().all(|(_, took)| *took < 1000),
+        "sent at, cycles on the way: {written:?}"
+    );
 }

@@ -56,6 +56,7 @@ pub struct Machine {
     interrupts: sync::Mutex<Interrupts>,
     raised: sync::Condvar,
     aborted: AtomicBool,
+    hung: AtomicBool,
     limit: AtomicU64,
 }
 
@@ -105,6 +106,7 @@ impl Machine {
             }),
             raised: sync::Condvar::new(),
             aborted: AtomicBool::new(false),
+            hung: AtomicBool::new(false),
         }))
     }
 
@@ -140,7 +142,14 @@ impl Machine {
 
     /// The device answers nothing any more.
     pub fn hang(&self) {
+        self.hung.store(true, Ordering::Relaxed);
         self.bus().device.hang();
+    }
+
+    /// Was it told to hang?
+    #[must_use]
+    pub fn is_hung(&self) -> bool {
+        self.hung.load(Ordering::Relaxed)
     }
 
     /// Shows in the waves what the driver does.

@@ -59,6 +59,7 @@ pub struct RootComplex {
     requester: Requester,
     rng: Pcg32,
     hung: bool,
+    host_turn: bool,
     malformed: u64,
 }
 
@@ -80,6 +81,7 @@ impl RootComplex {
             requester: Requester::new(windows, RC_ID, config.bdf),
             rng: Pcg32::seed_from_u64(config.seed ^ 0x726f_6f74),
             hung: false,
+            host_turn: false,
             malformed: 0,
         }
     }
@@ -115,10 +117,14 @@ impl RootComplex {
             }
         }
         if self.down.ready(self.now) {
-            // Completions first: what the device waits for never stands behind what the host wants.
-            let next = match self.completer.next(self.now, host, &mut self.rng) {
-                Some(tlp) => Some(tlp),
-                None => self.requester.next(host),
+            // In turn: neither what the device waits for nor what the host wants may starve the other.
+            self.host_turn = !self.host_turn;
+            let next = if self.host_turn {
+                let request = self.requester.next(host);
+                request.or_else(|| self.completer.next(self.now, host, &mut self.rng))
+            } else {
+                let completion = self.completer.next(self.now, host, &mut self.rng);
+                completion.or_else(|| self.requester.next(host))
             };
             if let Some(tlp) = next {
                 self.down.send(self.now, tlp);

@@ -214,10 +214,12 @@ fn finish(world: &Arc<World>, file: &str, error: Option<String>, seed: u64) -> E
         }
     };
     note(world.failure().map_or(Ok(()), Err));
+    note(lost(world));
     if world.device.lost().is_none() {
         note(world.sweep());
     }
     note(world.end());
+    note(lost(world));
     Ended {
         error,
         unusable: false,
@@ -225,5 +227,13 @@ fn finish(world: &Arc<World>, file: &str, error: Option<String>, seed: u64) -> E
         events,
         log_hash,
         stats,
+    }
+}
+
+/// A device may be lost only when the script made it hang.
+fn lost(world: &World) -> Result<(), String> {
+    match world.device.lost() {
+        Some(error) if !world.machine.is_hung() => Err(format!("the device was lost: {error}")),
+        _ => Ok(()),
     }
 }

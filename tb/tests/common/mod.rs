@@ -1,6 +1,8 @@
 //! What several tests share.
 #![allow(dead_code)] // each test uses its part
 
+pub mod bench;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
