@@ -138,6 +138,9 @@ impl World {
     }
 }
 
+/// A lookup: its page, what it may use, whether it must hit, the slots and the event of that cycle.
+type LastLookup = (Ask, Vec<u64>, bool, [Option<Slot>; SLOTS], Event);
+
 #[derive(Clone, Copy, Debug)]
 struct Slot {
     ask: Ask,
@@ -211,8 +214,7 @@ fn random_run(seed: u64, cycles: u64) -> [u64; 3] {
         newest: None,
     };
     let mut expected_wake = (0, None);
-    // The last lookup: its page, what it may use, whether it must hit, and the slots at that time.
-    let mut last: Option<(Ask, Vec<u64>, bool, [Option<Slot>; SLOTS], Event)> = None;
+    let mut last: Option<LastLookup> = None;
     let mut held_miss: Option<Ask> = None;
     let mut counts = [0; 3];
     let (busy, ready) = (rng.random_range(0.2..1.0), rng.random_range(0.1..1.0));
