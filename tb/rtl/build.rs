@@ -62,6 +62,7 @@ fn build() -> Result<(), String> {
         .define("VM_TRACE", "1")
         .define("VM_TRACE_FST", "1")
         .std("c++17")
+        .warnings(false)
         .opt_level(2)
         .try_compile("hmmu_device")
         .map_err(|e| e.to_string())

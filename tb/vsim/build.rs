@@ -76,6 +76,7 @@ fn build() -> Result<(), String> {
         .include(&cpp)
         .include(verilator.root.join("include"))
         .std("c++17")
+        .warnings(false)
         .try_compile("hmmu_blocks")
         .map_err(|e| e.to_string())
 }
