@@ -15,14 +15,8 @@ use hmm_core::{
 };
 use std::sync::Arc;
 
-const SYSTEM: MigrateSelect = MigrateSelect {
-    system: true,
-    device_private: false,
-};
-const PRIVATE: MigrateSelect = MigrateSelect {
-    system: false,
-    device_private: true,
-};
+const SYSTEM: MigrateSelect = MigrateSelect::SYSTEM;
+const PRIVATE: MigrateSelect = MigrateSelect::DEVICE_PRIVATE;
 
 /// Which way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -134,8 +134,11 @@ impl System {
             let place = mm.place(page);
             match pte {
                 Pte::Present(p) => {
-                    if pfn.is_device() {
+                    if self.is_device_private(pfn) {
                         return Err(format!("{at}: the CPU maps device-private {pfn}"));
+                    }
+                    if p.write && !p.soft_dirty {
+                        return Err(format!("{at}: writable, but not soft-dirty"));
                     }
                     if p.none && p.write {
                         return Err(format!("{at}: writable without access"));
@@ -144,7 +147,10 @@ impl System {
                     entry.writable |= p.write;
                 }
                 Pte::Device { write, .. } => {
-                    if !pfn.is_device() {
+                    if write && !pte.is_soft_dirty() {
+                        return Err(format!("{at}: writable, but not soft-dirty"));
+                    }
+                    if !self.is_device_private(pfn) {
                         return Err(format!("{at}: a device entry with {pfn}"));
                     }
                     entry.mapped.push(place);
@@ -153,6 +159,14 @@ impl System {
                 Pte::Migration { kind, .. } => {
                     entry.migrating.push(place);
                     entry.none_exclusive |= kind != MigrationKind::Read;
+                }
+                Pte::Exclusive { .. } => {
+                    if pfn.is_device() {
+                        return Err(format!("{at}: {pfn} in device memory is device-exclusive"));
+                    }
+                    entry.mapped.push(place);
+                    // As much as a writable entry: the device may store.
+                    entry.writable = true;
                 }
                 Pte::None => {}
             }
@@ -253,6 +267,7 @@ fn check_mappings(mm: &Mm, pt: &PageTable, vmas: &VmaTree) -> Result<(), String>
         let (write, none) = match pte {
             Pte::Present(p) => (p.write, p.none),
             Pte::Device { write, none, .. } => (write, none),
+            Pte::Exclusive { none, .. } => (false, none),
             Pte::Migration { kind, none, .. } => (kind == MigrationKind::Write, none),
             Pte::None => continue,
         };

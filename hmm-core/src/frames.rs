@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::addr::{DEVICE_PFN_BASE, Pfn};
 use crate::config::SystemConfig;
 use crate::frame::Frame;
-use crate::memremap::DevPagemapOps;
+use crate::memremap::{DevPagemapOps, DeviceMemory};
 use crate::sync::{self, WaitQueue};
 
 /// Device ranges start at a multiple of this many pages (a section of 2 MiB).
@@ -18,6 +18,7 @@ struct DeviceRange {
     base: Pfn,
     frames: Vec<Frame>,
     owner: u64,
+    kind: DeviceMemory,
     used: u64,
     /// None once the range was taken away.
     ops: Option<Arc<dyn DevPagemapOps>>,
@@ -261,7 +262,13 @@ impl Frames {
         }
     }
 
-    pub fn add_device(&self, npages: u64, owner: u64, ops: Arc<dyn DevPagemapOps>) -> Pfn {
+    pub fn add_device(
+        &self,
+        kind: DeviceMemory,
+        npages: u64,
+        owner: u64,
+        ops: Arc<dyn DevPagemapOps>,
+    ) -> Pfn {
         let mut inner = self.inner();
         let base = inner.next_device;
         inner.next_device = base + npages.next_multiple_of(DEVICE_ALIGN);
@@ -271,6 +278,7 @@ impl Frames {
             base,
             frames,
             owner,
+            kind,
             used: 0,
             ops: Some(ops),
             dying: false,
@@ -305,6 +313,10 @@ impl Frames {
 
     pub fn owner_of(&self, pfn: Pfn) -> Option<u64> {
         self.inner().device(pfn).map(|r| r.owner)
+    }
+
+    pub fn kind_of(&self, pfn: Pfn) -> Option<DeviceMemory> {
+        self.inner().device(pfn).map(|r| r.kind)
     }
 
     pub fn ops_of(&self, pfn: Pfn) -> Option<Arc<dyn DevPagemapOps>> {

@@ -209,7 +209,9 @@ fn look(
         }
     };
     match pt.get(va.page()) {
-        Pte::None | Pte::Present(PresentPte { none: true, .. }) => missing(HmmPfn::default()),
+        Pte::None | Pte::Present(PresentPte { none: true, .. }) | Pte::Exclusive { .. } => {
+            missing(HmmPfn::default())
+        }
         Pte::Present(PresentPte { pfn, write, .. }) => {
             if want.write && !write {
                 missing(HmmPfn::default())
@@ -220,7 +222,9 @@ fn look(
         Pte::Device { pfn, .. } if sys.frames.owner_of(pfn) != Some(owner) => {
             missing(HmmPfn::default())
         }
-        Pte::Device { pfn, write, none } => {
+        Pte::Device {
+            pfn, write, none, ..
+        } => {
             if !want.write || write {
                 return Ok(HmmPfn::valid(pfn, write));
             }
@@ -238,6 +242,7 @@ fn look(
                     pfn,
                     write: true,
                     none,
+                    soft_dirty: true,
                 },
             );
             Ok(HmmPfn::valid(pfn, true))

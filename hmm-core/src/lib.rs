@@ -33,7 +33,9 @@
 pub mod addr;
 mod check;
 pub mod config;
+mod contents;
 pub mod errno;
+pub mod exclusive;
 mod fault;
 mod frame;
 mod frames;
@@ -59,6 +61,7 @@ mod vma_tree;
 pub use addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, Va};
 pub use config::SystemConfig;
 pub use errno::Errno;
+pub use exclusive::make_device_exclusive;
 pub use hmm::{HmmPfn, HmmRange, hmm_range_fault};
 pub use memcg::Memcg;
 pub use memremap::{DevFault, DevPagemap, DevPagemapOps, DeviceMemory, VmFault};

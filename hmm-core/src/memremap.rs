@@ -26,6 +26,9 @@ pub enum VmFault {
 pub enum DeviceMemory {
     /// The CPU cannot address it: a CPU access brings the page home.
     Private,
+    /// The CPU reaches it with ordinary loads and stores, through [`DevPagemapOps::cpu_read`] and
+    /// [`DevPagemapOps::cpu_write`].
+    Coherent,
 }
 
 /// A CPU fault on a device-private page. The fault path has the page locked and referenced.
@@ -61,11 +64,31 @@ pub trait DevPagemapOps: Send + Sync {
     /// The last reference is gone: the page can be given out again. Called with mmap_lock or page locks
     /// held, so it takes only a lock under which nothing else is called.
     fn folio_free(&self, pfn: Pfn);
+
+    /// A CPU load from coherent memory: copies bytes of one page, from byte `offset` on. Called with the
+    /// page table locked, so it takes only a lock under which nothing else is called.
+    ///
+    /// # Errors
+    /// [`VmFault::Sigbus`] when the memory does not answer, or is not coherent (the default).
+    fn cpu_read(&self, pfn: Pfn, offset: usize, buf: &mut [u8]) -> Result<(), VmFault> {
+        let _ = (pfn, offset, buf);
+        Err(VmFault::Sigbus)
+    }
+
+    /// A CPU store to coherent memory; see [`DevPagemapOps::cpu_read`].
+    ///
+    /// # Errors
+    /// As [`DevPagemapOps::cpu_read`].
+    fn cpu_write(&self, pfn: Pfn, offset: usize, data: &[u8]) -> Result<(), VmFault> {
+        let _ = (pfn, offset, data);
+        Err(VmFault::Sigbus)
+    }
 }
 
 /// A range of device memory with page structures.
 pub struct DevPagemap {
     sys: Arc<System>,
+    kind: DeviceMemory,
     base: Pfn,
     pages: u64,
     owner: u64,
@@ -83,18 +106,23 @@ impl DevPagemap {
         owner: u64,
         ops: Arc<dyn DevPagemapOps>,
     ) -> Result<Arc<DevPagemap>, Errno> {
-        let DeviceMemory::Private = kind;
         if npages == 0 || owner == 0 {
             return Err(Errno::EINVAL);
         }
-        let base = sys.frames.add_device(npages, owner, ops);
+        let base = sys.frames.add_device(kind, npages, owner, ops);
         sys.event("device_memory", &[("pfn", base.0), ("pages", npages)]);
         Ok(Arc::new(DevPagemap {
             sys: Arc::clone(sys),
+            kind,
             base,
             pages: npages,
             owner,
         }))
+    }
+
+    /// Its kind.
+    pub fn kind(&self) -> DeviceMemory {
+        self.kind
     }
 
     /// The first page.

@@ -160,6 +160,7 @@ mod tests {
             pfn: Pfn(n),
             write: false,
             none: false,
+            soft_dirty: false,
         }
     }
 

@@ -15,6 +15,9 @@ pub struct PresentPte {
     pub young: bool,
     /// No access is allowed (PROT_NONE); the page is kept.
     pub none: bool,
+    /// Written since the bits were last cleared. Set whenever `write` is, so that nothing, a device
+    /// included, can store unseen.
+    pub soft_dirty: bool,
 }
 
 /// How a page was mapped before its migration began.
@@ -44,6 +47,8 @@ pub enum Pte {
         write: bool,
         /// The VMA allows no access (PROT_NONE): at home it would not be accessible.
         none: bool,
+        /// As in [`PresentPte`].
+        soft_dirty: bool,
     },
     /// A page that is being migrated. Accesses wait.
     Migration {
@@ -57,6 +62,19 @@ pub enum Pte {
         young: bool,
         /// The VMA allows no access.
         none: bool,
+        /// As in [`PresentPte`]: set whenever `kind` is [`MigrationKind::Write`].
+        soft_dirty: bool,
+    },
+    /// A page in system memory that a device uses alone, for atomic operations. It stays mapped here (its
+    /// reference, reverse mapping and count are those of a present entry), but the CPU's next access
+    /// first takes it away from the device. What the entry allows then is up to the VMA.
+    Exclusive {
+        /// The page, of this process alone.
+        pfn: Pfn,
+        /// The VMA allows no access.
+        none: bool,
+        /// As in [`PresentPte`].
+        soft_dirty: bool,
     },
 }
 
@@ -67,7 +85,19 @@ impl Pte {
             Pte::None => None,
             Pte::Present(PresentPte { pfn, .. })
             | Pte::Device { pfn, .. }
-            | Pte::Migration { pfn, .. } => Some(pfn),
+            | Pte::Migration { pfn, .. }
+            | Pte::Exclusive { pfn, .. } => Some(pfn),
+        }
+    }
+
+    /// Whether the page was written, as far as this entry tells, since the bits were last cleared.
+    pub fn is_soft_dirty(&self) -> bool {
+        match *self {
+            Pte::None => false,
+            Pte::Present(PresentPte { soft_dirty, .. })
+            | Pte::Device { soft_dirty, .. }
+            | Pte::Migration { soft_dirty, .. }
+            | Pte::Exclusive { soft_dirty, .. } => soft_dirty,
         }
     }
 

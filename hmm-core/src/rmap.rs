@@ -17,6 +17,7 @@ pub(crate) fn install_migration_entry(
     place: Place,
     pte: Pte,
 ) -> bool {
+    let soft_dirty = pte.is_soft_dirty();
     let (pfn, write, dirty, young, none) = match pte {
         Pte::Present(PresentPte {
             pfn,
@@ -24,8 +25,13 @@ pub(crate) fn install_migration_entry(
             dirty,
             young,
             none,
+            ..
         }) => (pfn, write, dirty, young, none),
-        Pte::Device { pfn, write, none } => (pfn, write, false, false, none),
+        Pte::Device {
+            pfn, write, none, ..
+        } => (pfn, write, false, false, none),
+        // Back from the migration it is a plain page, that the next store makes writable.
+        Pte::Exclusive { pfn, none, .. } => (pfn, false, true, true, none),
         Pte::None | Pte::Migration { .. } => return false,
     };
     let kind = sys.frames.with(pfn, |frame| {
@@ -52,6 +58,7 @@ pub(crate) fn install_migration_entry(
             dirty,
             young,
             none,
+            soft_dirty,
         },
     );
     true
@@ -80,8 +87,7 @@ pub(crate) fn try_to_migrate(sys: &System, pfn: Pfn) {
         {
             let mut pt = mm.pt.lock();
             let pte = pt.get(place.page);
-            let still =
-                matches!(pte, Pte::Present(_) | Pte::Device { .. }) && pte.pfn() == Some(pfn);
+            let still = !matches!(pte, Pte::Migration { .. }) && pte.pfn() == Some(pfn);
             if still && !install_migration_entry(sys, &mut pt, place, pte) {
                 refused.push(place);
             }
@@ -107,6 +113,7 @@ pub(crate) fn remove_migration_entries(sys: &System, from: Pfn, to: Pfn) {
             dirty,
             young,
             none,
+            soft_dirty,
         } = pt.get(place.page)
         else {
             continue;
@@ -123,11 +130,12 @@ pub(crate) fn remove_migration_entries(sys: &System, from: Pfn, to: Pfn) {
             }
         });
         let write = kind == MigrationKind::Write;
-        let pte = if to.is_device() {
+        let pte = if sys.is_device_private(to) {
             Pte::Device {
                 pfn: to,
                 write,
                 none,
+                soft_dirty,
             }
         } else {
             Pte::Present(PresentPte {
@@ -136,6 +144,7 @@ pub(crate) fn remove_migration_entries(sys: &System, from: Pfn, to: Pfn) {
                 dirty,
                 young,
                 none,
+                soft_dirty,
             })
         };
         pt.set(place.page, pte);

@@ -174,12 +174,6 @@ impl System {
         self.tracer.event(name, fields);
     }
 
-    /// Stops a CPU access to device memory: nothing but a bug here can make one.
-    pub(crate) fn cpu_page(&self, pfn: Pfn) -> Pfn {
-        assert!(!pfn.is_device(), "the CPU accessed device-private {pfn}");
-        pfn
-    }
-
     pub(crate) fn violation(&self, text: String) {
         self.violations
             .lock()

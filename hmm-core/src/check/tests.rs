@@ -65,7 +65,7 @@ fn wrong_page_states_are_found() {
 #[test]
 fn wrong_entries_are_found() {
     type Change = fn(PresentPte) -> Pte;
-    let cases: [(&str, Change); 4] = [
+    let cases: [(&str, Change); 7] = [
         ("in a mapping with", |p| {
             Pte::Present(PresentPte {
                 none: true,
@@ -86,6 +86,24 @@ fn wrong_entries_are_found() {
             pfn: p.pfn,
             write: true,
             none: false,
+            soft_dirty: true,
+        }),
+        ("writable, but not soft-dirty", |p| {
+            Pte::Present(PresentPte {
+                soft_dirty: false,
+                ..p
+            })
+        }),
+        ("writable, but not soft-dirty", |p| Pte::Device {
+            pfn: p.pfn,
+            write: true,
+            none: false,
+            soft_dirty: false,
+        }),
+        ("in device memory is device-exclusive", |p| Pte::Exclusive {
+            pfn: p.pfn + (1 << 36),
+            none: false,
+            soft_dirty: true,
         }),
     ];
     for (rule, change) in cases {

@@ -22,6 +22,7 @@ pub(super) fn fault(mm: &Arc<Mm>, vma: &Vma, va: Va, flags: FaultFlags) -> Resul
                 dirty: false,
                 young: true,
                 none: false,
+                soft_dirty: false,
             };
             pt.set(page, Pte::Present(zero));
         }
@@ -50,6 +51,7 @@ pub(super) fn fault(mm: &Arc<Mm>, vma: &Vma, va: Va, flags: FaultFlags) -> Resul
             dirty: write,
             young: true,
             none: false,
+            soft_dirty: write,
         }),
     );
     pt.rss.anon += 1;
@@ -88,6 +90,7 @@ pub(super) fn shared_fault(mm: &Arc<Mm>, vma: &Vma, va: Va) -> Result<(), VmFaul
         dirty: false,
         young: true,
         none: false,
+        soft_dirty: vma.prot.write,
     };
     pt.set(va.page(), Pte::Present(present));
     pt.rss.shmem += 1;

@@ -50,6 +50,7 @@ pub(super) fn write_fault(
         let pte = PresentPte {
             write: old.write || write,
             dirty: old.dirty || write,
+            soft_dirty: old.soft_dirty || write,
             young: true,
             ..old
         };
@@ -75,8 +76,9 @@ fn copy(mm: &Arc<Mm>, va: Va, old: PresentPte, write: bool) -> Result<(), VmFaul
     let new = sys.alloc_user_page(mm.memcg())?;
     if zero {
         sys.phys().zero_page(new);
-    } else {
-        sys.phys().copy_page(new, sys.cpu_page(old.pfn));
+    } else if let Err(error) = sys.copy_page(new, old.pfn) {
+        sys.frames.put(new);
+        return Err(error);
     }
     // The device must lose the old page before anybody can see a change on the new one.
     let invalidation = mm.invalidate(va, va + PAGE_SIZE, MmuNotifyEvent::Clear);
@@ -95,6 +97,7 @@ fn copy(mm: &Arc<Mm>, va: Va, old: PresentPte, write: bool) -> Result<(), VmFaul
             dirty: true,
             young: true,
             none: false,
+            soft_dirty: old.soft_dirty || write,
         };
         pt.set(va.page(), Pte::Present(pte));
         if zero {

@@ -3,6 +3,7 @@
 mod anon;
 mod cow;
 mod device;
+pub(crate) mod exclusive;
 
 use crate::addr::Va;
 use crate::memremap::VmFault;
@@ -64,6 +65,10 @@ pub(crate) fn handle_mm_fault(
             Ok(())
         }
         Pte::Device { pfn, .. } => device::fault(guard, vma, va, pfn, pt),
+        Pte::Exclusive { pfn, .. } => {
+            exclusive::fault(guard, vma, va, pfn, pt);
+            Ok(())
+        }
         Pte::Migration { pfn, .. } => {
             drop(pt);
             sys.frames.wait_unlocked(pfn);

@@ -75,6 +75,13 @@ fn collect(mm: &Arc<Mm>, vma: &Vma, pt: &mut PageTable, args: &MigrateVma, va: V
                 MigratePfn::default()
             };
         }
+        Pte::Present(PresentPte { pfn, write, .. }) if pfn.is_device() => {
+            let ours = sys.device_owner(pfn) == Some(args.pgmap_owner);
+            if !args.select.device_coherent || !ours {
+                return MigratePfn::default();
+            }
+            (pfn, write)
+        }
         Pte::Present(PresentPte { pfn, write, .. }) if args.select.system => (pfn, write),
         Pte::Device { pfn, write, .. }
             if args.select.device_private && sys.frames.owner_of(pfn) == Some(args.pgmap_owner) =>

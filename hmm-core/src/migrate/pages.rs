@@ -89,11 +89,12 @@ fn insert(mm: &Arc<Mm>, vma: &VmaInfo, va: Va, new: Pfn) -> bool {
         frame.refs += 1;
     });
     let write = vma.prot.write;
-    let pte = if new.is_device() {
+    let pte = if sys.is_device_private(new) {
         Pte::Device {
             pfn: new,
             write,
             none: false,
+            soft_dirty: true,
         }
     } else {
         Pte::Present(PresentPte {
@@ -102,6 +103,7 @@ fn insert(mm: &Arc<Mm>, vma: &VmaInfo, va: Va, new: Pfn) -> bool {
             dirty: write,
             young: true,
             none: false,
+            soft_dirty: true,
         })
     };
     pt.set(va.page(), pte);

@@ -59,6 +59,8 @@ pub struct MigrateSelect {
     pub system: bool,
     /// Device-private pages of the same owner.
     pub device_private: bool,
+    /// Coherent device pages of the same owner.
+    pub device_coherent: bool,
 }
 
 impl MigrateSelect {
@@ -66,11 +68,19 @@ impl MigrateSelect {
     pub const SYSTEM: MigrateSelect = MigrateSelect {
         system: true,
         device_private: false,
+        device_coherent: false,
     };
     /// Device-private memory only.
     pub const DEVICE_PRIVATE: MigrateSelect = MigrateSelect {
         system: false,
         device_private: true,
+        device_coherent: false,
+    };
+    /// Coherent device memory only.
+    pub const DEVICE_COHERENT: MigrateSelect = MigrateSelect {
+        system: false,
+        device_private: false,
+        device_coherent: true,
     };
 }
 

@@ -65,8 +65,10 @@ impl Mm {
     fn access(self: &Arc<Mm>, va: Va, mut access: Access<'_>) -> Result<(), Errno> {
         let write = matches!(access, Access::Store(_));
         loop {
-            if self.try_access(va, &mut access) {
-                return Ok(());
+            match self.try_access(va, &mut access) {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(_) => return Err(Errno::SIGBUS),
             }
             let guard = self.mmap_read_lock();
             self.check_alive()?;
@@ -88,28 +90,28 @@ impl Mm {
 
     /// The access itself, if the page table allows it. The table stays locked over it, so that nobody
     /// takes the page away halfway.
-    fn try_access(&self, va: Va, access: &mut Access<'_>) -> bool {
+    fn try_access(&self, va: Va, access: &mut Access<'_>) -> Result<bool, VmFault> {
         let mut pt = self.pt.lock();
         let Pte::Present(pte) = pt.get(va.page()) else {
-            return false;
+            return Ok(false);
         };
         let write = matches!(access, Access::Store(_));
         if pte.none || (write && !pte.write) {
-            return false;
+            return Ok(false);
         }
         let used = PresentPte {
             young: true,
             dirty: pte.dirty || write,
+            soft_dirty: pte.soft_dirty || write,
             ..pte
         };
         if used != pte {
             pt.set(va.page(), Pte::Present(used));
         }
-        let pfn = self.sys.cpu_page(pte.pfn);
         match access {
-            Access::Load(buf) => self.sys.phys().read(pfn, va.offset(), buf),
-            Access::Store(data) => self.sys.phys().write(pfn, va.offset(), data),
+            Access::Load(buf) => self.sys.read_page(pte.pfn, va.offset(), buf)?,
+            Access::Store(data) => self.sys.write_page(pte.pfn, va.offset(), data)?,
         }
-        true
+        Ok(true)
     }
 }

@@ -4,12 +4,26 @@ use std::sync::Arc;
 
 use crate::addr::Pfn;
 use crate::errno::Errno;
+use crate::fault::exclusive;
 use crate::memremap::VmFault;
 use crate::mm::Mm;
 use crate::notifier::MmuNotifyEvent;
 use crate::pagetable::PageTable;
 use crate::pte::{MigrationKind, PresentPte, Pte};
 use crate::vma_tree::Vma;
+
+/// Why copying a range stopped.
+enum Stop {
+    /// The lock of a device-exclusive page is taken.
+    Busy(Pfn),
+    Fault(VmFault),
+}
+
+impl From<VmFault> for Stop {
+    fn from(fault: VmFault) -> Stop {
+        Stop::Fault(fault)
+    }
+}
 
 impl Mm {
     /// A copy of the process. Private pages, on the device too, become read-only in both until written;
@@ -45,16 +59,38 @@ impl Mm {
 
     fn copy_range(&self, child: &Mm, vma: &Vma) -> Result<(), VmFault> {
         let invalidation = self.invalidate(vma.start, vma.end, MmuNotifyEvent::ProtectionPage);
-        let result = {
-            let mut ours = self.pt.lock();
-            let mut theirs = child.pt.lock();
-            let entries = ours.range(vma.start.page(), vma.end.page());
-            entries.into_iter().try_for_each(|(page, pte)| {
-                self.copy_entry(child, &mut ours, &mut theirs, page, pte)
-            })
+        let mut next = vma.start.page();
+        let result = loop {
+            match self.copy_entries(child, vma, &mut next) {
+                Err(Stop::Busy(pfn)) => self.sys.frames.wait_unlocked(pfn),
+                Err(Stop::Fault(error)) => break Err(error),
+                Ok(()) => break Ok(()),
+            }
         };
         drop(invalidation);
         result
+    }
+
+    /// Copies from `next` on, which stays at the entry where it had to stop.
+    fn copy_entries(&self, child: &Mm, vma: &Vma, next: &mut u64) -> Result<(), Stop> {
+        let mut ours = self.pt.lock();
+        let mut theirs = child.pt.lock();
+        for (page, pte) in ours.range(*next, vma.end.page()) {
+            *next = page;
+            let pte = match pte {
+                Pte::Exclusive { pfn, .. } => {
+                    if !self.sys.frames.try_lock(pfn) {
+                        return Err(Stop::Busy(pfn));
+                    }
+                    let restored = exclusive::restore(&self.sys, &mut ours, vma, page);
+                    self.sys.frames.unlock(pfn);
+                    restored
+                }
+                pte => pte,
+            };
+            self.copy_entry(child, &mut ours, &mut theirs, page, pte)?;
+        }
+        Ok(())
     }
 
     fn copy_entry(
@@ -68,7 +104,8 @@ impl Mm {
         let place = child.place(page);
         let frames = &self.sys.frames;
         let (kept, copied) = match pte {
-            Pte::None => return Ok(()),
+            // Exclusive pages were restored.
+            Pte::None | Pte::Exclusive { .. } => return Ok(()),
             Pte::Present(present) if present.pfn == self.sys.zero_page() => {
                 theirs.set(page, pte);
                 return Ok(());
@@ -92,13 +129,19 @@ impl Mm {
                     }),
                 )
             }
-            Pte::Device { pfn, none, .. } => {
+            Pte::Device {
+                pfn,
+                none,
+                soft_dirty,
+                ..
+            } => {
                 // Never pinned, so it can always be shared.
                 frames.with(pfn, |frame| frame.exclusive = false);
                 let shared = Pte::Device {
                     pfn,
                     write: false,
                     none,
+                    soft_dirty,
                 };
                 (shared, shared)
             }
@@ -107,6 +150,7 @@ impl Mm {
                 dirty,
                 young,
                 none,
+                soft_dirty,
                 ..
             } => {
                 let shared = Pte::Migration {
@@ -115,6 +159,7 @@ impl Mm {
                     dirty,
                     young,
                     none,
+                    soft_dirty,
                 };
                 (shared, shared)
             }
@@ -137,9 +182,10 @@ impl Mm {
     /// A page of the child's own with the contents of a pinned page.
     fn copy_pinned(&self, child: &Mm, present: PresentPte, page: u64) -> Result<Pte, VmFault> {
         let copy: Pfn = self.sys.alloc_user_page(child.memcg())?;
-        self.sys
-            .phys()
-            .copy_page(copy, self.sys.cpu_page(present.pfn));
+        if let Err(error) = self.sys.copy_page(copy, present.pfn) {
+            self.sys.frames.put(copy);
+            return Err(error);
+        }
         self.sys.frames.with(copy, |frame| {
             frame.anon = true;
             frame.exclusive = true;

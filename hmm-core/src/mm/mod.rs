@@ -45,7 +45,7 @@ pub enum PagemapEntry {
     None,
     /// In system memory.
     Present,
-    /// Elsewhere: device-private pages read as swapped.
+    /// Elsewhere: device-private and device-exclusive pages, and those on their way, read as swapped.
     Swap,
 }
 
@@ -145,7 +145,9 @@ impl Mm {
         match self.pt.lock().get(va.page()) {
             Pte::None => PagemapEntry::None,
             Pte::Present(_) => PagemapEntry::Present,
-            Pte::Device { .. } | Pte::Migration { .. } => PagemapEntry::Swap,
+            Pte::Device { .. } | Pte::Migration { .. } | Pte::Exclusive { .. } => {
+                PagemapEntry::Swap
+            }
         }
     }
 

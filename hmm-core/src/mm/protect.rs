@@ -44,16 +44,31 @@ impl Mm {
         for (page, pte) in pt.range(vma.start.page(), vma.end.page()) {
             let new = match pte {
                 Pte::Present(present) => Pte::Present(self.changed(present, vma)),
-                Pte::Device { pfn, write, .. } => Pte::Device {
+                Pte::Device {
+                    pfn,
+                    write,
+                    soft_dirty,
+                    ..
+                } => Pte::Device {
                     pfn,
                     write: write && vma.prot.write,
                     none: !vma.prot.read,
+                    soft_dirty,
+                },
+                // The device has lost it by the notification, all the same it stays exclusive.
+                Pte::Exclusive {
+                    pfn, soft_dirty, ..
+                } => Pte::Exclusive {
+                    pfn,
+                    none: !vma.prot.read,
+                    soft_dirty,
                 },
                 Pte::Migration {
                     pfn,
                     kind,
                     dirty,
                     young,
+                    soft_dirty,
                     ..
                 } => {
                     let kind = match kind {
@@ -66,6 +81,7 @@ impl Mm {
                         dirty,
                         young,
                         none: !vma.prot.read,
+                        soft_dirty,
                     }
                 }
                 Pte::None => continue,

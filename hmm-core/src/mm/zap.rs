@@ -31,6 +31,10 @@ pub(crate) fn zap_range(
                     frame.dirty |= dirty;
                     frame.unmap(place);
                 }
+                Pte::Exclusive { .. } => {
+                    frame.dirty = true;
+                    frame.unmap(place);
+                }
                 Pte::Device { .. } | Pte::None => frame.unmap(place),
             }
             frame.anon

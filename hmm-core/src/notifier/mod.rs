@@ -43,6 +43,10 @@ pub enum MmuNotifyEvent {
     Release,
     /// Pages migrate; the range's `owner` says for whom.
     Migrate,
+    /// Soft-dirty bits are cleared: page and access stay, but stores must be noticed again.
+    SoftDirty,
+    /// A page becomes device-exclusive; the range's `owner` says for whom. All others lose it.
+    Exclusive,
 }
 
 /// An invalidation.
@@ -54,7 +58,8 @@ pub struct MmuNotifierRange {
     pub end: Va,
     /// Why.
     pub event: MmuNotifyEvent,
-    /// For [`MmuNotifyEvent::Migrate`]: the device (DevPagemap owner) that migrates; else 0.
+    /// For [`MmuNotifyEvent::Migrate`] and [`MmuNotifyEvent::Exclusive`]: the device (DevPagemap owner)
+    /// that it is for; else 0.
     pub owner: u64,
     /// Whether the callback may wait.
     pub blockable: bool,

@@ -3,6 +3,7 @@
 mod common;
 
 mod address_space;
+mod exclusive;
 mod migrate_corners;
 mod mirror_anon;
 mod mirror_migrate;
