@@ -60,7 +60,8 @@ pub struct DeviceConfig {
     pub migrate_batch: usize,
     /// log2 of the entries of each ring (2..=15).
     pub ring_log2: u32,
-    /// Tells this device from others of the same system (not 0): pages in its memory belong to it.
+    /// Tells this device from others of the same system (not 0, and no other device's): pages in its memory belong to
+    /// it.
     pub owner: u64,
     /// Receives what the driver does, for traces.
     pub tracer: Arc<dyn Tracer>,

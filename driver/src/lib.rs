@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod arena;
+mod check;
 mod commands;
 pub mod config;
 pub mod context;

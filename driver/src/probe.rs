@@ -60,6 +60,14 @@ pub(crate) fn probe(
             expected: hmmu_regs::ID,
         });
     }
+    // Pages of the same owner count as this device's own, wherever they are: it could neither reach them nor have
+    // them sent home.
+    if sys.has_device_owner(config.owner) {
+        return Err(DriverError::Config(format!(
+            "another device has the owner {}",
+            config.owner
+        )));
+    }
     let caps = hw.bar.read(reg::CAPS)?;
     let vram = hw.bar.read(reg::VRAM_SIZE)? / PAGE_SIZE;
     let pages = config.vram_pages.map_or(vram, |pages| pages.min(vram));

@@ -192,6 +192,31 @@ impl PageTable {
         leaf.is_live().then(|| pte::target(leaf.pte))
     }
 
+    /// The pages of `range` that the device may use, in order: address, entry and page number.
+    pub fn live(&self, range: PageRange) -> Vec<(Va, u64, Option<Pfn>)> {
+        let mut found = Vec::new();
+        let (low, high) = (low48(range.start), limit(range));
+        visit(
+            &self.root,
+            TOP_LEVEL,
+            0,
+            low,
+            high,
+            &mut |node, base, first, last| {
+                let Some(leaves) = node.leaves.as_ref() else {
+                    return;
+                };
+                for (i, leaf) in leaves.iter().enumerate().take(last + 1).skip(first) {
+                    if leaf.is_live() {
+                        let va = canonical(base + i as u64 * PAGE_SIZE);
+                        found.push((va, leaf.pte, leaf.pfn));
+                    }
+                }
+            },
+        );
+        found
+    }
+
     /// Maps pages from `start` on; `None` leaves a place as it is. An entry that is there already is only ever
     /// widened: rewriting it would lose a D bit that the device set.
     pub fn install(

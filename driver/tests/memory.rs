@@ -410,7 +410,11 @@ fn a_device_of_another_kind_is_refused() {
             irq: m.board.clone(),
             clock: m.board.clone(),
         };
-        let error = hmmu_driver::Device::probe(hw, Arc::clone(&m.sys), Default::default()).err();
+        let config = hmmu_driver::DeviceConfig {
+            owner: 2,
+            ..Default::default()
+        };
+        let error = hmmu_driver::Device::probe(hw, Arc::clone(&m.sys), config).err();
         assert!(
             matches!(
                 error,

@@ -319,6 +319,15 @@ impl Frames {
         self.inner().device(pfn).map(|r| r.kind)
     }
 
+    /// Whether a device that has not been taken away has this owner.
+    pub fn has_owner(&self, owner: u64) -> bool {
+        let inner = self.inner();
+        inner
+            .devices
+            .iter()
+            .any(|d| d.owner == owner && d.ops.is_some())
+    }
+
     pub fn ops_of(&self, pfn: Pfn) -> Option<Arc<dyn DevPagemapOps>> {
         self.inner().device(pfn).and_then(|r| r.ops.clone())
     }

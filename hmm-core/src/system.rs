@@ -160,6 +160,11 @@ impl System {
         self.frames.with(pfn, |f| f.mapped.len() as u32)
     }
 
+    /// Whether device memory of this owner is there (added by [`crate::DevPagemap::new`] and not removed).
+    pub fn has_device_owner(&self, owner: u64) -> bool {
+        self.frames.has_owner(owner)
+    }
+
     /// The page that reads as zero and is never written.
     pub fn zero_page(&self) -> Pfn {
         self.zero_page

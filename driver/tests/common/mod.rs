@@ -2,135 +2,21 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub mod board;
 pub mod programs;
 pub mod ram;
 
-use hmm_core::sync::{self, Mutex, WaitQueue};
+pub use board::Board;
+use hmm_core::sync;
 use hmm_core::{Mm, NoTrace, Pfn, Prot, System, SystemConfig, Va};
-use hmmu_driver::hw::{Bar, Clock, DmaAddr, HwError, Interrupts, VramAddr};
+use hmmu_driver::hw::{Clock, DmaAddr};
 use hmmu_driver::{Context, Device, DeviceConfig, DriverError, Hardware, Job, JobError, Timeouts};
-use hmmu_model::{Device as Model, DeviceConfig as ModelConfig, Latency};
+use hmmu_model::{DeviceConfig as ModelConfig, Latency};
 use programs::Program;
 use ram::{Dma, Ram};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 pub const PAGE: u64 = hmm_core::PAGE_SIZE;
-
-/// Cycles that pass in one pause, at most.
-const STEP: u64 = 40;
-
-/// The device and what surrounds it.
-pub struct Board {
-    model: Mutex<Model>,
-    now: AtomicU64,
-    steps: AtomicU64,
-    raised: [AtomicBool; 8],
-    waiting: WaitQueue,
-    ended: AtomicBool,
-    /// The device has stopped answering: time passes, but it does nothing.
-    pub hung: AtomicBool,
-}
-
-impl Board {
-    fn route(&self, model: &mut Model) {
-        while let Some(message) = model.take_message() {
-            assert_eq!(message.addr.0, 0xfee0_0000, "an MSI-X message went astray");
-            self.raised[message.data as usize].store(true, Ordering::Relaxed);
-            self.waiting.wake_all();
-        }
-    }
-
-    fn alive(&self) -> bool {
-        !self.hung.load(Ordering::Relaxed)
-    }
-
-    fn timeout(what: impl Into<String>) -> HwError {
-        HwError::Timeout {
-            what: what.into(),
-            cycles: 1000,
-        }
-    }
-}
-
-impl Bar for Board {
-    fn read(&self, offset: u64) -> Result<u64, HwError> {
-        if !self.alive() {
-            return Err(Self::timeout(format!("register {offset:#x}")));
-        }
-        Ok(self.model.lock().read_register(offset))
-    }
-
-    fn write(&self, offset: u64, value: u64) -> Result<(), HwError> {
-        if self.alive() {
-            self.model.lock().write_register(offset, value);
-        }
-        Ok(())
-    }
-
-    fn vram_read(&self, addr: VramAddr, buf: &mut [u8]) -> Result<(), HwError> {
-        if !self.alive() {
-            return Err(Self::timeout(format!("VRAM {:#x}", addr.0)));
-        }
-        let read = self
-            .model
-            .lock()
-            .vram_read(hmmu_model::VramAddr(addr.0), buf);
-        read.map_err(|_| HwError::Refused {
-            what: format!("VRAM {:#x}", addr.0),
-        })
-    }
-
-    fn vram_write(&self, addr: VramAddr, data: &[u8]) -> Result<(), HwError> {
-        if self.alive() {
-            let written = self
-                .model
-                .lock()
-                .vram_write(hmmu_model::VramAddr(addr.0), data);
-            written.expect("a write beyond VRAM");
-        }
-        Ok(())
-    }
-}
-
-impl Interrupts for Board {
-    fn wait(&self, vector: u16) -> bool {
-        loop {
-            if self.ended.load(Ordering::Relaxed) {
-                return false;
-            }
-            if self.raised[usize::from(vector)].swap(false, Ordering::Relaxed) {
-                return true;
-            }
-            self.waiting.wait("an interrupt");
-        }
-    }
-
-    fn shutdown(&self) {
-        self.ended.store(true, Ordering::Relaxed);
-        self.waiting.wake_all();
-    }
-}
-
-impl Clock for Board {
-    fn now(&self) -> u64 {
-        self.now.load(Ordering::Relaxed)
-    }
-
-    fn pause(&self) -> Result<(), HwError> {
-        // Steps of changing length, so that the host meets the device at changing moments.
-        let step = self.steps.fetch_add(1, Ordering::Relaxed);
-        let cycles = 1 + step.wrapping_mul(0x9e37_79b9_7f4a_7c15) % STEP;
-        self.now.fetch_add(cycles, Ordering::Relaxed);
-        if self.alive() {
-            let mut model = self.model.lock();
-            model.tick(cycles);
-            self.route(&mut model);
-        }
-        sync::yield_now();
-        Ok(())
-    }
-}
 
 /// What a test can choose.
 #[derive(Clone)]
@@ -170,54 +56,77 @@ pub struct Machine {
     pub device: Arc<Device>,
     pub board: Arc<Board>,
     pub ram: Arc<Ram>,
+    dma: Arc<Dma>,
     pub free_at_start: u64,
     seed: u64,
 }
 
+/// One more device of a machine.
+pub struct Unit {
+    pub device: Arc<Device>,
+    pub board: Arc<Board>,
+}
+
+/// Builds a device on shared memory.
+fn build(ram: &Arc<Ram>, dma: &Arc<Dma>, setup: &Setup) -> (Arc<Board>, Hardware) {
+    let latency = Latency {
+        jitter: 7,
+        seed: setup.seed,
+        ..Latency::default()
+    };
+    let model = ModelConfig {
+        vram_bytes: setup.vram_pages * PAGE,
+        latency,
+        ..ModelConfig::default()
+    };
+    let board = Board::new(model, Box::new(ram::Link(Arc::clone(ram))), setup.seed);
+    let hw = Hardware {
+        bar: board.clone(),
+        dma: dma.clone(),
+        irq: board.clone(),
+        clock: board.clone(),
+    };
+    (board, hw)
+}
+
+/// Builds a device on shared memory and probes it.
+fn probe(sys: &Arc<System>, ram: &Arc<Ram>, dma: &Arc<Dma>, setup: Setup) -> Unit {
+    let (board, hw) = build(ram, dma, &setup);
+    let device = Device::probe(hw, Arc::clone(sys), setup.config).expect("probe");
+    Unit { device, board }
+}
+
 impl Machine {
     pub fn new(setup: Setup) -> Self {
+        let seed = setup.seed;
         let ram = Arc::new(Ram::new(setup.ram_pages));
         let dma = Arc::new(Dma::new(Arc::clone(&ram)));
-        let latency = Latency {
-            jitter: 7,
-            seed: setup.seed,
-            ..Latency::default()
-        };
-        let model = ModelConfig {
-            vram_bytes: setup.vram_pages * PAGE,
-            latency,
-            ..ModelConfig::default()
-        };
-        let board = Arc::new(Board {
-            model: Mutex::new(Model::new(model, Box::new(ram::Link(Arc::clone(&ram))))),
-            now: AtomicU64::new(0),
-            steps: AtomicU64::new(setup.seed),
-            raised: Default::default(),
-            waiting: WaitQueue::new(),
-            ended: AtomicBool::new(false),
-            hung: AtomicBool::new(false),
-        });
         let sys = System::new(
             SystemConfig::new(setup.ram_pages),
             Arc::new(ram::Phys(Arc::clone(&ram))),
             Arc::new(NoTrace),
         );
         let free_at_start = sys.free_pages();
-        let hw = Hardware {
-            bar: board.clone(),
-            dma,
-            irq: board.clone(),
-            clock: board.clone(),
-        };
-        let device = Device::probe(hw, Arc::clone(&sys), setup.config).expect("probe");
+        let Unit { device, board } = probe(&sys, &ram, &dma, setup);
         Self {
             sys,
             device,
             board,
             ram,
+            dma,
             free_at_start,
-            seed: setup.seed,
+            seed,
         }
+    }
+
+    /// One more device on the same system. Its owner must be set. It must be shut down before the machine's end.
+    pub fn add(&self, setup: Setup) -> Unit {
+        probe(&self.sys, &self.ram, &self.dma, setup)
+    }
+
+    /// One more device that nobody has probed.
+    pub fn bare_board(&self, setup: Setup) -> Hardware {
+        build(&self.ram, &self.dma, &setup).1
     }
 
     /// A process with the device open.
@@ -276,6 +185,30 @@ impl Machine {
         for _ in 0..times {
             self.board.pause().expect("pause");
         }
+    }
+}
+
+impl Unit {
+    /// The device opened for a process.
+    pub fn attach(&self, mm: &Arc<Mm>) -> Process {
+        Process {
+            mm: Arc::clone(mm),
+            context: self.device.open(mm).expect("open"),
+            board: Arc::clone(&self.board),
+        }
+    }
+
+    /// A driver or device counter.
+    pub fn stat(&self, name: &str) -> u64 {
+        let stats = self.device.stats().expect("stats");
+        let found = stats.iter().find(|(n, _)| *n == name);
+        found.unwrap_or_else(|| panic!("no counter {name}")).1
+    }
+
+    /// Ends the device; nothing may be left in its memory.
+    pub fn finish(self) {
+        self.device.shutdown();
+        assert_eq!(self.device.vram_in_use(), 0, "pages of VRAM are left");
     }
 }
 
@@ -377,8 +310,14 @@ impl Process {
             .expect("migrate to device")
     }
 
+    /// The rules between the device's tables and the process's.
+    pub fn mirrors(&self) {
+        self.context.check_mirror().expect("the mirror");
+    }
+
     /// Closes the device and ends the process.
     pub fn end(self) {
+        self.mirrors();
         self.context.close().expect("close");
         self.mm.exit();
     }

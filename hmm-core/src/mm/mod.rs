@@ -156,6 +156,16 @@ impl Mm {
         self.pt.lock().get(va.page())
     }
 
+    /// The page table entries of `start..end` that hold something, in order of their addresses, as they are in
+    /// one moment; for tests and tools. May be called under a driver's lock.
+    pub fn ptes(&self, start: Va, end: Va) -> Vec<(Va, Pte)> {
+        let entries = self.pt.lock().range(start.page(), end.page());
+        entries
+            .into_iter()
+            .map(|(page, pte)| (Va::of_page(page), pte))
+            .collect()
+    }
+
     pub(crate) fn place(&self, page: u64) -> Place {
         Place { mm: self.id, page }
     }
