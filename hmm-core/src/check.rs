@@ -1,5 +1,7 @@
 //! The rules that always hold, checked against the whole state.
 
+mod backing;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -9,6 +11,7 @@ use crate::memcg::Memcg;
 use crate::mm::{Mm, Rss};
 use crate::pagetable::PageTable;
 use crate::pte::{MigrationKind, Pte};
+use crate::swap::SwapSlot;
 use crate::sync::MutexGuard;
 use crate::system::System;
 use crate::vma_tree::VmaTree;
@@ -79,8 +82,10 @@ impl System {
         let tables: Vec<(&Arc<Mm>, MutexGuard<'_, PageTable>)> =
             mms.iter().map(|mm| (mm, mm.pt.lock())).collect();
         let mut seen: BTreeMap<Pfn, Seen> = BTreeMap::new();
+        let mut swapped: BTreeMap<SwapSlot, u32> = BTreeMap::new();
         for ((mm, pt), vmas) in tables.iter().zip(&vmas) {
             self.check_table(mm, pt, &mut seen)?;
+            backing::count_slots(pt, &mut swapped);
             if let Some(vmas) = vmas {
                 check_mappings(mm, pt, vmas)?;
             }
@@ -103,6 +108,8 @@ impl System {
             }
         });
         result?;
+        backing::check_swap(self, &swapped, quiescent)?;
+        backing::check_caches(self)?;
         if quiescent
             && let Some((memcg, n)) = charged.iter().find(|(memcg, n)| memcg.charged() != *n)
         {
@@ -168,13 +175,9 @@ impl System {
                     // As much as a writable entry: the device may store.
                     entry.writable = true;
                 }
-                Pte::None => {}
+                Pte::None | Pte::Swap { .. } | Pte::Poison => {}
             }
-            if self.frames.with(pfn, |frame| frame.anon) {
-                rss.anon += 1;
-            } else {
-                rss.shmem += 1;
-            }
+            self.frames.with(pfn, |frame| *rss.of(frame) += 1);
         }
         if rss != pt.rss {
             return Err(format!(
@@ -269,7 +272,7 @@ fn check_mappings(mm: &Mm, pt: &PageTable, vmas: &VmaTree) -> Result<(), String>
             Pte::Device { write, none, .. } => (write, none),
             Pte::Exclusive { none, .. } => (false, none),
             Pte::Migration { kind, none, .. } => (kind == MigrationKind::Write, none),
-            Pte::None => continue,
+            Pte::None | Pte::Swap { .. } | Pte::Poison => continue,
         };
         if (write && !vma.prot.write) || none == vma.prot.read {
             return Err(format!("{at}: {pte:?} in a mapping with {:?}", vma.prot));

@@ -23,11 +23,13 @@ pub(crate) struct Frame {
     pub pins: u32,
     pub locked: bool,
     pub dirty: bool,
-    /// Belongs to a private mapping (else to shared memory).
+    /// Belongs to a private mapping (else to an object: a file or shared memory).
     pub anon: bool,
+    /// Belongs to a file.
+    pub file: bool,
     /// Only one process has it, so a write needs no copy (PageAnonExclusive).
     pub exclusive: bool,
-    /// The page cache of shared memory holds a reference.
+    /// The page cache of an object holds a reference.
     pub cached: bool,
     pub memcg: Option<Arc<Memcg>>,
     /// Present and device-private entries that point here.
@@ -68,6 +70,11 @@ impl Frame {
         }
         self.exclusive = false;
         true
+    }
+
+    /// Whether a process that maps it, privately or not, may write it in place.
+    pub fn is_own(&self, private: bool) -> bool {
+        if self.anon { self.exclusive } else { !private }
     }
 
     /// Whether a write through a mapping that is not exclusive can still do without a copy.

@@ -85,6 +85,7 @@ pub struct HmmRange<'a> {
 enum Stop {
     Fault { write: bool },
     Wait { pfn: Pfn },
+    Lost,
 }
 
 /// What a request wants of a page.
@@ -129,6 +130,7 @@ pub fn hmm_range_fault(guard: &MmapReadGuard<'_>, range: &mut HmmRange<'_>) -> R
             return Ok(());
         };
         match stop {
+            Stop::Lost => return Err(Errno::EFAULT),
             Stop::Wait { pfn } => {
                 guard.mm().system().frames.wait_unlocked(pfn);
                 sync::preempt();
@@ -209,9 +211,10 @@ fn look(
         }
     };
     match pt.get(va.page()) {
-        Pte::None | Pte::Present(PresentPte { none: true, .. }) | Pte::Exclusive { .. } => {
-            missing(HmmPfn::default())
-        }
+        Pte::None
+        | Pte::Swap { .. }
+        | Pte::Present(PresentPte { none: true, .. })
+        | Pte::Exclusive { .. } => missing(HmmPfn::default()),
         Pte::Present(PresentPte { pfn, write, .. }) => {
             if want.write && !write {
                 missing(HmmPfn::default())
@@ -254,5 +257,7 @@ fn look(
                 Ok(HmmPfn::default())
             }
         }
+        Pte::Poison if want.fault => Err(Stop::Lost),
+        Pte::Poison => Ok(HmmPfn::default()),
     }
 }

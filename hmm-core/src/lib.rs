@@ -26,7 +26,7 @@
 //!    anything here except `read_retry`, `set_seq` and `set_page_dirty`.
 //! 4. The page table's lock, parent's before child's; several at once only in order of [`Mm::id`].
 //! 5. The subscriptions' lock, and a driver's lock of its free list (taken by `folio_free`).
-//! 6. The locks of `std` inside the page table of all pages, control groups and shared objects. They stand
+//! 6. The locks of `std` inside the table of all pages, page caches, swap space and control groups. They stand
 //!    for atomic operations: nothing is called and no thread switches while one is held.
 #![forbid(unsafe_code)]
 
@@ -37,6 +37,7 @@ mod contents;
 pub mod errno;
 pub mod exclusive;
 mod fault;
+pub mod file;
 mod frame;
 mod frames;
 pub mod hmm;
@@ -45,11 +46,12 @@ pub mod memremap;
 pub mod migrate;
 pub mod mm;
 pub mod notifier;
+mod page_cache;
 mod pagetable;
 pub mod phys;
 pub mod pte;
 mod rmap;
-mod shmem;
+pub mod swap;
 pub mod sync;
 pub mod system;
 #[cfg(test)]
@@ -62,6 +64,7 @@ pub use addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, Va};
 pub use config::SystemConfig;
 pub use errno::Errno;
 pub use exclusive::make_device_exclusive;
+pub use file::File;
 pub use hmm::{HmmPfn, HmmRange, hmm_range_fault};
 pub use memcg::Memcg;
 pub use memremap::{DevFault, DevPagemap, DevPagemapOps, DeviceMemory, VmFault};
@@ -74,6 +77,7 @@ pub use mm::{Mm, MmapReadGuard, PagemapEntry, PinnedPages, Rss};
 pub use notifier::{MmuIntervalNotifier, MmuIntervalNotifierOps, MmuNotifierRange, MmuNotifyEvent};
 pub use phys::PhysMem;
 pub use pte::Pte;
+pub use swap::SwapSlot;
 pub use system::System;
 pub use trace::{NoTrace, Tracer};
 pub use vma::{Advice, MmapOptions, MremapOptions, Prot, VmaInfo};

@@ -1,6 +1,7 @@
 //! Page table entries.
 
 use crate::addr::Pfn;
+use crate::swap::SwapSlot;
 
 /// An entry that the CPU can use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,13 +77,22 @@ pub enum Pte {
         /// As in [`PresentPte`].
         soft_dirty: bool,
     },
+    /// A private page whose contents are in swap space. An access reads it in.
+    Swap {
+        /// Where.
+        slot: SwapSlot,
+        /// As in [`PresentPte`].
+        soft_dirty: bool,
+    },
+    /// A page that a memory failure took. An access ends in SIGBUS.
+    Poison,
 }
 
 impl Pte {
     /// The page it names.
     pub fn pfn(&self) -> Option<Pfn> {
         match *self {
-            Pte::None => None,
+            Pte::None | Pte::Swap { .. } | Pte::Poison => None,
             Pte::Present(PresentPte { pfn, .. })
             | Pte::Device { pfn, .. }
             | Pte::Migration { pfn, .. }
@@ -93,11 +103,12 @@ impl Pte {
     /// Whether the page was written, as far as this entry tells, since the bits were last cleared.
     pub fn is_soft_dirty(&self) -> bool {
         match *self {
-            Pte::None => false,
+            Pte::None | Pte::Poison => false,
             Pte::Present(PresentPte { soft_dirty, .. })
             | Pte::Device { soft_dirty, .. }
             | Pte::Migration { soft_dirty, .. }
-            | Pte::Exclusive { soft_dirty, .. } => soft_dirty,
+            | Pte::Exclusive { soft_dirty, .. }
+            | Pte::Swap { soft_dirty, .. } => soft_dirty,
         }
     }
 

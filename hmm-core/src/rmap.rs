@@ -32,7 +32,7 @@ pub(crate) fn install_migration_entry(
         } => (pfn, write, false, false, none),
         // Back from the migration it is a plain page, that the next store makes writable.
         Pte::Exclusive { pfn, none, .. } => (pfn, false, true, true, none),
-        Pte::None | Pte::Migration { .. } => return false,
+        Pte::None | Pte::Migration { .. } | Pte::Swap { .. } | Pte::Poison => return false,
     };
     let kind = sys.frames.with(pfn, |frame| {
         let exclusive = frame.exclusive;

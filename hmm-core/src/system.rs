@@ -10,7 +10,9 @@ use crate::frames::Frames;
 use crate::memcg::Memcg;
 use crate::memremap::VmFault;
 use crate::mm::Mm;
+use crate::page_cache::PageCache;
 use crate::phys::PhysMem;
+use crate::swap::SwapSpace;
 use crate::trace::Tracer;
 
 /// System memory, its pages, and the processes.
@@ -19,9 +21,11 @@ pub struct System {
     phys: Arc<dyn PhysMem>,
     tracer: Arc<dyn Tracer>,
     pub(crate) frames: Frames,
+    pub(crate) swap: SwapSpace,
     zero_page: Pfn,
     mms: Mutex<BTreeMap<u64, Weak<Mm>>>,
     next_mm: AtomicU64,
+    caches: Mutex<Vec<Weak<PageCache>>>,
     /// Broken rules that were seen where no error can be returned.
     violations: Mutex<Vec<String>>,
 }
@@ -43,9 +47,11 @@ impl System {
             phys,
             tracer,
             frames,
+            swap: SwapSpace::new(config.swap_pages),
             zero_page,
             mms: Mutex::default(),
             next_mm: AtomicU64::new(1),
+            caches: Mutex::default(),
             violations: Mutex::default(),
         })
     }
@@ -86,6 +92,17 @@ impl System {
         mms.values().filter_map(Weak::upgrade).collect()
     }
 
+    pub(crate) fn add_cache(&self, cache: &Arc<PageCache>) {
+        let mut caches = self.caches.lock().unwrap_or_else(PoisonError::into_inner);
+        caches.retain(|cache| cache.strong_count() > 0);
+        caches.push(Arc::downgrade(cache));
+    }
+
+    pub(crate) fn caches(&self) -> Vec<Arc<PageCache>> {
+        let caches = self.caches.lock().unwrap_or_else(PoisonError::into_inner);
+        caches.iter().filter_map(Weak::upgrade).collect()
+    }
+
     /// How it was set up.
     pub fn config(&self) -> SystemConfig {
         self.config
@@ -94,6 +111,11 @@ impl System {
     /// System pages that nobody uses.
     pub fn free_pages(&self) -> u64 {
         self.frames.free_pages()
+    }
+
+    /// Pages of swap space in use.
+    pub fn swapped_pages(&self) -> u64 {
+        self.swap.used()
     }
 
     /// Takes a free system page (one reference, unlocked, contents undefined) as the destination of a

@@ -78,4 +78,15 @@ pub struct VmaInfo {
     pub prot: Prot,
     /// MAP_SHARED.
     pub shared: bool,
+    /// No file or shared memory is behind it: a place without a page is zero.
+    pub anon: bool,
+}
+
+/// What else a mapping is; mappings that differ in it are not joined.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct VmaFlags {
+    /// Its pages stay in memory (mlock).
+    pub locked: bool,
+    /// Its pages may be merged with equal ones (MADV_MERGEABLE).
+    pub mergeable: bool,
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::addr::{HUGE_SIZE, PAGE_SIZE, TASK_SIZE, Va};
 use crate::errno::Errno;
-use crate::shmem::Shmem;
-use crate::vma::{Prot, VmaInfo};
+use crate::page_cache::PageCache;
+use crate::vma::{Prot, VmaFlags, VmaInfo};
 
 /// Where mappings without a fixed address go: the lowest free place from here on.
 const MMAP_BASE: u64 = 0x7f00_0000_0000;
@@ -16,22 +16,46 @@ const MMAP_BASE: u64 = 0x7f00_0000_0000;
 pub(crate) enum Backing {
     /// Private memory of zeros.
     Anon,
-    /// Shared memory, from this page of the object on.
-    Shmem(Arc<Shmem>, u64),
+    /// An object's pages, from this one on.
+    Object {
+        object: Arc<PageCache>,
+        offset: u64,
+        /// Stores go to copies of the process's own (MAP_PRIVATE).
+        private: bool,
+    },
 }
 
 impl Backing {
     fn advanced(&self, pages: u64) -> Backing {
         match self {
             Backing::Anon => Backing::Anon,
-            Backing::Shmem(object, offset) => Backing::Shmem(Arc::clone(object), offset + pages),
+            Backing::Object {
+                object,
+                offset,
+                private,
+            } => Backing::Object {
+                object: Arc::clone(object),
+                offset: offset + pages,
+                private: *private,
+            },
         }
     }
 
     fn continues(&self, pages: u64, next: &Backing) -> bool {
         match (self, next) {
             (Backing::Anon, Backing::Anon) => true,
-            (Backing::Shmem(a, i), Backing::Shmem(b, j)) => Arc::ptr_eq(a, b) && i + pages == *j,
+            (
+                Backing::Object {
+                    object: a,
+                    offset: i,
+                    private: p,
+                },
+                Backing::Object {
+                    object: b,
+                    offset: j,
+                    private: q,
+                },
+            ) => Arc::ptr_eq(a, b) && i + pages == *j && p == q,
             _ => false,
         }
     }
@@ -43,19 +67,26 @@ pub(crate) struct Vma {
     pub start: Va,
     pub end: Va,
     pub prot: Prot,
+    pub flags: VmaFlags,
     pub backing: Backing,
 }
 
 impl Vma {
+    /// Stores are seen by this process alone.
     pub fn is_private(&self) -> bool {
+        !matches!(self.backing, Backing::Object { private: false, .. })
+    }
+
+    /// Nothing but zeros is behind it.
+    pub fn is_anon(&self) -> bool {
         matches!(self.backing, Backing::Anon)
     }
 
-    /// For shared memory: the object, and which of its pages is at `va`.
-    pub fn shared_page(&self, va: Va) -> Option<(&Arc<Shmem>, u64)> {
+    /// The object behind it, and which of its pages is at `va`.
+    pub fn object_page(&self, va: Va) -> Option<(&Arc<PageCache>, u64)> {
         match &self.backing {
             Backing::Anon => None,
-            Backing::Shmem(object, offset) => {
+            Backing::Object { object, offset, .. } => {
                 Some((object, offset + va.page() - self.start.page()))
             }
         }
@@ -67,6 +98,7 @@ impl Vma {
             end: self.end,
             prot: self.prot,
             shared: !self.is_private(),
+            anon: self.is_anon(),
         }
     }
 
@@ -77,6 +109,7 @@ impl Vma {
             start,
             end,
             prot: self.prot,
+            flags: self.flags,
             backing,
         }
     }
@@ -132,6 +165,7 @@ impl VmaTree {
             .map(|(_, v)| v.clone())
             && before.end == vma.start
             && before.prot == vma.prot
+            && before.flags == vma.flags
             && before
                 .backing
                 .continues(before.end.page() - before.start.page(), &vma.backing)
@@ -144,6 +178,7 @@ impl VmaTree {
         }
         if let Some(after) = self.by_start.get(&vma.end).cloned()
             && after.prot == vma.prot
+            && after.flags == vma.flags
             && vma
                 .backing
                 .continues(vma.end.page() - vma.start.page(), &after.backing)
@@ -215,6 +250,7 @@ mod tests {
             start: Va(start << 12),
             end: Va(end << 12),
             prot,
+            flags: VmaFlags::default(),
             backing: Backing::Anon,
         }
     }

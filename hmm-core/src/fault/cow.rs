@@ -14,7 +14,7 @@ use crate::system::System;
 use crate::vma_tree::Vma;
 
 /// Whether a present entry does not yet give what the fault asks for.
-pub(super) fn needed(sys: &System, pte: PresentPte, flags: FaultFlags) -> bool {
+pub(super) fn needed(sys: &System, vma: &Vma, pte: PresentPte, flags: FaultFlags) -> bool {
     if flags.write {
         return !pte.write;
     }
@@ -24,7 +24,7 @@ pub(super) fn needed(sys: &System, pte: PresentPte, flags: FaultFlags) -> bool {
     pte.pfn == sys.zero_page()
         || sys
             .frames
-            .with(pte.pfn, |frame| frame.anon && !frame.exclusive)
+            .with(pte.pfn, |frame| !frame.is_own(vma.is_private()))
 }
 
 /// Makes the entry writable, in place if no one else has the page, else with a copy.
@@ -44,7 +44,7 @@ pub(super) fn write_fault(
             if frame.anon && !frame.exclusive && frame.sole_user() {
                 frame.exclusive = true;
             }
-            !frame.anon || frame.exclusive
+            frame.is_own(vma.is_private())
         });
     if in_place {
         let pte = PresentPte {
@@ -100,10 +100,10 @@ fn copy(mm: &Arc<Mm>, va: Va, old: PresentPte, write: bool) -> Result<(), VmFaul
             soft_dirty: old.soft_dirty || write,
         };
         pt.set(va.page(), Pte::Present(pte));
-        if zero {
-            pt.rss.anon += 1;
-        } else {
+        pt.rss.anon += 1;
+        if !zero {
             sys.frames.with(old.pfn, |frame| {
+                *pt.rss.of(frame) -= 1;
                 frame.dirty |= old.dirty;
                 frame.unmap(place);
             });

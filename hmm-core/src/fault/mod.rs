@@ -4,6 +4,8 @@ mod anon;
 mod cow;
 mod device;
 pub(crate) mod exclusive;
+mod object;
+mod swap;
 
 use crate::addr::Va;
 use crate::memremap::VmFault;
@@ -44,14 +46,14 @@ pub(crate) fn handle_mm_fault(
     match pte {
         Pte::None => {
             drop(pt);
-            if vma.is_private() {
+            if vma.is_anon() {
                 anon::fault(mm, vma, va, flags)
             } else {
-                anon::shared_fault(mm, vma, va)
+                object::fault(mm, vma, va, flags)
             }
         }
         Pte::Present(present) => {
-            if cow::needed(sys, present, flags) {
+            if cow::needed(sys, vma, present, flags) {
                 return cow::write_fault(mm, vma, va, present, flags, pt);
             }
             // Nothing to do: another thread was faster.
@@ -75,5 +77,7 @@ pub(crate) fn handle_mm_fault(
             sync::preempt();
             Ok(())
         }
+        Pte::Swap { slot, .. } => swap::fault(mm, vma, va, slot, flags, pt),
+        Pte::Poison => Err(VmFault::Sigbus),
     }
 }

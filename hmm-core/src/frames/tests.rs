@@ -11,8 +11,8 @@ use crate::{Errno, NoTrace, System, SystemConfig};
 #[test]
 fn the_lowest_free_page_is_given_out() {
     let config = SystemConfig {
-        ram_pages: 8,
         reserved_pages: 3,
+        ..SystemConfig::new(8)
     };
     let sys = System::new(config, Arc::new(crate::testing::NoRam), Arc::new(NoTrace));
     assert_eq!((sys.zero_page(), sys.free_pages()), (Pfn(3), 4));

@@ -67,7 +67,7 @@ fn collect(mm: &Arc<Mm>, vma: &Vma, pt: &mut PageTable, args: &MigrateVma, va: V
     let sys = mm.system();
     let pte = pt.get(va.page());
     let (pfn, write) = match pte {
-        Pte::None if vma.is_private() => return MigratePfn::empty(),
+        Pte::None if vma.is_anon() => return MigratePfn::empty(),
         Pte::Present(PresentPte { pfn, .. }) if pfn == sys.zero_page() => {
             return if args.select.system {
                 MigratePfn::empty()

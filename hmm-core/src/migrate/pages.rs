@@ -68,7 +68,7 @@ pub(super) fn switch(sys: &System, old: Pfn, new: Pfn, is_fault_page: bool) -> b
 /// Maps a cleared page where there was none (migrate_vma_insert_page).
 fn insert(mm: &Arc<Mm>, vma: &VmaInfo, va: Va, new: Pfn) -> bool {
     let sys = mm.system();
-    if vma.shared || !mm.is_alive() || !mm.memcg().try_charge() {
+    if !vma.anon || !mm.is_alive() || !mm.memcg().try_charge() {
         return false;
     }
     let mut pt = mm.pt.lock();

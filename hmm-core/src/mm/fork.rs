@@ -106,6 +106,15 @@ impl Mm {
         let (kept, copied) = match pte {
             // Exclusive pages were restored.
             Pte::None | Pte::Exclusive { .. } => return Ok(()),
+            Pte::Swap { slot, .. } => {
+                self.sys.swap.get(slot);
+                theirs.set(page, pte);
+                return Ok(());
+            }
+            Pte::Poison => {
+                theirs.set(page, pte);
+                return Ok(());
+            }
             Pte::Present(present) if present.pfn == self.sys.zero_page() => {
                 theirs.set(page, pte);
                 return Ok(());
@@ -165,17 +174,19 @@ impl Mm {
             }
         };
         if let Some(pfn) = copied.pfn() {
-            frames.with(pfn, |frame| match copied {
-                Pte::Migration { .. } => frame.add_migration(place),
-                _ => {
-                    frame.map(place);
-                    frame.refs += 1;
+            frames.with(pfn, |frame| {
+                *theirs.rss.of(frame) += 1;
+                match copied {
+                    Pte::Migration { .. } => frame.add_migration(place),
+                    _ => {
+                        frame.map(place);
+                        frame.refs += 1;
+                    }
                 }
             });
         }
         ours.set(page, kept);
         theirs.set(page, copied);
-        theirs.rss.anon += 1;
         Ok(())
     }
 

@@ -1,11 +1,14 @@
 //! mmap and munmap.
 
+use std::sync::Arc;
+
 use crate::addr::{PAGE_SIZE, Va};
 use crate::errno::Errno;
+use crate::file::File;
 use crate::mm::Mm;
 use crate::notifier::MmuNotifyEvent;
-use crate::shmem::Shmem;
-use crate::vma::{MmapOptions, Prot};
+use crate::page_cache::PageCache;
+use crate::vma::{MmapOptions, Prot, VmaFlags};
 use crate::vma_tree::{Backing, Vma, VmaTree, user_range};
 
 impl Mm {
@@ -15,6 +18,55 @@ impl Mm {
     /// EINVAL for a length of 0 or a fixed address that is not aligned or outside of the user half, ENOMEM
     /// when there is no place, ESRCH for a dead process.
     pub fn mmap(&self, len: u64, prot: Prot, options: MmapOptions) -> Result<Va, Errno> {
+        let backing = if options.share {
+            Backing::Object {
+                object: PageCache::shmem(&self.sys),
+                offset: 0,
+                private: false,
+            }
+        } else {
+            Backing::Anon
+        };
+        self.map_backing(len, prot, options, backing)
+    }
+
+    /// Maps `len` bytes (rounded up to pages) of a file from byte `offset` on; with `options.share` stores go
+    /// to the file, else to copies of the process's own. An access to a page that is wholly beyond the
+    /// file's end is a SIGBUS.
+    ///
+    /// # Errors
+    /// As [`Mm::mmap`]; EINVAL for an offset that is not a multiple of the page size, EOVERFLOW when
+    /// `offset + len` is no file position.
+    pub fn mmap_file(
+        &self,
+        len: u64,
+        prot: Prot,
+        options: MmapOptions,
+        file: &Arc<File>,
+        offset: u64,
+    ) -> Result<Va, Errno> {
+        if !offset.is_multiple_of(PAGE_SIZE) {
+            return Err(Errno::EINVAL);
+        }
+        len.checked_next_multiple_of(PAGE_SIZE)
+            .and_then(|len| offset.checked_add(len))
+            .filter(|&end| end <= File::MAX_LEN)
+            .ok_or(Errno::EOVERFLOW)?;
+        let backing = Backing::Object {
+            object: Arc::clone(&file.cache),
+            offset: offset / PAGE_SIZE,
+            private: !options.share,
+        };
+        self.map_backing(len, prot, options, backing)
+    }
+
+    fn map_backing(
+        &self,
+        len: u64,
+        prot: Prot,
+        options: MmapOptions,
+        backing: Backing,
+    ) -> Result<Va, Errno> {
         let len = len
             .checked_next_multiple_of(PAGE_SIZE)
             .filter(|&l| l > 0)
@@ -29,11 +81,6 @@ impl Mm {
             }
             None => vmas.find_free(len, options.huge)?,
         };
-        let backing = if options.share {
-            Backing::Shmem(Shmem::new(&self.sys), 0)
-        } else {
-            Backing::Anon
-        };
         // The hardware has no way to allow stores alone.
         let prot = Prot {
             read: prot.read || prot.write,
@@ -43,6 +90,7 @@ impl Mm {
             start,
             end: start + len,
             prot,
+            flags: VmaFlags::default(),
             backing,
         });
         self.sys

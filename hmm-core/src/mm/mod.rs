@@ -17,7 +17,7 @@ pub use pin::PinnedPages;
 pub(crate) use zap::zap_range;
 
 use crate::addr::Va;
-use crate::frame::Place;
+use crate::frame::{Frame, Place};
 use crate::memcg::Memcg;
 use crate::notifier::{Invalidation, MmuNotifierRange, MmuNotifyEvent, Subscriptions};
 use crate::pagetable::PageTable;
@@ -38,6 +38,17 @@ pub struct Rss {
     pub shmem: u64,
 }
 
+impl Rss {
+    /// The count that a page belongs to.
+    pub(crate) fn of(&mut self, frame: &Frame) -> &mut u64 {
+        match (frame.anon, frame.file) {
+            (true, _) => &mut self.anon,
+            (false, true) => &mut self.file,
+            (false, false) => &mut self.shmem,
+        }
+    }
+}
+
 /// What Linux's pagemap would tell of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PagemapEntry {
@@ -45,7 +56,7 @@ pub enum PagemapEntry {
     None,
     /// In system memory.
     Present,
-    /// Elsewhere: device-private and device-exclusive pages, and those on their way, read as swapped.
+    /// Elsewhere: in swap space, in device-private memory, device-exclusive, on its way, or lost.
     Swap,
 }
 
@@ -145,9 +156,11 @@ impl Mm {
         match self.pt.lock().get(va.page()) {
             Pte::None => PagemapEntry::None,
             Pte::Present(_) => PagemapEntry::Present,
-            Pte::Device { .. } | Pte::Migration { .. } | Pte::Exclusive { .. } => {
-                PagemapEntry::Swap
-            }
+            Pte::Device { .. }
+            | Pte::Migration { .. }
+            | Pte::Exclusive { .. }
+            | Pte::Swap { .. }
+            | Pte::Poison => PagemapEntry::Swap,
         }
     }
 

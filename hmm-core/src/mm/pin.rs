@@ -95,7 +95,7 @@ impl Mm {
             return None;
         }
         self.sys.frames.with(pfn, |frame| {
-            if frame.anon && !frame.exclusive {
+            if !frame.is_own(vma.is_private()) {
                 return None;
             }
             frame.refs += 1;

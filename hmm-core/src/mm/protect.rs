@@ -84,7 +84,7 @@ impl Mm {
                         soft_dirty,
                     }
                 }
-                Pte::None => continue,
+                Pte::None | Pte::Swap { .. } | Pte::Poison => continue,
             };
             pt.set(page, new);
         }
@@ -98,7 +98,7 @@ impl Mm {
             && self
                 .sys
                 .frames
-                .with(old.pfn, |frame| !frame.anon || frame.exclusive);
+                .with(old.pfn, |frame| frame.is_own(vma.is_private()));
         let write = vma.prot.write && (old.write || (ours && old.dirty));
         PresentPte {
             write,

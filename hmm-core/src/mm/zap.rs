@@ -21,10 +21,13 @@ pub(crate) fn zap_range(
     for (page, pte) in pt.range(start, end) {
         let place = Place { mm, page };
         pt.set(page, Pte::None);
+        if let Pte::Swap { slot, .. } = pte {
+            sys.swap.put(slot);
+        }
         let Some(pfn) = pte.pfn().filter(|&pfn| pfn != sys.zero_page()) else {
             continue;
         };
-        let anon = sys.frames.with(pfn, |frame| {
+        sys.frames.with(pfn, |frame| {
             match pte {
                 Pte::Migration { .. } => frame.remove_migration(place),
                 Pte::Present(PresentPte { dirty, .. }) => {
@@ -35,15 +38,10 @@ pub(crate) fn zap_range(
                     frame.dirty = true;
                     frame.unmap(place);
                 }
-                Pte::Device { .. } | Pte::None => frame.unmap(place),
+                _ => frame.unmap(place),
             }
-            frame.anon
+            *pt.rss.of(frame) -= 1;
         });
-        if anon {
-            pt.rss.anon -= 1;
-        } else {
-            pt.rss.shmem -= 1;
-        }
         if !matches!(pte, Pte::Migration { .. }) {
             freed.push(pfn);
         }
