@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::{Common, FAILED, unusable};
 use crate::machine::Backend;
-use crate::script::{ScenarioResult, run_file};
+use crate::script::{ScenarioResult, Stats, run_file};
 use crate::wave::WaveFile;
 use crate::world::Outputs;
 use crate::{complain, say};
@@ -144,15 +144,18 @@ pub fn writable(path: &Path) -> Result<(), String> {
         .map_err(|error| format!("cannot write {}: {error}", path.display()))
 }
 
+fn counters(stats: &Stats) -> Map<String, Value> {
+    stats
+        .iter()
+        .map(|(name, value)| ((*name).to_string(), json!(value)))
+        .collect()
+}
+
 fn report(common: &Common, results: &[ScenarioResult]) -> Value {
     let scenarios: Vec<Value> = results
         .iter()
         .map(|result| {
-            let stats: Map<String, Value> = result
-                .stats
-                .iter()
-                .map(|(name, value)| ((*name).to_string(), json!(value)))
-                .collect();
+            let others: Vec<_> = result.other_stats.iter().map(counters).collect();
             json!({
                 "file": result.file.display().to_string(),
                 "passed": result.passed(),
@@ -162,7 +165,8 @@ fn report(common: &Common, results: &[ScenarioResult]) -> Value {
                 "cycles": result.cycles,
                 "events": result.events,
                 "log_hash": format!("{:016x}", result.log_hash),
-                "stats": stats,
+                "stats": counters(&result.stats),
+                "other_devices": others,
                 "wall_seconds": result.wall_seconds,
             })
         })

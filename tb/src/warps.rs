@@ -7,17 +7,23 @@ use crate::machine::{Machine, hardware};
 /// Hardware warps of the compute unit.
 const WARPS: u64 = 8;
 
-/// One line a warp: what it does or waits for, where, for which context and job slot.
+/// One line a warp of every device: what it does or waits for, where, for which context and job slot.
 #[must_use]
 pub fn report(machine: &std::sync::Arc<Machine>) -> String {
-    let bar = hardware(machine).bar;
+    let devices = machine.config().devices;
     let mut lines = Vec::new();
-    for warp in 0..WARPS {
-        let line = match bar.read(reg::WARP_STATE + 8 * warp) {
-            Err(error) => format!("warp {warp}: {error}"),
-            Ok(word) => describe(warp, word),
-        };
-        lines.push(line);
+    for device in 0..devices {
+        if devices > 1 {
+            lines.push(format!("device {device}:"));
+        }
+        let bar = hardware(machine, device).bar;
+        for warp in 0..WARPS {
+            let line = match bar.read(reg::WARP_STATE + 8 * warp) {
+                Err(error) => format!("warp {warp}: {error}"),
+                Ok(word) => describe(warp, word),
+            };
+            lines.push(line);
+        }
     }
     lines.join("\n")
 }

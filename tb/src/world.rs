@@ -25,18 +25,27 @@ pub struct World {
     pub machine: Arc<Machine>,
     /// The memory manager.
     pub system: Arc<System>,
-    /// The driver's device.
-    pub device: Arc<Device>,
+    /// The driver's devices, at least one, by their numbers.
+    pub devices: Vec<Arc<Device>>,
     /// What every byte must be.
     pub oracle: Oracle,
-    free_at_start: u64,
+    start: Baseline,
     alive: Mutex<Vec<Arc<Mm>>>,
     open: Mutex<Vec<Arc<Context>>>,
     failure: Mutex<Option<String>>,
 }
 
+/// What must be again as it was once everybody is gone.
+struct Baseline {
+    /// Free system pages.
+    free: u64,
+    /// By device, pages of its memory in use.
+    vram: Vec<u64>,
+}
+
 impl World {
-    /// Builds the machine and probes the device. Must be called in a run.
+    /// Builds the machine and probes its devices. Must be called in a run. `driver` is meant for all of them, but
+    /// for its tracer and owner.
     ///
     /// # Errors
     /// One line that says what cannot be used or does not work.
@@ -56,26 +65,39 @@ impl World {
             log.listen(marker(Arc::downgrade(&machine)));
         }
         let memory = Arc::clone(machine.memory());
-        let tracer: Arc<dyn Tracer> = Arc::clone(&log) as Arc<EventLog>;
-        let system = System::new(
-            SystemConfig::new(memory.ram_pages()),
-            memory,
-            Arc::clone(&tracer),
-        );
-        let free_at_start = system.free_pages();
-        let driver = DeviceConfig { tracer, ..driver };
-        let device = Device::probe(hardware(&machine), Arc::clone(&system), driver)
-            .map_err(|error| format!("the driver cannot use the device: {error}"))?;
+        let tracer: Arc<dyn Tracer> = log;
+        let system = System::new(SystemConfig::new(memory.ram_pages()), memory, tracer);
+        let free = system.free_pages();
+        let devices = probe(&machine, &system, &driver)?;
+        let start = Baseline {
+            free,
+            vram: devices.iter().map(|device| device.vram_in_use()).collect(),
+        };
         Ok(Arc::new(Self {
             machine,
             system,
-            device,
+            devices,
             oracle: Oracle::default(),
-            free_at_start,
+            start,
             alive: Mutex::default(),
             open: Mutex::default(),
             failure: Mutex::default(),
         }))
+    }
+
+    /// The first device.
+    #[must_use]
+    pub fn device(&self) -> &Arc<Device> {
+        &self.devices[0]
+    }
+
+    /// The first device that was given up, and why.
+    #[must_use]
+    pub fn lost(&self) -> Option<(usize, hmmu_driver::DriverError)> {
+        self.devices
+            .iter()
+            .enumerate()
+            .find_map(|(number, device)| device.lost().map(|error| (number, error)))
     }
 
     /// A new process.
@@ -97,12 +119,19 @@ impl World {
             .push(Arc::clone(mm));
     }
 
-    /// Opens the device for a process.
+    /// Opens a device for a process.
     ///
     /// # Errors
-    /// The driver's.
-    pub fn open(&self, mm: &Arc<Mm>) -> Result<Arc<Context>, hmmu_driver::DriverError> {
-        let context = self.device.open(mm)?;
+    /// The driver's; that of a lost device for one that the machine does not have.
+    pub fn open(
+        &self,
+        device: usize,
+        mm: &Arc<Mm>,
+    ) -> Result<Arc<Context>, hmmu_driver::DriverError> {
+        let device = self.devices.get(device).ok_or_else(|| {
+            hmmu_driver::DriverError::Lost(format!("there is no device {device}"))
+        })?;
+        let context = device.open(mm)?;
         self.open
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -172,8 +201,15 @@ impl World {
         for mm in alive.iter().filter(|mm| mm.is_alive()) {
             mm.exit();
         }
-        let lost = self.device.lost().is_some();
-        self.device.shutdown();
+        let lost = self.lost().is_some();
+        let vram: Vec<u64> = self
+            .devices
+            .iter()
+            .map(|device| device.vram_in_use())
+            .collect();
+        for device in &self.devices {
+            device.shutdown();
+        }
         self.machine.log().unlisten();
         self.machine.log().flush()?;
         self.machine
@@ -184,20 +220,84 @@ impl World {
         }
         self.system.check_invariants()?;
         let free = self.system.free_pages();
-        if free != self.free_at_start {
+        if free != self.start.free {
             return Err(format!(
                 "{} system pages at the start were free, {free} are at the end",
-                self.free_at_start
+                self.start.free
             ));
+        }
+        for (device, (before, after)) in self.start.vram.iter().zip(&vram).enumerate() {
+            if before != after {
+                return Err(format!(
+                    "{before} pages of the memory of device {device} were in use at the start, {after} are at the end"
+                ));
+            }
         }
         Ok(())
     }
 }
 
+/// Probes all devices of a machine.
+fn probe(
+    machine: &Arc<Machine>,
+    system: &Arc<System>,
+    driver: &DeviceConfig,
+) -> Result<Vec<Arc<Device>>, String> {
+    let mut devices: Vec<Arc<Device>> = Vec::new();
+    for number in 0..machine.config().devices {
+        let config = DeviceConfig {
+            owner: number as u64 + 1,
+            tracer: tracer(machine.log(), number),
+            ..driver.clone()
+        };
+        match Device::probe(hardware(machine, number), Arc::clone(system), config) {
+            Ok(device) => devices.push(device),
+            Err(error) => {
+                for device in devices {
+                    device.shutdown();
+                }
+                return Err(format!("the driver cannot use device {number}: {error}"));
+            }
+        }
+    }
+    Ok(devices)
+}
+
+/// The log as the driver of a device writes to it: the events of all but the first device tell their number.
+fn tracer(log: &Arc<EventLog>, device: usize) -> Arc<dyn Tracer> {
+    if device == 0 {
+        return Arc::clone(log) as Arc<dyn Tracer>;
+    }
+    Arc::new(DeviceTracer {
+        log: Arc::clone(log),
+        device: device as u64,
+    })
+}
+
+struct DeviceTracer {
+    log: Arc<EventLog>,
+    device: u64,
+}
+
+impl Tracer for DeviceTracer {
+    fn event(&self, name: &'static str, fields: &[(&'static str, u64)]) {
+        let mut all = fields.to_vec();
+        all.push((DEVICE_FIELD, self.device));
+        self.log.event(name, &all);
+    }
+}
+
+/// The field of an event that tells which device it is about.
+const DEVICE_FIELD: &str = "device";
+
 /// Shows in the waves what the driver says that it does.
 fn marker(machine: Weak<Machine>) -> crate::log::Listener {
     let mark = Mutex::new(HostMark::default());
     Box::new(move |name, fields| {
+        // Waves are those of the first device.
+        if fields.iter().any(|(name, _)| *name == DEVICE_FIELD) {
+            return;
+        }
         let state = match name {
             "fault" => HostState::FaultFetch,
             "map" => HostState::MapPages,
@@ -226,7 +326,7 @@ fn marker(machine: Weak<Machine>) -> crate::log::Listener {
             mark.fault = id as u32;
         }
         if let Some(machine) = machine.upgrade() {
-            machine.mark(*mark);
+            machine.mark(0, *mark);
         }
     })
 }

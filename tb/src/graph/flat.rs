@@ -100,7 +100,7 @@ fn search(
         .0;
     flatten(&mm, graph, root, host, &arrays).map_err(|e| failed("flattening the graph")(&e))?;
     let context = world
-        .open(&mm)
+        .open(0, &mm)
         .map_err(|e| failed("opening the device")(&e))?;
     match context.migrate_to_device(Va(device), arrays.bytes) {
         Ok(_) => {}

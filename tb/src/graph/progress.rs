@@ -28,13 +28,13 @@ pub fn wait(world: &World, job: &Job, what: &str) -> Result<u64, JobError> {
     // When time cannot go on, or the device is silent, `Job::wait` below says so.
     while !job.done() && machine.pause().is_ok() {
         if machine.now() >= next_look {
-            if hardware(machine).bar.read(reg::TIME).is_err() {
+            if hardware(machine, 0).bar.read(reg::TIME).is_err() {
                 break;
             }
             next_look = machine.now() + LOOK_EVERY;
         }
         if let Some(bar) = &bar {
-            let rounds = world.device.rounds();
+            let rounds = world.device().rounds();
             bar.set_message(format!(
                 "{what}: cycle {}, {rounds} fault rounds",
                 machine.now()

@@ -149,12 +149,12 @@ fn search(
     let mm = world.process();
     let built = nodes::build(&mm, graph, root).map_err(|e| failed("building the graph")(&e))?;
     let context = world
-        .open(&mm)
+        .open(0, &mm)
         .map_err(|e| failed("opening the device")(&e))?;
     let program = kernels::bfs_nodes().map_err(|e| failed("the kernel")(&e))?;
     let read_stats = || {
         world
-            .device
+            .device()
             .stats()
             .map_err(|e| failed("reading the counters")(&e))
     };

@@ -27,7 +27,9 @@ impl Backend {
 pub struct MachineConfig {
     /// How the device is simulated.
     pub backend: Backend,
-    /// Bytes of device memory.
+    /// Devices, each behind a link of its own.
+    pub devices: usize,
+    /// Bytes of memory of each device.
     pub vram: u64,
     /// Bytes of system memory that processes can use.
     pub ram: u64,
@@ -49,6 +51,8 @@ pub struct MachineConfig {
 
 /// Default of [`MachineConfig::max_cycles`]: minutes of the verilated device.
 pub const MAX_CYCLES: u64 = 200_000_000;
+/// Most devices of a machine.
+pub const MAX_DEVICES: usize = 4;
 /// Smallest and largest device memory, bytes.
 pub const VRAM_RANGE: (u64, u64) = (64 << 10, 1 << 30);
 /// Smallest and largest system memory, bytes: below the interrupt window.
@@ -60,6 +64,7 @@ impl MachineConfig {
     pub fn new(backend: Backend, seed: u64) -> Self {
         Self {
             backend,
+            devices: 1,
             vram: 16 << 20,
             ram: 64 << 20,
             link: LinkSpec {
@@ -81,6 +86,12 @@ impl MachineConfig {
         (u128::from(ns) * u128::from(self.clock_hz)).div_ceil(1_000_000_000) as u64
     }
 
+    /// The seed of a device's latencies. The first one's is the machine's.
+    #[must_use]
+    pub fn device_seed(&self, device: usize) -> u64 {
+        self.seed ^ (device as u64) << 32
+    }
+
     /// Checks the sizes.
     ///
     /// # Errors
@@ -94,6 +105,12 @@ impl MachineConfig {
             }
             Ok(())
         };
+        if !(1..=MAX_DEVICES).contains(&self.devices) {
+            return Err(format!(
+                "{} devices: expected 1..={MAX_DEVICES}",
+                self.devices
+            ));
+        }
         sized("vram", self.vram, VRAM_RANGE)?;
         sized("ram", self.ram, RAM_RANGE)?;
         if self.link_latency_ns > 1_000_000 {

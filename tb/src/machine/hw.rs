@@ -9,45 +9,54 @@ use hmmu_driver::hw::{Bar, Clock, DmaAddr, DmaMemory, HwError, Interrupts, VramA
 use super::Machine;
 use crate::rc::Window;
 
-/// One machine behind the driver's four traits.
-struct Port(Arc<Machine>);
+/// One device of a machine behind the driver's four traits.
+struct Port {
+    machine: Arc<Machine>,
+    device: usize,
+}
 
-/// The machine as the driver's hardware.
+/// A device of the machine as the driver's hardware. One that the machine does not have refuses everything.
 #[must_use]
-pub fn hardware(machine: &Arc<Machine>) -> Hardware {
+pub fn hardware(machine: &Arc<Machine>, device: usize) -> Hardware {
+    let port = || {
+        Arc::new(Port {
+            machine: Arc::clone(machine),
+            device,
+        })
+    };
     Hardware {
-        bar: Arc::new(Port(Arc::clone(machine))),
-        dma: Arc::new(Port(Arc::clone(machine))),
-        irq: Arc::new(Port(Arc::clone(machine))),
-        clock: Arc::new(Port(Arc::clone(machine))),
+        bar: port(),
+        dma: port(),
+        irq: port(),
+        clock: port(),
     }
 }
 
 impl Bar for Port {
     fn read(&self, offset: u64) -> Result<u64, HwError> {
         let mut raw = [0; 8];
-        self.0.read(Window::Registers, offset, &mut raw)?;
+        self.machine
+            .read(self.device, Window::Registers, offset, &mut raw)?;
         Ok(u64::from_le_bytes(raw))
     }
 
     fn write(&self, offset: u64, value: u64) -> Result<(), HwError> {
-        self.0.post(Window::Registers, offset, &value.to_le_bytes());
-        Ok(())
+        self.machine
+            .post(self.device, Window::Registers, offset, &value.to_le_bytes())
     }
 
     fn vram_read(&self, addr: VramAddr, buf: &mut [u8]) -> Result<(), HwError> {
-        self.0.read(Window::Vram, addr.0, buf)
+        self.machine.read(self.device, Window::Vram, addr.0, buf)
     }
 
     fn vram_write(&self, addr: VramAddr, data: &[u8]) -> Result<(), HwError> {
-        self.0.post(Window::Vram, addr.0, data);
-        Ok(())
+        self.machine.post(self.device, Window::Vram, addr.0, data)
     }
 }
 
 impl DmaMemory for Port {
     fn alloc(&self, bytes: u64, align: u64) -> Result<DmaAddr, HwError> {
-        self.0
+        self.machine
             .memory
             .alloc(bytes, align)
             .map(DmaAddr)
@@ -55,17 +64,17 @@ impl DmaMemory for Port {
     }
 
     fn free(&self, addr: DmaAddr, bytes: u64) {
-        self.0.memory.free(addr.0, bytes);
+        self.machine.memory.free(addr.0, bytes);
     }
 
     fn read(&self, addr: DmaAddr, buf: &mut [u8]) {
         // Addresses come from `alloc` and `page_addr`: there is memory.
-        let read = self.0.memory.bus_read(addr.0, buf);
+        let read = self.machine.memory.bus_read(addr.0, buf);
         debug_assert_eq!(read, Ok(()));
     }
 
     fn write(&self, addr: DmaAddr, data: &[u8]) {
-        let written = self.0.memory.bus_write(addr.0, data);
+        let written = self.machine.memory.bus_write(addr.0, data);
         debug_assert_eq!(written, Ok(()));
     }
 
@@ -76,7 +85,10 @@ impl DmaMemory for Port {
 
 impl Interrupts for Port {
     fn wait(&self, vector: u16) -> bool {
-        let mut interrupts = self.0.interrupts.lock();
+        let Some(line) = self.machine.lines.get(self.device) else {
+            return false;
+        };
+        let mut interrupts = line.interrupts.lock();
         loop {
             if interrupts.shutdown {
                 return false;
@@ -86,24 +98,26 @@ impl Interrupts for Port {
                     *pending = false;
                     return true;
                 }
-                Some(_) => interrupts = self.0.raised.wait(interrupts),
+                Some(_) => interrupts = line.raised.wait(interrupts),
                 None => return false,
             }
         }
     }
 
     fn shutdown(&self) {
-        self.0.interrupts.lock().shutdown = true;
-        self.0.raised.notify_all();
+        if let Some(line) = self.machine.lines.get(self.device) {
+            line.interrupts.lock().shutdown = true;
+            line.raised.notify_all();
+        }
     }
 }
 
 impl Clock for Port {
     fn now(&self) -> u64 {
-        self.0.now()
+        self.machine.now()
     }
 
     fn pause(&self) -> Result<(), HwError> {
-        self.0.pause()
+        self.machine.pause()
     }
 }

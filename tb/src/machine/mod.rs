@@ -1,6 +1,6 @@
-//! The machine: system memory, the bus with a device, the clock, interrupts.
+//! The machine: system memory, the bus with its devices, the clock, interrupts.
 //!
-//! Time is the device's clock and runs only while somebody waits ([`Machine::pause`] and the reads of the
+//! Time is the devices' clock (one for all) and runs only while somebody waits ([`Machine::pause`] and the reads of the
 //! device). Which host thread runs next is hmm-core's scheduler's choice. No lock of `std` is held while
 //! another thread may run.
 
@@ -15,7 +15,7 @@ mod rtl;
 #[cfg(feature = "rtl")]
 mod vram;
 
-pub use config::{Backend, MAX_CYCLES, MachineConfig};
+pub use config::{Backend, MAX_CYCLES, MAX_DEVICES, MachineConfig};
 pub use device::{Device, DeviceFailure, HostMark, HostState};
 pub use host::HostSide;
 pub use hw::hardware;
@@ -42,27 +42,27 @@ const LONG_PAUSE: u64 = 4096;
 const QUIET_PAUSES: u32 = 8;
 /// A read of the device is given up after this many cycles.
 const READ_TIMEOUT: u64 = 200_000;
+/// Several devices take turns of this many cycles.
+const QUANTUM: u64 = 16;
 
 /// Why a build without the verilated device refuses it.
 pub const NO_RTL: &str = "this hmmu was built without the RTL backend: use --backend model, or build it with the feature rtl";
 
-/// A machine with one device.
+/// A machine with its devices.
 pub struct Machine {
     config: MachineConfig,
     now: Arc<Now>,
     log: Arc<EventLog>,
     memory: Arc<SystemMemory>,
     bus: Mutex<Bus>,
-    interrupts: sync::Mutex<Interrupts>,
-    raised: sync::Condvar,
+    lines: Vec<Line>,
+    hung: Vec<AtomicBool>,
     aborted: AtomicBool,
-    hung: AtomicBool,
     limit: AtomicU64,
 }
 
 struct Bus {
-    device: Box<dyn Device>,
-    host: HostSide,
+    slots: Vec<Slot>,
     rng: Pcg32,
     /// Work of the host as of the last pause, and pauses since it last changed.
     work: u64,
@@ -70,9 +70,71 @@ struct Bus {
     quiet: u32,
 }
 
+/// A device and the host as it sees it.
+struct Slot {
+    device: Box<dyn Device>,
+    host: HostSide,
+}
+
+/// The interrupts of one device.
+struct Line {
+    interrupts: sync::Mutex<Interrupts>,
+    raised: sync::Condvar,
+}
+
 struct Interrupts {
     pending: [bool; VECTORS],
     shutdown: bool,
+}
+
+impl Line {
+    fn new() -> Self {
+        Self {
+            interrupts: sync::Mutex::new(Interrupts {
+                pending: [false; VECTORS],
+                shutdown: false,
+            }),
+            raised: sync::Condvar::new(),
+        }
+    }
+
+    fn raise(&self, raised: [bool; VECTORS]) {
+        if !raised.contains(&true) {
+            return;
+        }
+        let mut interrupts = self.interrupts.lock();
+        for (pending, raised) in interrupts.pending.iter_mut().zip(raised) {
+            *pending |= raised;
+        }
+        drop(interrupts);
+        self.raised.notify_all();
+    }
+}
+
+impl Bus {
+    /// Lets all devices run for up to `cycles`, fewer once one of them told the host something; they keep in
+    /// step. Returns how many passed.
+    fn run(&mut self, cycles: u64) -> Result<u64, DeviceFailure> {
+        if let [slot] = &mut self.slots[..] {
+            slot.host.clear_notice();
+            return slot.device.run(cycles, &mut slot.host);
+        }
+        let mut ran = 0;
+        let mut told = false;
+        while ran < cycles && !told {
+            let turn = QUANTUM.min(cycles - ran);
+            for slot in &mut self.slots {
+                let mut done = 0;
+                while done < turn {
+                    slot.host.clear_notice();
+                    done += slot.device.run(turn - done, &mut slot.host)?;
+                    told |= slot.host.noticed();
+                }
+            }
+            ran += turn;
+        }
+        Ok(ran)
+    }
 }
 
 impl Machine {
@@ -84,10 +146,17 @@ impl Machine {
         config.check()?;
         let now = Arc::new(Now::default());
         let memory = Arc::new(SystemMemory::new(config.ram));
-        let device = make_device(&config, &memory)?;
+        let slot = |device| {
+            Ok(Slot {
+                device: make_device(&config, &memory, device)?,
+                host: HostSide::new(Arc::clone(&memory)),
+            })
+        };
+        let slots = (0..config.devices)
+            .map(slot)
+            .collect::<Result<Vec<_>, String>>()?;
         let bus = Bus {
-            device,
-            host: HostSide::new(Arc::clone(&memory)),
+            slots,
             rng: Pcg32::seed_from_u64(config.seed ^ 0x7061_7573),
             work: 0,
             own_work: 0,
@@ -95,18 +164,14 @@ impl Machine {
         };
         Ok(Arc::new(Self {
             limit: AtomicU64::new(config.max_cycles),
+            lines: (0..config.devices).map(|_| Line::new()).collect(),
+            hung: (0..config.devices).map(|_| AtomicBool::default()).collect(),
             config,
             log: Arc::new(EventLog::new(Arc::clone(&now))),
             now,
             memory,
             bus: Mutex::new(bus),
-            interrupts: sync::Mutex::new(Interrupts {
-                pending: [false; VECTORS],
-                shutdown: false,
-            }),
-            raised: sync::Condvar::new(),
             aborted: AtomicBool::new(false),
-            hung: AtomicBool::new(false),
         }))
     }
 
@@ -134,35 +199,49 @@ impl Machine {
         &self.memory
     }
 
-    /// Bytes over the link so far.
+    /// Bytes over all links so far.
     #[must_use]
     pub fn link_bytes(&self) -> LinkBytes {
-        self.bus().device.link_bytes()
+        let mut sum = LinkBytes::default();
+        for slot in &self.bus().slots {
+            let bytes = slot.device.link_bytes();
+            sum.to_device += bytes.to_device;
+            sum.to_host += bytes.to_host;
+        }
+        sum
     }
 
-    /// The device answers nothing any more.
-    pub fn hang(&self) {
-        self.hung.store(true, Ordering::Relaxed);
-        self.bus().device.hang();
+    /// A device answers nothing any more.
+    pub fn hang(&self, device: usize) {
+        if let Some(hung) = self.hung.get(device) {
+            hung.store(true, Ordering::Relaxed);
+        }
+        if let Some(slot) = self.bus().slots.get_mut(device) {
+            slot.device.hang();
+        }
     }
 
     /// Was it told to hang?
     #[must_use]
-    pub fn is_hung(&self) -> bool {
-        self.hung.load(Ordering::Relaxed)
+    pub fn is_hung(&self, device: usize) -> bool {
+        self.hung
+            .get(device)
+            .is_some_and(|hung| hung.load(Ordering::Relaxed))
     }
 
-    /// Shows in the waves what the driver does.
-    pub fn mark(&self, mark: HostMark) {
-        self.bus().device.mark(mark);
+    /// Shows in the waves what the driver of a device does.
+    pub fn mark(&self, device: usize, mark: HostMark) {
+        if let Some(slot) = self.bus().slots.get_mut(device) {
+            slot.device.mark(mark);
+        }
     }
 
-    /// Writes waves to a file from now on.
+    /// Writes waves of the first device to a file from now on.
     ///
     /// # Errors
     /// The device has none, or the file cannot be written.
     pub fn open_wave(&self, path: &Path) -> Result<(), DeviceFailure> {
-        self.bus().device.open_wave(path)
+        self.first(|device| device.open_wave(path))
     }
 
     /// Ends the waves.
@@ -170,7 +249,17 @@ impl Machine {
     /// # Errors
     /// The file could not be written.
     pub fn close_wave(&self) -> Result<(), DeviceFailure> {
-        self.bus().device.close_wave()
+        self.first(|device| device.close_wave())
+    }
+
+    fn first(
+        &self,
+        run: impl FnOnce(&mut dyn Device) -> Result<(), DeviceFailure>,
+    ) -> Result<(), DeviceFailure> {
+        match self.bus().slots.first_mut() {
+            Some(slot) => run(slot.device.as_mut()),
+            None => Ok(()),
+        }
     }
 
     /// Ends every wait of this run with an error.
@@ -246,38 +335,40 @@ impl Machine {
         bus.rng.random_range(1..=most)
     }
 
-    /// Lets the device run for up to `cycles`, and delivers its interrupts.
+    /// Lets the devices run for up to `cycles`, and delivers their interrupts.
     fn run(&self, cycles: u64) -> Result<(), HwError> {
         let (result, raised) = {
             let mut bus = self.bus();
-            let Bus { device, host, .. } = &mut *bus;
-            host.clear_notice();
-            let result = device.run(cycles, host);
+            let result = bus.run(cycles);
             if let Ok(ran) = &result {
                 self.now.advance(*ran);
             }
-            (result, host.take_raised())
+            let raised = bus.slots.iter_mut().map(|slot| slot.host.take_raised());
+            (result, raised.collect::<Vec<_>>())
         };
-        if raised.contains(&true) {
-            let mut interrupts = self.interrupts.lock();
-            for (pending, raised) in interrupts.pending.iter_mut().zip(raised) {
-                *pending |= raised;
-            }
-            drop(interrupts);
-            self.raised.notify_all();
+        for (line, raised) in self.lines.iter().zip(raised) {
+            line.raise(raised);
         }
         result
             .map(|_| ())
             .map_err(|failure| HwError::Model(failure.0))
     }
 
-    fn post(&self, window: Window, offset: u64, data: &[u8]) {
+    fn post(&self, device: usize, window: Window, offset: u64, data: &[u8]) -> Result<(), HwError> {
         let mut bus = self.bus();
         bus.own_work += 1;
-        bus.host.post(window, offset, data);
+        let slot = bus.slots.get_mut(device).ok_or_else(|| no_device(device))?;
+        slot.host.post(window, offset, data);
+        Ok(())
     }
 
-    fn read(&self, window: Window, offset: u64, buf: &mut [u8]) -> Result<(), HwError> {
+    fn read(
+        &self,
+        device: usize,
+        window: Window,
+        offset: u64,
+        buf: &mut [u8],
+    ) -> Result<(), HwError> {
         let what = || match window {
             Window::Registers => format!("register {offset:#06x}"),
             Window::Vram => format!("VRAM {offset:#x}"),
@@ -285,11 +376,17 @@ impl Machine {
         let id = {
             let mut bus = self.bus();
             bus.own_work += 1;
-            bus.host.ask(window, offset, buf.len())
+            let slot = bus.slots.get_mut(device).ok_or_else(|| no_device(device))?;
+            slot.host.ask(window, offset, buf.len())
         };
         let start = self.now();
         loop {
-            if let Some(answer) = self.bus().host.answer(id) {
+            let answer = self
+                .bus()
+                .slots
+                .get_mut(device)
+                .and_then(|slot| slot.host.answer(id));
+            if let Some(answer) = answer {
                 let data = answer.map_err(|_| HwError::Refused { what: what() })?;
                 buf.copy_from_slice(&data);
                 return Ok(());
@@ -312,14 +409,19 @@ impl Machine {
     }
 }
 
+fn no_device(device: usize) -> HwError {
+    HwError::Model(format!("the machine has no device {device}"))
+}
+
 fn make_device(
     config: &MachineConfig,
     memory: &Arc<SystemMemory>,
+    device: usize,
 ) -> Result<Box<dyn Device>, String> {
     match config.backend {
-        Backend::Model => Ok(Box::new(model::ModelDevice::new(config, memory))),
+        Backend::Model => Ok(Box::new(model::ModelDevice::new(config, memory, device))),
         #[cfg(feature = "rtl")]
-        Backend::Rtl => Ok(Box::new(rtl::RtlDevice::new(config)?)),
+        Backend::Rtl => Ok(Box::new(rtl::RtlDevice::new(config, device)?)),
         #[cfg(not(feature = "rtl"))]
         Backend::Rtl => Err(NO_RTL.into()),
     }

@@ -36,16 +36,16 @@ struct Memory {
 }
 
 impl ModelDevice {
-    /// A model after reset.
+    /// A model after reset, as this device of the machine.
     #[must_use]
-    pub fn new(config: &MachineConfig, memory: &Arc<SystemMemory>) -> Self {
+    pub fn new(config: &MachineConfig, memory: &Arc<SystemMemory>, device: usize) -> Self {
         let told = Arc::new(AtomicBool::new(false));
         let one_way = config.cycles_of(config.link_latency_ns).max(1);
         let latency = Latency {
             link: 2 * one_way + config.cycles_of(config.memory_latency_ns),
             vram: config.vram_latency,
             jitter: JITTER,
-            seed: config.seed,
+            seed: config.device_seed(device),
             ..Latency::default()
         };
         let device = hmmu_model::Device::new(

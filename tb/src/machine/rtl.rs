@@ -30,11 +30,11 @@ pub struct RtlDevice {
 }
 
 impl RtlDevice {
-    /// The device out of reset, behind an idle link.
+    /// A device of the machine out of reset, behind an idle link.
     ///
     /// # Errors
     /// The design stopped in reset.
-    pub fn new(config: &MachineConfig) -> Result<Self, String> {
+    pub fn new(config: &MachineConfig, device: usize) -> Result<Self, String> {
         let sim = Sim::new(&Config {
             bdf: BDF,
             mps: MPS,
@@ -58,7 +58,7 @@ impl RtlDevice {
             bar0: BAR0,
             bar2: BAR2,
             bdf: BDF,
-            seed: config.seed,
+            seed: config.device_seed(device),
         });
         let vram = Vram::new(config.vram, config.vram_latency);
         Ok(Self {

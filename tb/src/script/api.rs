@@ -112,11 +112,9 @@ fn machine(engine: &mut Engine, session: &Arc<Session>) {
         let changed = of.configure(|config| {
             for (key, value) in &options {
                 match key.as_str() {
-                    "devices" => match int(call, "devices", value)? {
-                        1 => {}
-                        2..=4 => return Err(missing(call, "a machine with several devices")),
-                        n => return Err(invalid(call, format!("{n} devices: expected 1..4"))),
-                    },
+                    "devices" => {
+                        config.devices = length(call, int(call, "devices", value)?)? as usize;
+                    }
                     "vram" => config.vram = length(call, int(call, "vram", value)?)?,
                     "ram" => config.ram = length(call, int(call, "ram", value)?)?,
                     "coherent" => {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hmm_core::Va;
-use hmmu_driver::{Context, Program};
+use hmmu_driver::{Context, Device, DriverError, Program};
 use rhai::{Array, Dynamic, Engine, Map};
 
 use super::error::{self, FAILED, ORACLE, Result, invalid, missing, throw};
@@ -19,11 +19,26 @@ pub struct Dev {
     world: Arc<World>,
     mm: Arc<hmm_core::Mm>,
     context: Arc<Context>,
+    number: usize,
 }
 
 impl Dev {
-    pub(super) fn new(world: Arc<World>, mm: Arc<hmm_core::Mm>, context: Arc<Context>) -> Self {
-        Self { world, mm, context }
+    /// Opens device `number`, which the machine has.
+    pub(super) fn open(
+        world: &Arc<World>,
+        mm: &Arc<hmm_core::Mm>,
+        number: usize,
+    ) -> std::result::Result<Self, DriverError> {
+        Ok(Self {
+            world: Arc::clone(world),
+            mm: Arc::clone(mm),
+            context: world.open(number, mm)?,
+            number,
+        })
+    }
+
+    fn device(&self) -> &Device {
+        &self.world.devices[self.number]
     }
 
     fn id(&self) -> u64 {
@@ -80,7 +95,7 @@ impl Dev {
         // One store: it happens or not a byte changes. A lost device may have done it and not said so.
         let outcome = match &done {
             Ok(_) => Outcome::Done,
-            Err(_) if self.world.device.lost().is_some() => Outcome::Partial,
+            Err(_) if self.device().lost().is_some() => Outcome::Partial,
             Err(_) => Outcome::Nothing,
         };
         self.world.oracle.end_write(ticket, outcome);
@@ -97,7 +112,7 @@ impl Dev {
                 .begin_write(self.id(), a as u64, bytes as u64, Data::Unknown);
         match self.run(call, &program, &[a as u64, value as u64], 1) {
             Err(error) => {
-                let lost = self.world.device.lost().is_some();
+                let lost = self.device().lost().is_some();
                 self.world.oracle.end_write(
                     ticket,
                     if lost {
@@ -278,14 +293,14 @@ impl Dev {
     }
 
     fn release(&mut self) -> Result<i64> {
-        let moved = self.world.device.release();
+        let moved = self.device().release();
         moved
             .map(|pages| pages as i64)
             .map_err(|e| error::driver("d.release", &e))
     }
 
     fn rounds(&mut self) -> i64 {
-        self.world.device.rounds() as i64
+        self.device().rounds() as i64
     }
 
     fn stats(&mut self) -> Result<Map> {
@@ -305,11 +320,11 @@ impl Dev {
             match key.as_str() {
                 "alloc" => {
                     let pages = length(call, int(call, "alloc", value)?)?;
-                    self.world.device.inject_alloc_failures(pages);
+                    self.device().inject_alloc_failures(pages);
                 }
                 "hang" => {
                     if flag(call, "hang", value)? {
-                        self.world.machine.hang();
+                        self.world.machine.hang(self.number);
                     }
                 }
                 "link" => {

@@ -20,6 +20,9 @@ use crate::warps;
 use crate::world::{Outputs, World};
 use session::Session;
 
+/// Counters by name.
+pub type Stats = Vec<(&'static str, u64)>;
+
 /// How a scenario ended.
 #[derive(Clone, Debug)]
 pub struct ScenarioResult {
@@ -35,8 +38,10 @@ pub struct ScenarioResult {
     pub events: u64,
     /// Their hash.
     pub log_hash: u64,
-    /// Counters of the device and the driver.
-    pub stats: Vec<(&'static str, u64)>,
+    /// Counters of the first device and its driver.
+    pub stats: Stats,
+    /// Counters of the other devices.
+    pub other_stats: Vec<Stats>,
     /// Wall time, seconds.
     pub wall_seconds: f64,
 }
@@ -50,7 +55,8 @@ impl ScenarioResult {
             cycles: 0,
             events: 0,
             log_hash: 0,
-            stats: Vec::new(),
+            stats: Stats::new(),
+            other_stats: Vec::new(),
             wall_seconds: 0.0,
         }
     }
@@ -63,13 +69,15 @@ impl ScenarioResult {
 }
 
 /// What is left of a run when its threads are gone.
+#[derive(Default)]
 struct Ended {
     error: Option<String>,
     unusable: bool,
     cycles: u64,
     events: u64,
     log_hash: u64,
-    stats: Vec<(&'static str, u64)>,
+    /// By device.
+    stats: Vec<Stats>,
 }
 
 /// Runs one script.
@@ -104,12 +112,9 @@ pub fn run_text(
     });
     let ended = ended.unwrap_or_else(|error| Ended {
         error: Some(format!("{}: {error} (seed {seed})", file.display())),
-        unusable: false,
-        cycles: 0,
-        events: 0,
-        log_hash: 0,
-        stats: Vec::new(),
+        ..Ended::default()
     });
+    let mut stats = ended.stats.into_iter();
     ScenarioResult {
         file: file.to_path_buf(),
         error: ended.error,
@@ -117,7 +122,8 @@ pub fn run_text(
         cycles: ended.cycles,
         events: ended.events,
         log_hash: ended.log_hash,
-        stats: ended.stats,
+        stats: stats.next().unwrap_or_default(),
+        other_stats: stats.collect(),
         wall_seconds: start.elapsed().as_secs_f64(),
     }
 }
@@ -160,10 +166,7 @@ fn scenario(file: &Path, text: &str, config: MachineConfig, outputs: Outputs) ->
         None => Ended {
             unusable: unusable || session.broken().is_some(),
             error,
-            cycles: 0,
-            events: 0,
-            log_hash: 0,
-            stats: Vec::new(),
+            ..Ended::default()
         },
     }
 }
@@ -203,11 +206,14 @@ fn finish(world: &Arc<World>, file: &str, error: Option<String>, seed: u64) -> E
     }
     let (cycles, events, log_hash) = (machine.now(), machine.log().events(), machine.log().hash());
     // A device that hangs on purpose has no counters.
-    let stats = if world.device.lost().is_some() {
-        Vec::new()
-    } else {
-        world.device.stats().unwrap_or_default()
-    };
+    let stats = world
+        .devices
+        .iter()
+        .map(|device| match device.lost() {
+            Some(_) => Stats::new(),
+            None => device.stats().unwrap_or_default(),
+        })
+        .collect();
     let mut note = |result: Result<(), String>| {
         if let Err(text) = result {
             error.get_or_insert_with(|| format!("{file}: {text} (cycle {cycles}, seed {seed})"));
@@ -215,7 +221,7 @@ fn finish(world: &Arc<World>, file: &str, error: Option<String>, seed: u64) -> E
     };
     note(world.failure().map_or(Ok(()), Err));
     note(lost(world));
-    if world.device.lost().is_none() {
+    if world.lost().is_none() {
         note(world.sweep());
     }
     note(world.end());
@@ -230,10 +236,12 @@ fn finish(world: &Arc<World>, file: &str, error: Option<String>, seed: u64) -> E
     }
 }
 
-/// A device may be lost only when the script made it hang.
+/// Devices may be lost only when the script made one hang.
 fn lost(world: &World) -> Result<(), String> {
-    match world.device.lost() {
-        Some(error) if !world.machine.is_hung() => Err(format!("the device was lost: {error}")),
+    match world.lost() {
+        Some((device, error)) if !world.machine.is_hung(device) => {
+            Err(format!("device {device} was lost: {error}"))
+        }
         _ => Ok(()),
     }
 }

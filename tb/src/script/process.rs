@@ -330,22 +330,14 @@ impl Process {
 
     fn open(&mut self, index: i64) -> Result<Dev> {
         let call = "p.open";
-        if index != 0 {
-            return Err(throw(
-                call,
-                "ENODEV",
-                format!("device {index}: this machine has only device 0"),
-            ));
-        }
-        let context = self
-            .world
-            .open(&self.mm)
-            .map_err(|e| error::driver(call, &e))?;
-        Ok(Dev::new(
-            Arc::clone(&self.world),
-            Arc::clone(&self.mm),
-            context,
-        ))
+        let number = usize::try_from(index)
+            .ok()
+            .filter(|number| *number < self.world.devices.len())
+            .ok_or_else(|| {
+                let count = self.world.devices.len();
+                throw(call, "ENODEV", format!("device {index}: there are {count}"))
+            })?;
+        Dev::open(&self.world, &self.mm, number).map_err(|e| error::driver(call, &e))
     }
 }
 
