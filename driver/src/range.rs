@@ -168,7 +168,7 @@ impl Context {
                 Some(_) => PagePlace::Device,
                 None => return PageState::None,
             }
-        } else if pfn == self.core.sys.zero_page() {
+        } else if self.core.sys.is_zero_page(pfn) {
             PagePlace::Zero
         } else {
             PagePlace::System

@@ -9,6 +9,10 @@ pub const PAGE_SHIFT: u32 = 12;
 pub const PAGE_SIZE: u64 = 1 << PAGE_SHIFT;
 /// Bytes that a huge page covers.
 pub const HUGE_SIZE: u64 = 2 << 20;
+/// log2 of [`HUGE_PAGES`].
+pub const HUGE_ORDER: u32 = 9;
+/// Pages that a huge page covers.
+pub const HUGE_PAGES: u64 = 1 << HUGE_ORDER;
 /// One past the last address that a process can use (47-bit user half).
 pub const TASK_SIZE: u64 = 1 << 47;
 
@@ -44,6 +48,16 @@ impl Va {
         Va(self.0 & !(PAGE_SIZE - 1))
     }
 
+    /// The first address of the 2 MiB area that holds this address.
+    pub fn huge_align_down(self) -> Va {
+        Va(self.0 & !(HUGE_SIZE - 1))
+    }
+
+    /// Whether it is the first address of a 2 MiB area.
+    pub fn is_huge_aligned(self) -> bool {
+        self.0 & (HUGE_SIZE - 1) == 0
+    }
+
     /// Whether it is the first address of a page.
     pub fn is_aligned(self) -> bool {
         self.offset() == 0
@@ -54,6 +68,11 @@ impl Pfn {
     /// Whether this is a page of device memory.
     pub fn is_device(self) -> bool {
         self.0 >= DEVICE_PFN_BASE
+    }
+
+    /// Whether a huge page can begin here.
+    pub fn is_huge_aligned(self) -> bool {
+        self.0.is_multiple_of(HUGE_PAGES)
     }
 }
 

@@ -3,14 +3,15 @@
 mod backing;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use crate::addr::{Pfn, Va};
 use crate::frame::{Frame, Place};
 use crate::memcg::Memcg;
 use crate::mm::{Mm, Rss};
-use crate::pagetable::PageTable;
-use crate::pte::{MigrationKind, Pte};
+use crate::pagetable::{Entry, PageTable};
+use crate::pte::{MigrationKind, PresentPte, Pte};
 use crate::swap::SwapSlot;
 use crate::sync::MutexGuard;
 use crate::system::System;
@@ -48,7 +49,7 @@ impl System {
         let mut loose = 0;
         let mut wrong = None;
         self.frames.for_each(|pfn, frame| {
-            if pfn == self.zero_page() {
+            if self.is_zero_page(pfn) {
                 return;
             }
             if frame.locked {
@@ -128,10 +129,13 @@ impl System {
         seen: &mut BTreeMap<Pfn, Seen>,
     ) -> Result<(), String> {
         let mut rss = Rss::default();
+        for entry in pt.range_sized(0, u64::MAX) {
+            check_huge(entry).map_err(|rule| format!("{}: {rule}", At(mm, entry.page)))?;
+        }
         for (page, pte) in pt.range(0, u64::MAX) {
             let Some(pfn) = pte.pfn() else { continue };
-            let at = format!("mm {} at {}", mm.id(), Va::of_page(page));
-            if pfn == self.zero_page() {
+            let at = At(mm, page);
+            if self.is_zero_page(pfn) {
                 if !matches!(pte, Pte::Present(p) if !p.write && !p.dirty) {
                     return Err(format!("{at}: the zero page as {pte:?}"));
                 }
@@ -259,14 +263,41 @@ impl System {
     }
 }
 
+/// A place in a report.
+struct At<'a>(&'a Mm, u64);
+
+impl fmt::Display for At<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "mm {} at {}", self.0.id(), Va::of_page(self.1))
+    }
+}
+
+/// A huge entry is of a kind that can be huge, and its pages are an aligned run. That all 512 pages agree
+/// is checked page by page.
+fn check_huge(entry: Entry) -> Result<(), String> {
+    let holds = match entry.pte {
+        _ if !entry.is_huge() => true,
+        Pte::Present(PresentPte { pfn, .. }) | Pte::Device { pfn, .. } => pfn.is_huge_aligned(),
+        _ => false,
+    };
+    if holds {
+        Ok(())
+    } else {
+        Err(format!("{:?} cannot be huge", entry.pte))
+    }
+}
+
 /// Each entry lies in a mapping and allows what the mapping allows, or less.
 fn check_mappings(mm: &Mm, pt: &PageTable, vmas: &VmaTree) -> Result<(), String> {
-    for (page, pte) in pt.range(0, u64::MAX) {
-        let va = Va::of_page(page);
-        let at = format!("mm {} at {va}", mm.id());
-        let Some(vma) = vmas.find(va) else {
+    for entry in pt.range_sized(0, u64::MAX) {
+        let Entry { page, pte, .. } = entry;
+        let at = At(mm, page);
+        let Some(vma) = vmas.find(Va::of_page(page)) else {
             return Err(format!("{at}: {pte:?} outside of all mappings"));
         };
+        if Va::of_page(page + entry.pages()) > vma.end {
+            return Err(format!("{at}: {pte:?} reaches over the end of its mapping"));
+        }
         let (write, none) = match pte {
             Pte::Present(p) => (p.write, p.none),
             Pte::Device { write, none, .. } => (write, none),

@@ -63,13 +63,16 @@ impl Frame {
         1 + u32::from(is_fault_page) + u32::from(self.cached)
     }
 
+    /// Whether no pin relies on exclusive use.
+    pub fn can_share(&self) -> bool {
+        !self.exclusive || self.pins == 0
+    }
+
     /// Gives up exclusive use, unless a pin relies on it (folio_try_share_anon_rmap).
     pub fn try_share(&mut self) -> bool {
-        if self.exclusive && self.pins > 0 {
-            return false;
-        }
-        self.exclusive = false;
-        true
+        let can = self.can_share();
+        self.exclusive &= !can;
+        can
     }
 
     /// Whether a process that maps it, privately or not, may write it in place.

@@ -1,16 +1,16 @@
 //! The table of all pages: references, page locks, allocation and freeing.
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::addr::{DEVICE_PFN_BASE, Pfn};
+use crate::addr::{DEVICE_PFN_BASE, HUGE_PAGES, Pfn};
 use crate::config::SystemConfig;
 use crate::frame::Frame;
+use crate::free_pages::FreePages;
 use crate::memremap::{DevPagemapOps, DeviceMemory};
 use crate::sync::{self, WaitQueue};
 
 /// Device ranges start at a multiple of this many pages (a section of 2 MiB).
-const DEVICE_ALIGN: u64 = 512;
+const DEVICE_ALIGN: u64 = HUGE_PAGES;
 const LOCK_QUEUES: usize = 64;
 
 /// A range of device memory.
@@ -28,7 +28,7 @@ struct DeviceRange {
 
 struct Inner {
     system: Vec<Frame>,
-    free: BTreeSet<u64>,
+    free: FreePages,
     devices: Vec<DeviceRange>,
     next_device: Pfn,
 }
@@ -47,6 +47,18 @@ impl Inner {
         let range = self.device(pfn)?;
         let index = (pfn - range.base) as usize;
         range.frames.get_mut(index)
+    }
+
+    fn run(&mut self, first: Pfn, n: u64) -> Option<&mut [Frame]> {
+        let n = usize::try_from(n).ok()?;
+        let (frames, start) = if first.is_device() {
+            let range = self.device(first)?;
+            let start = (first - range.base) as usize;
+            (&mut range.frames, start)
+        } else {
+            (&mut self.system, usize::try_from(first.0).ok()?)
+        };
+        frames.get_mut(start..start.checked_add(n)?)
     }
 }
 
@@ -67,7 +79,7 @@ impl Frames {
         );
         let inner = Inner {
             system,
-            free: (config.reserved_pages..config.ram_pages).collect(),
+            free: FreePages::new(config.reserved_pages..config.ram_pages),
             devices: Vec::new(),
             next_device: Pfn(DEVICE_PFN_BASE),
         };
@@ -93,6 +105,26 @@ impl Frames {
             .frame(pfn)
             .unwrap_or_else(|| panic!("{pfn} is no page"));
         f(frame)
+    }
+
+    /// Looks at or changes `n` pages with consecutive numbers, all at one moment.
+    #[track_caller]
+    pub fn with_run(&self, first: Pfn, n: u64, mut f: impl FnMut(u64, &mut Frame)) {
+        let mut inner = self.inner();
+        let run = inner
+            .run(first, n)
+            .unwrap_or_else(|| panic!("{first} and {n} pages on are no pages"));
+        for (n, frame) in (0..).zip(run) {
+            f(n, frame);
+        }
+    }
+
+    /// Whether something holds for `n` pages with consecutive numbers.
+    #[track_caller]
+    pub fn all(&self, first: Pfn, n: u64, mut f: impl FnMut(u64, &Frame) -> bool) -> bool {
+        let mut all = true;
+        self.with_run(first, n, |n, frame| all = all && f(n, frame));
+        all
     }
 
     /// As [`Frames::with`] for two different pages.
@@ -124,7 +156,7 @@ impl Frames {
     /// The free page with the lowest number, with one reference.
     pub fn alloc(&self) -> Option<Pfn> {
         let mut inner = self.inner();
-        let pfn = Pfn(inner.free.pop_first()?);
+        let pfn = Pfn(inner.free.take()?);
         let frame = inner.frame(pfn)?;
         *frame = Frame {
             refs: 1,
@@ -133,18 +165,32 @@ impl Frames {
         Some(pfn)
     }
 
+    /// The huge page with the lowest number whose pages are all free, each with one reference.
+    pub fn alloc_huge(&self) -> Option<Pfn> {
+        let mut inner = self.inner();
+        let first = Pfn(inner.free.take_huge()?);
+        for frame in inner.run(first, HUGE_PAGES)? {
+            *frame = Frame {
+                refs: 1,
+                ..Frame::default()
+            };
+        }
+        Some(first)
+    }
+
     pub fn free_pages(&self) -> u64 {
-        self.inner().free.len() as u64
+        self.inner().free.len()
     }
 
     /// Checks that exactly the unused pages can be given out, and the devices' counts.
     pub fn check_free(&self) -> Result<(), String> {
         let inner = self.inner();
-        for &n in &inner.free {
+        for n in inner.free.iter() {
             if inner.system.get(n as usize).is_none_or(|f| f.refs > 0) {
                 return Err(format!("{} can be given out but is in use", Pfn(n)));
             }
         }
+        inner.free.check()?;
         for range in &inner.devices {
             let used = range.frames.iter().filter(|f| f.refs > 0).count() as u64;
             if used != range.used {
@@ -202,7 +248,7 @@ impl Frames {
             memcg.uncharge();
         }
         if !pfn.is_device() {
-            inner.free.insert(pfn.0);
+            inner.free.give_back(pfn.0);
             return;
         }
         let Some(range) = inner.device(pfn) else {

@@ -40,7 +40,9 @@ mod fault;
 pub mod file;
 mod frame;
 mod frames;
+mod free_pages;
 pub mod hmm;
+mod huge_zero;
 pub mod memcg;
 pub mod memremap;
 pub mod migrate;
@@ -60,7 +62,7 @@ pub mod trace;
 pub mod vma;
 mod vma_tree;
 
-pub use addr::{PAGE_SHIFT, PAGE_SIZE, Pfn, Va};
+pub use addr::{HUGE_ORDER, HUGE_PAGES, HUGE_SIZE, PAGE_SHIFT, PAGE_SIZE, Pfn, Va};
 pub use config::SystemConfig;
 pub use errno::Errno;
 pub use exclusive::make_device_exclusive;

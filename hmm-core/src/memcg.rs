@@ -29,14 +29,27 @@ impl Memcg {
     }
 
     pub(crate) fn try_charge(&self) -> bool {
-        let fits = self.charged() < self.limit.load(Ordering::Relaxed);
+        self.try_charge_many(1)
+    }
+
+    /// All of them or none.
+    pub(crate) fn try_charge_many(&self, pages: u64) -> bool {
+        let room = self
+            .limit
+            .load(Ordering::Relaxed)
+            .saturating_sub(self.charged());
+        let fits = pages <= room;
         if fits {
-            self.charged.fetch_add(1, Ordering::Relaxed);
+            self.charged.fetch_add(pages, Ordering::Relaxed);
         }
         fits
     }
 
     pub(crate) fn uncharge(&self) {
-        self.charged.fetch_sub(1, Ordering::Relaxed);
+        self.uncharge_many(1);
+    }
+
+    pub(crate) fn uncharge_many(&self, pages: u64) {
+        self.charged.fetch_sub(pages, Ordering::Relaxed);
     }
 }

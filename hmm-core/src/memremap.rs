@@ -43,9 +43,18 @@ pub struct DevFault<'a> {
     pub vma_start: Va,
     /// One past its last address.
     pub vma_end: Va,
+    /// log2 of the pages that the page table maps here by one entry, 0 or
+    /// [`HUGE_ORDER`](crate::HUGE_ORDER). Only the faulting page must come home; a compound migration of
+    /// [`DevFault::huge_start`] brings them all, still as one.
+    pub order: u32,
 }
 
 impl DevFault<'_> {
+    /// Where the 2 MiB begin that are mapped by one entry, if they are.
+    pub fn huge_start(&self) -> Option<Va> {
+        (self.order > 0).then(|| self.va.huge_align_down())
+    }
+
     /// The faulting process.
     pub fn mm(&self) -> &Arc<Mm> {
         self.guard.mm()
@@ -149,6 +158,18 @@ impl DevPagemap {
     pub fn init_page(&self, pfn: Pfn) {
         assert!(self.contains(pfn), "{pfn} is not of this device");
         self.sys.frames.init_device_page(pfn);
+    }
+
+    /// Takes `1 << order` free pages into use, each as by [`DevPagemap::init_page`]; `pfn` is a multiple of
+    /// that count. Panics if one is in use. They are freed one by one.
+    pub fn init_folio(&self, pfn: Pfn, order: u32) {
+        assert!(
+            pfn.0.is_multiple_of(1 << order),
+            "{pfn} cannot begin a folio of order {order}"
+        );
+        for n in 0..1 << order {
+            self.init_page(pfn + n);
+        }
     }
 
     /// Pages in use.

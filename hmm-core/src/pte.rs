@@ -112,6 +112,20 @@ impl Pte {
         }
     }
 
+    /// The entry of the `n`-th next page, if a huge entry begins with this one: all the same, but the
+    /// page's number.
+    pub(crate) fn nth(self, n: u64) -> Pte {
+        let mut next = self;
+        match &mut next {
+            Pte::None | Pte::Swap { .. } | Pte::Poison => {}
+            Pte::Present(PresentPte { pfn, .. })
+            | Pte::Device { pfn, .. }
+            | Pte::Exclusive { pfn, .. }
+            | Pte::Migration { pfn, .. } => *pfn = *pfn + n,
+        }
+        next
+    }
+
     /// Whether there is nothing.
     pub fn is_none(&self) -> bool {
         *self == Pte::None

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use crate::addr::Pfn;
+use crate::addr::{HUGE_ORDER, HUGE_PAGES, Pfn};
 use crate::config::SystemConfig;
 use crate::frames::Frames;
+use crate::huge_zero::HugeZero;
 use crate::memcg::Memcg;
 use crate::memremap::VmFault;
 use crate::mm::Mm;
@@ -23,6 +24,7 @@ pub struct System {
     pub(crate) frames: Frames,
     pub(crate) swap: SwapSpace,
     zero_page: Pfn,
+    pub(crate) huge_zero: HugeZero,
     mms: Mutex<BTreeMap<u64, Weak<Mm>>>,
     next_mm: AtomicU64,
     caches: Mutex<Vec<Weak<PageCache>>>,
@@ -49,6 +51,7 @@ impl System {
             frames,
             swap: SwapSpace::new(config.swap_pages),
             zero_page,
+            huge_zero: HugeZero::default(),
             mms: Mutex::default(),
             next_mm: AtomicU64::new(1),
             caches: Mutex::default(),
@@ -124,6 +127,17 @@ impl System {
         self.frames.alloc()
     }
 
+    /// Takes `1 << order` free system pages with consecutive numbers, the first a multiple of that count, each
+    /// as by [`System::alloc_page`]. Only order 0 and [`HUGE_ORDER`](crate::HUGE_ORDER) exist. None when
+    /// there is no such run.
+    pub fn alloc_folio(&self, order: u32) -> Option<Pfn> {
+        match order {
+            0 => self.frames.alloc(),
+            HUGE_ORDER => self.frames.alloc_huge(),
+            _ => None,
+        }
+    }
+
     /// A page of a process: charged to its control group, contents undefined.
     pub(crate) fn alloc_user_page(&self, memcg: &Arc<Memcg>) -> Result<Pfn, VmFault> {
         if !memcg.try_charge() {
@@ -134,6 +148,21 @@ impl System {
             return Err(VmFault::Oom);
         };
         self.frames.with(pfn, |f| f.memcg = Some(Arc::clone(memcg)));
+        Ok(pfn)
+    }
+
+    /// A huge page of a process: charged to its control group, contents undefined.
+    pub(crate) fn alloc_user_huge(&self, memcg: &Arc<Memcg>) -> Result<Pfn, VmFault> {
+        if !memcg.try_charge_many(HUGE_PAGES) {
+            return Err(VmFault::Oom);
+        }
+        let Some(pfn) = self.frames.alloc_huge() else {
+            memcg.uncharge_many(HUGE_PAGES);
+            return Err(VmFault::Oom);
+        };
+        self.frames.with_run(pfn, HUGE_PAGES, |_, frame| {
+            frame.memcg = Some(Arc::clone(memcg));
+        });
         Ok(pfn)
     }
 
@@ -190,6 +219,16 @@ impl System {
     /// The page that reads as zero and is never written.
     pub fn zero_page(&self) -> Pfn {
         self.zero_page
+    }
+
+    /// Whether a page is the zero page or one of the huge zero page.
+    pub fn is_zero_page(&self, pfn: Pfn) -> bool {
+        pfn == self.zero_page || self.is_huge_zero_page(pfn)
+    }
+
+    /// Whether a page is one of the huge zero page.
+    pub fn is_huge_zero_page(&self, pfn: Pfn) -> bool {
+        self.huge_zero.contains(pfn)
     }
 
     /// The contents of system memory.

@@ -36,7 +36,7 @@ pub struct MmapOptions {
     pub at: Option<Va>,
     /// MAP_SHARED: children of a fork share the memory instead of getting a copy.
     pub share: bool,
-    /// Align a chosen place to 2 MiB.
+    /// Align a chosen place to 2 MiB, and advise huge pages as [`Advice::HugePage`] does.
     pub huge: bool,
 }
 
@@ -55,6 +55,10 @@ pub struct MremapOptions {
 pub enum Advice {
     /// Throw the contents away: private memory reads as zero afterwards.
     DontNeed,
+    /// Use huge pages where a whole aligned 2 MiB area of private memory is first touched.
+    HugePage,
+    /// Do not, and do not collapse.
+    NoHugePage,
 }
 
 impl Advice {
@@ -62,9 +66,20 @@ impl Advice {
     pub fn from_name(name: &str) -> Option<Advice> {
         match name {
             "dontneed" => Some(Advice::DontNeed),
+            "hugepage" => Some(Advice::HugePage),
+            "nohugepage" => Some(Advice::NoHugePage),
             _ => None,
         }
     }
+}
+
+/// What was advised about huge pages. Without advice there are none, as under Linux with "madvise".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum HugeAdvice {
+    #[default]
+    None,
+    Always,
+    Never,
 }
 
 /// A mapping as [`crate::MmapReadGuard::find_vma`] shows it.
@@ -89,4 +104,6 @@ pub(crate) struct VmaFlags {
     pub locked: bool,
     /// Its pages may be merged with equal ones (MADV_MERGEABLE).
     pub mergeable: bool,
+    /// What was advised about huge pages.
+    pub huge: HugeAdvice,
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::addr::{HUGE_SIZE, PAGE_SIZE, TASK_SIZE, Va};
 use crate::errno::Errno;
 use crate::page_cache::PageCache;
-use crate::vma::{Prot, VmaFlags, VmaInfo};
+use crate::vma::{HugeAdvice, Prot, VmaFlags, VmaInfo};
 
 /// Where mappings without a fixed address go: the lowest free place from here on.
 const MMAP_BASE: u64 = 0x7f00_0000_0000;
@@ -92,6 +92,13 @@ impl Vma {
         }
     }
 
+    /// The first address of the aligned 2 MiB area around `va`, if a huge page may be there.
+    pub fn huge_area(&self, va: Va) -> Option<Va> {
+        let base = va.huge_align_down();
+        let inside = base >= self.start && self.end - base >= HUGE_SIZE;
+        (inside && self.is_anon() && self.flags.huge == HugeAdvice::Always).then_some(base)
+    }
+
     pub fn info(&self) -> VmaInfo {
         VmaInfo {
             start: self.start,
@@ -108,10 +115,18 @@ impl Vma {
         Vma {
             start,
             end,
-            prot: self.prot,
-            flags: self.flags,
             backing,
+            ..self.clone()
         }
+    }
+
+    /// Whether `next`, which begins where this ends, is more of the same.
+    fn continues(&self, next: &Vma) -> bool {
+        let pages = self.end.page() - self.start.page();
+        self.end == next.start
+            && self.prot == next.prot
+            && self.flags == next.flags
+            && self.backing.continues(pages, &next.backing)
     }
 }
 
@@ -163,12 +178,7 @@ impl VmaTree {
             .range(..vma.start)
             .next_back()
             .map(|(_, v)| v.clone())
-            && before.end == vma.start
-            && before.prot == vma.prot
-            && before.flags == vma.flags
-            && before
-                .backing
-                .continues(before.end.page() - before.start.page(), &vma.backing)
+            && before.continues(&vma)
         {
             self.by_start.remove(&before.start);
             vma = Vma {
@@ -177,11 +187,7 @@ impl VmaTree {
             };
         }
         if let Some(after) = self.by_start.get(&vma.end).cloned()
-            && after.prot == vma.prot
-            && after.flags == vma.flags
-            && vma
-                .backing
-                .continues(vma.end.page() - vma.start.page(), &after.backing)
+            && vma.continues(&after)
         {
             self.by_start.remove(&after.start);
             vma.end = after.end;

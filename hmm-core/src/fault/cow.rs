@@ -21,7 +21,7 @@ pub(super) fn needed(sys: &System, vma: &Vma, pte: PresentPte, flags: FaultFlags
     if !flags.unshare {
         return false;
     }
-    pte.pfn == sys.zero_page()
+    sys.is_zero_page(pte.pfn)
         || sys
             .frames
             .with(pte.pfn, |frame| !frame.is_own(vma.is_private()))
@@ -38,7 +38,7 @@ pub(super) fn write_fault(
 ) -> Result<(), VmFault> {
     let sys = mm.system();
     let write = flags.write && vma.prot.write;
-    let zero = old.pfn == sys.zero_page();
+    let zero = sys.is_zero_page(old.pfn);
     let in_place = !zero
         && sys.frames.with(old.pfn, |frame| {
             if frame.anon && !frame.exclusive && frame.sole_user() {
@@ -72,7 +72,7 @@ pub(super) fn write_fault(
 
 fn copy(mm: &Arc<Mm>, va: Va, old: PresentPte, write: bool) -> Result<(), VmFault> {
     let sys = mm.system();
-    let zero = old.pfn == sys.zero_page();
+    let zero = sys.is_zero_page(old.pfn);
     let new = sys.alloc_user_page(mm.memcg())?;
     if zero {
         sys.phys().zero_page(new);

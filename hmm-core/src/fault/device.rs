@@ -7,7 +7,7 @@ use crate::pagetable::PageTable;
 use crate::sync::{self, MutexGuard};
 use crate::vma_tree::Vma;
 
-/// `pt` is locked and maps `pfn` at `va`.
+/// `pt` is locked and maps `pfn` at `va`, by an entry of `order`.
 ///
 /// The page lock is only tried under the table's lock, and the reference taken before the table is
 /// unlocked, so the page cannot be freed in between. Who does not get the lock waits for it (a retry
@@ -17,6 +17,7 @@ pub(super) fn fault(
     vma: &Vma,
     va: Va,
     pfn: Pfn,
+    order: u32,
     pt: MutexGuard<'_, PageTable>,
 ) -> Result<(), VmFault> {
     let sys = guard.mm().system();
@@ -39,6 +40,7 @@ pub(super) fn fault(
             pfn,
             vma_start: vma.start,
             vma_end: vma.end,
+            order,
         }),
         None => Err(VmFault::Sigbus),
     };

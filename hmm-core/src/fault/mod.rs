@@ -4,6 +4,7 @@ mod anon;
 mod cow;
 mod device;
 pub(crate) mod exclusive;
+mod huge;
 mod object;
 mod swap;
 
@@ -34,7 +35,7 @@ pub(crate) fn handle_mm_fault(
     let mm = guard.mm();
     let sys = mm.system();
     let mut pt = mm.pt.lock();
-    let pte = pt.get(va.page());
+    let entry = pt.get_sized(va.page());
     sys.event(
         "fault",
         &[
@@ -43,9 +44,18 @@ pub(crate) fn handle_mm_fault(
             ("write", flags.write.into()),
         ],
     );
-    match pte {
+    if entry.is_huge() {
+        return huge::fault(guard, vma, va, entry, flags, pt);
+    }
+    match entry.pte {
         Pte::None => {
+            let empty = pt.is_area_empty(va.page());
             drop(pt);
+            if let Some(base) = vma.huge_area(va).filter(|_| empty)
+                && huge::fill(mm, vma, base, flags)
+            {
+                return Ok(());
+            }
             if vma.is_anon() {
                 anon::fault(mm, vma, va, flags)
             } else {
@@ -66,7 +76,7 @@ pub(crate) fn handle_mm_fault(
             );
             Ok(())
         }
-        Pte::Device { pfn, .. } => device::fault(guard, vma, va, pfn, pt),
+        Pte::Device { pfn, .. } => device::fault(guard, vma, va, pfn, 0, pt),
         Pte::Exclusive { pfn, .. } => {
             exclusive::fault(guard, vma, va, pfn, pt);
             Ok(())

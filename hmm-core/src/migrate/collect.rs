@@ -68,7 +68,7 @@ fn collect(mm: &Arc<Mm>, vma: &Vma, pt: &mut PageTable, args: &MigrateVma, va: V
     let pte = pt.get(va.page());
     let (pfn, write) = match pte {
         Pte::None if vma.is_anon() => return MigratePfn::empty(),
-        Pte::Present(PresentPte { pfn, .. }) if pfn == sys.zero_page() => {
+        Pte::Present(PresentPte { pfn, .. }) if sys.is_zero_page(pfn) => {
             return if args.select.system {
                 MigratePfn::empty()
             } else {

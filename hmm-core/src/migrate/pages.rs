@@ -74,7 +74,7 @@ fn insert(mm: &Arc<Mm>, vma: &VmaInfo, va: Va, new: Pfn) -> bool {
     let mut pt = mm.pt.lock();
     let empty = match pt.get(va.page()) {
         Pte::None => true,
-        Pte::Present(present) => present.pfn == sys.zero_page(),
+        Pte::Present(present) => sys.is_zero_page(present.pfn),
         _ => false,
     };
     if !empty {

@@ -92,7 +92,8 @@ impl Mm {
     /// takes the page away halfway.
     fn try_access(&self, va: Va, access: &mut Access<'_>) -> Result<bool, VmFault> {
         let mut pt = self.pt.lock();
-        let Pte::Present(pte) = pt.get(va.page()) else {
+        let entry = pt.get_sized(va.page());
+        let Pte::Present(pte) = entry.pte else {
             return Ok(false);
         };
         let write = matches!(access, Access::Store(_));
@@ -106,11 +107,12 @@ impl Mm {
             ..pte
         };
         if used != pte {
-            pt.set(va.page(), Pte::Present(used));
+            pt.replace(entry, Pte::Present(used));
         }
+        let pfn = pte.pfn + (va.page() - entry.page);
         match access {
-            Access::Load(buf) => self.sys.read_page(pte.pfn, va.offset(), buf)?,
-            Access::Store(data) => self.sys.write_page(pte.pfn, va.offset(), data)?,
+            Access::Load(buf) => self.sys.read_page(pfn, va.offset(), buf)?,
+            Access::Store(data) => self.sys.write_page(pfn, va.offset(), data)?,
         }
         Ok(true)
     }

@@ -19,5 +19,6 @@ impl Mm {
         // notifies once more, so what it installed goes too.
         let mut vmas = self.vmas.write();
         self.unmap_locked(&mut vmas, Va(0), Va(TASK_SIZE));
+        self.drop_huge_zero_page();
     }
 }

@@ -8,7 +8,7 @@ use crate::fault::exclusive;
 use crate::memremap::VmFault;
 use crate::mm::Mm;
 use crate::notifier::MmuNotifyEvent;
-use crate::pagetable::PageTable;
+use crate::pagetable::{Entry, PageTable};
 use crate::pte::{MigrationKind, PresentPte, Pte};
 use crate::vma_tree::Vma;
 
@@ -75,9 +75,10 @@ impl Mm {
     fn copy_entries(&self, child: &Mm, vma: &Vma, next: &mut u64) -> Result<(), Stop> {
         let mut ours = self.pt.lock();
         let mut theirs = child.pt.lock();
-        for (page, pte) in ours.range(*next, vma.end.page()) {
+        for mut entry in ours.range_sized(*next, vma.end.page()) {
+            let page = entry.page;
             *next = page;
-            let pte = match pte {
+            entry.pte = match entry.pte {
                 Pte::Exclusive { pfn, .. } => {
                     if !self.sys.frames.try_lock(pfn) {
                         return Err(Stop::Busy(pfn));
@@ -88,7 +89,7 @@ impl Mm {
                 }
                 pte => pte,
             };
-            self.copy_entry(child, &mut ours, &mut theirs, page, pte)?;
+            self.copy_entry(child, &mut ours, &mut theirs, entry)?;
         }
         Ok(())
     }
@@ -98,10 +99,9 @@ impl Mm {
         child: &Mm,
         ours: &mut PageTable,
         theirs: &mut PageTable,
-        page: u64,
-        pte: Pte,
+        entry: Entry,
     ) -> Result<(), VmFault> {
-        let place = child.place(page);
+        let Entry { page, pte, .. } = entry;
         let frames = &self.sys.frames;
         let (kept, copied) = match pte {
             // Exclusive pages were restored.
@@ -115,17 +115,31 @@ impl Mm {
                 theirs.set(page, pte);
                 return Ok(());
             }
-            Pte::Present(present) if present.pfn == self.sys.zero_page() => {
-                theirs.set(page, pte);
+            Pte::Present(present) if self.sys.is_zero_page(present.pfn) => {
+                if self.sys.is_huge_zero_page(present.pfn) {
+                    child.use_huge_zero_page();
+                }
+                theirs.replace(entry, pte);
                 return Ok(());
             }
             Pte::Present(present) => {
-                if !frames.with(present.pfn, |frame| frame.try_share()) {
+                let can = frames.all(present.pfn, entry.pages(), |_, frame| frame.can_share());
+                if !can && entry.is_huge() {
+                    ours.split(page);
+                    let singles = ours.range_sized(page, page + entry.pages());
+                    return singles
+                        .into_iter()
+                        .try_for_each(|entry| self.copy_entry(child, ours, theirs, entry));
+                }
+                if !can {
                     let copy = self.copy_pinned(child, present, page)?;
                     theirs.set(page, copy);
                     theirs.rss.anon += 1;
                     return Ok(());
                 }
+                frames.with_run(present.pfn, entry.pages(), |_, frame| {
+                    frame.exclusive = false;
+                });
                 let shared = PresentPte {
                     write: false,
                     ..present
@@ -145,7 +159,7 @@ impl Mm {
                 ..
             } => {
                 // Never pinned, so it can always be shared.
-                frames.with(pfn, |frame| frame.exclusive = false);
+                frames.with_run(pfn, entry.pages(), |_, frame| frame.exclusive = false);
                 let shared = Pte::Device {
                     pfn,
                     write: false,
@@ -174,19 +188,19 @@ impl Mm {
             }
         };
         if let Some(pfn) = copied.pfn() {
-            frames.with(pfn, |frame| {
+            frames.with_run(pfn, entry.pages(), |n, frame| {
                 *theirs.rss.of(frame) += 1;
                 match copied {
-                    Pte::Migration { .. } => frame.add_migration(place),
+                    Pte::Migration { .. } => frame.add_migration(child.place(page + n)),
                     _ => {
-                        frame.map(place);
+                        frame.map(child.place(page + n));
                         frame.refs += 1;
                     }
                 }
             });
         }
-        ours.set(page, kept);
-        theirs.set(page, copied);
+        ours.replace(entry, kept);
+        theirs.replace(entry, copied);
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use crate::file::File;
 use crate::mm::Mm;
 use crate::notifier::MmuNotifyEvent;
 use crate::page_cache::PageCache;
-use crate::vma::{MmapOptions, Prot, VmaFlags};
+use crate::vma::{HugeAdvice, MmapOptions, Prot, VmaFlags};
 use crate::vma_tree::{Backing, Vma, VmaTree, user_range};
 
 impl Mm {
@@ -90,7 +90,14 @@ impl Mm {
             start,
             end: start + len,
             prot,
-            flags: VmaFlags::default(),
+            flags: VmaFlags {
+                huge: if options.huge {
+                    HugeAdvice::Always
+                } else {
+                    HugeAdvice::None
+                },
+                ..VmaFlags::default()
+            },
             backing,
         });
         self.sys

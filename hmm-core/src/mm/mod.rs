@@ -10,13 +10,13 @@ mod protect;
 mod remap;
 mod zap;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 
 pub use pin::PinnedPages;
 pub(crate) use zap::zap_range;
 
-use crate::addr::Va;
+use crate::addr::{Pfn, Va};
 use crate::frame::{Frame, Place};
 use crate::memcg::Memcg;
 use crate::notifier::{Invalidation, MmuNotifierRange, MmuNotifyEvent, Subscriptions};
@@ -70,6 +70,8 @@ pub struct Mm {
     pub(crate) vmas: RwLock<VmaTree>,
     pub(crate) pt: Mutex<PageTable>,
     pub(crate) subs: Arc<Subscriptions>,
+    /// It uses the huge zero page, until it has no mappings any more.
+    huge_zero: std::sync::Mutex<bool>,
 }
 
 /// Holds an address space's mappings still (mmap_lock for reading). Do not take it twice in one thread.
@@ -114,6 +116,7 @@ impl Mm {
             vmas: RwLock::default(),
             pt: Mutex::new(PageTable::new()),
             subs: Subscriptions::new(),
+            huge_zero: std::sync::Mutex::new(false),
         }
     }
 
@@ -179,6 +182,28 @@ impl Mm {
             .collect()
     }
 
+    /// The huge zero page, which stays for this address space until its end. None without memory for it.
+    pub(crate) fn use_huge_zero_page(&self) -> Option<Pfn> {
+        let mut used = self
+            .huge_zero
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let pfn = self.sys.huge_zero.get(&self.sys, !*used)?;
+        *used = true;
+        Some(pfn)
+    }
+
+    /// No entry names the huge zero page any more.
+    pub(crate) fn drop_huge_zero_page(&self) {
+        let mut used = self
+            .huge_zero
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if std::mem::take(&mut *used) {
+            self.sys.huge_zero.put(&self.sys);
+        }
+    }
+
     pub(crate) fn place(&self, page: u64) -> Place {
         Place { mm: self.id, page }
     }
@@ -216,5 +241,6 @@ impl Drop for Mm {
         self.sys.forget_mm(self.id);
         let freed = zap_range(&self.sys, self.id, self.pt.get_mut(), 0, u64::MAX);
         self.sys.frames.put_all(freed);
+        self.drop_huge_zero_page();
     }
 }

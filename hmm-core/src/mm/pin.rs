@@ -91,7 +91,7 @@ impl Mm {
         else {
             return None;
         };
-        if pfn == self.sys.zero_page() || (vma.prot.write && !write) {
+        if self.sys.is_zero_page(pfn) || (vma.prot.write && !write) {
             return None;
         }
         self.sys.frames.with(pfn, |frame| {

@@ -41,9 +41,12 @@ impl Mm {
 
     fn change_entries(&self, vma: &Vma) {
         let mut pt = self.pt.lock();
-        for (page, pte) in pt.range(vma.start.page(), vma.end.page()) {
-            let new = match pte {
-                Pte::Present(present) => Pte::Present(self.changed(present, vma)),
+        // A huge entry lies in one mapping.
+        pt.split_before(vma.start.page());
+        pt.split_before(vma.end.page());
+        for entry in pt.range_sized(vma.start.page(), vma.end.page()) {
+            let new = match entry.pte {
+                Pte::Present(present) => Pte::Present(self.changed(present, entry.pages(), vma)),
                 Pte::Device {
                     pfn,
                     write,
@@ -86,19 +89,18 @@ impl Mm {
                 }
                 Pte::None | Pte::Swap { .. } | Pte::Poison => continue,
             };
-            pt.set(page, new);
+            pt.replace(entry, new);
         }
     }
 
     /// A page that is dirty already, and that only this process has, becomes writable at once; all others
     /// get there by a write fault (can_change_pte_writable).
-    fn changed(&self, old: PresentPte, vma: &Vma) -> PresentPte {
-        let zero = old.pfn == self.sys.zero_page();
-        let ours = !zero
+    fn changed(&self, old: PresentPte, pages: u64, vma: &Vma) -> PresentPte {
+        let ours = !self.sys.is_zero_page(old.pfn)
             && self
                 .sys
                 .frames
-                .with(old.pfn, |frame| frame.is_own(vma.is_private()));
+                .all(old.pfn, pages, |_, frame| frame.is_own(vma.is_private()));
         let write = vma.prot.write && (old.write || (ours && old.dirty));
         PresentPte {
             write,

@@ -4,6 +4,7 @@ use crate::addr::{PAGE_SIZE, TASK_SIZE, Va};
 use crate::errno::Errno;
 use crate::mm::Mm;
 use crate::notifier::MmuNotifyEvent;
+use crate::pagetable::{Entry, huge_base};
 use crate::pte::Pte;
 use crate::vma::MremapOptions;
 use crate::vma_tree::{Vma, VmaTree, user_range};
@@ -129,15 +130,28 @@ impl Mm {
 
     fn move_entries(&self, old: Va, old_end: Va, target: Va) {
         let mut pt = self.pt.lock();
-        for (page, pte) in pt.range(old.page(), old_end.page()) {
-            let to = page - old.page() + target.page();
-            pt.set(page, Pte::None);
-            pt.set(to, pte);
-            let Some(pfn) = pte.pfn().filter(|&pfn| pfn != self.sys.zero_page()) else {
+        let delta = target.page().wrapping_sub(old.page());
+        if delta != huge_base(delta) {
+            // What is huge at the old place cannot be at the new one.
+            for entry in pt.range_sized(old.page(), old_end.page()) {
+                if entry.is_huge() {
+                    pt.split(entry.page);
+                }
+            }
+        }
+        for entry in pt.range_sized(old.page(), old_end.page()) {
+            let pte = entry.pte;
+            let moved = Entry {
+                page: entry.page.wrapping_add(delta),
+                ..entry
+            };
+            pt.replace(entry, Pte::None);
+            pt.replace(moved, pte);
+            let Some(pfn) = pte.pfn().filter(|&pfn| !self.sys.is_zero_page(pfn)) else {
                 continue;
             };
-            let (from, to) = (self.place(page), self.place(to));
-            self.sys.frames.with(pfn, |frame| {
+            self.sys.frames.with_run(pfn, entry.pages(), |n, frame| {
+                let (from, to) = (self.place(entry.page + n), self.place(moved.page + n));
                 let list = if matches!(pte, Pte::Migration { .. }) {
                     &mut frame.migrating
                 } else {

@@ -18,16 +18,20 @@ pub(crate) fn zap_range(
     end: u64,
 ) -> Vec<Pfn> {
     let mut freed = Vec::new();
-    for (page, pte) in pt.range(start, end) {
-        let place = Place { mm, page };
-        pt.set(page, Pte::None);
+    for entry in pt.range_sized(start, end) {
+        let pte = entry.pte;
+        pt.replace(entry, Pte::None);
         if let Pte::Swap { slot, .. } = pte {
             sys.swap.put(slot);
         }
-        let Some(pfn) = pte.pfn().filter(|&pfn| pfn != sys.zero_page()) else {
+        let Some(pfn) = pte.pfn().filter(|&pfn| !sys.is_zero_page(pfn)) else {
             continue;
         };
-        sys.frames.with(pfn, |frame| {
+        sys.frames.with_run(pfn, entry.pages(), |n, frame| {
+            let place = Place {
+                mm,
+                page: entry.page + n,
+            };
             match pte {
                 Pte::Migration { .. } => frame.remove_migration(place),
                 Pte::Present(PresentPte { dirty, .. }) => {
@@ -43,7 +47,7 @@ pub(crate) fn zap_range(
             *pt.rss.of(frame) -= 1;
         });
         if !matches!(pte, Pte::Migration { .. }) {
-            freed.push(pfn);
+            freed.extend((0..entry.pages()).map(|n| pfn + n));
         }
     }
     freed

@@ -4,6 +4,7 @@ mod common;
 
 mod address_space;
 mod exclusive;
+mod huge_pages;
 mod migrate_corners;
 mod mirror_anon;
 mod mirror_migrate;

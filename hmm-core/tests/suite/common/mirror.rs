@@ -260,7 +260,7 @@ impl Mirror {
             return 0;
         }
         let kind = match pfn.pfn() {
-            page if page == self.device.sys.zero_page() => 0x10,
+            page if self.device.sys.is_zero_page(page) => 0x10,
             page if page.is_device() => 0x20,
             _ => 0,
         };
