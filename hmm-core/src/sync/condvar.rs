@@ -43,14 +43,16 @@ impl Condvar {
     }
 
     /// Wakes the thread that has waited longest.
+    #[track_caller]
     pub fn notify_one(&self) {
         self.queue.wake_one();
-        engine::preempt();
+        engine::pass("having notified", Location::caller());
     }
 
     /// Wakes all waiting threads.
+    #[track_caller]
     pub fn notify_all(&self) {
         self.queue.wake_all();
-        engine::preempt();
+        engine::pass("having notified", Location::caller());
     }
 }

@@ -1,50 +1,14 @@
-//! The scheduler: which thread runs next, and how a run ends.
+//! The scheduler's points: which thread runs next.
 
 use std::any::Any;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
-use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
 
-use shuttle::scheduler::{Schedule as Recorded, Scheduler, Task, TaskId};
-use shuttle::{Config, FailurePersistence, MaxSteps, Runner};
-
-/// Bytes of stack of every thread of a run: scripts recurse deeply in debug builds.
-const STACK_BYTES: usize = 4 << 20;
-
-/// How threads are interleaved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Schedule {
-    seed: Option<u64>,
-    switch_one_in: u32,
-}
-
-impl Schedule {
-    /// Random by `seed`; one scheduling point in eight may switch, so that runs stay fast.
-    pub fn seeded(seed: u64) -> Schedule {
-        Schedule {
-            seed: Some(seed),
-            switch_one_in: 8,
-        }
-    }
-
-    /// No randomness: a thread runs until it waits or yields, then the next one in order of creation.
-    pub fn round_robin() -> Schedule {
-        Schedule {
-            seed: None,
-            switch_one_in: 1,
-        }
-    }
-
-    /// One scheduling point in `n` (at least 1) may switch. 1 finds races soonest and is slowest.
-    #[must_use]
-    pub fn switch_one_in(self, n: u32) -> Schedule {
-        Schedule {
-            switch_one_in: n.max(1),
-            ..self
-        }
-    }
-}
+use super::decision::{Decision, Point};
+use super::policy::Policy;
+use super::record::{Recorder, Recording};
+use super::schedule::Schedule;
 
 #[derive(Clone, Debug)]
 enum ThreadState {
@@ -59,27 +23,53 @@ enum ThreadState {
 struct ThreadInfo {
     name: String,
     state: ThreadState,
+    /// Points that it has passed, of either kind.
+    preempts: u64,
+    waits: u64,
 }
 
+impl ThreadInfo {
+    fn new(name: String) -> ThreadInfo {
+        ThreadInfo {
+            name,
+            state: ThreadState::Runnable,
+            preempts: 0,
+            waits: 0,
+        }
+    }
+}
+
+/// What a thread does at a scheduling point, and where.
+type Doing = (&'static str, &'static Location<'static>);
+
 /// One run in progress on this OS thread.
-struct Run {
-    schedule: Schedule,
-    rng: u64,
+pub(super) struct Run {
+    policy: Policy,
+    recorder: Recorder,
     threads: Vec<ThreadInfo>,
-    current: usize,
+    pub(super) current: usize,
     /// The thread that asked to switch does not want to be chosen again if another can run.
     yielding: bool,
-    failure: Option<String>,
+    /// Why the engine is about to be asked for a switch; none when it switches by itself.
+    doing: Option<Doing>,
+    points: u64,
+    most_points: u64,
+    pub(super) failure: Option<String>,
 }
 
 impl Run {
-    /// SplitMix64.
-    fn random(&mut self) -> u64 {
-        self.rng = self.rng.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.rng;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+    pub(super) fn new(schedule: &Schedule) -> Run {
+        Run {
+            policy: Policy::new(schedule),
+            recorder: Recorder::default(),
+            threads: vec![ThreadInfo::new("main".into())],
+            current: 0,
+            yielding: false,
+            doing: None,
+            points: 0,
+            most_points: schedule.most_points,
+            failure: None,
+        }
     }
 
     fn runnable(&self, id: usize) -> bool {
@@ -87,6 +77,55 @@ impl Run {
             self.threads.get(id).map(|t| &t.state),
             Some(ThreadState::Runnable)
         )
+    }
+
+    pub(super) fn current_name(&self) -> String {
+        self.threads
+            .get(self.current)
+            .map(|t| t.name.clone())
+            .unwrap_or_default()
+    }
+
+    /// Counts a point of the whole run.
+    fn count(&mut self) {
+        self.points += 1;
+        if self.points > self.most_points && self.failure.is_none() {
+            let at = match self.doing {
+                Some((what, at)) => format!("{what} at {at}"),
+                None => "starting or ending".into(),
+            };
+            let waiters = self.describe_waiters();
+            let name = self.current_name();
+            self.failure = Some(format!(
+                "no end after {} scheduling points: {name} is {at}; {waiters}",
+                self.most_points
+            ));
+        }
+    }
+
+    /// The current thread could be left here: should it?
+    fn pass(&mut self, doing: Doing) -> bool {
+        let current = self.current;
+        self.doing = Some(doing);
+        self.threads[current].preempts += 1;
+        let nth = self.threads[current].preempts;
+        self.count();
+        let go = self.failure.is_some()
+            || self.threads.len() > 1 && {
+                let Run {
+                    policy,
+                    threads,
+                    points,
+                    ..
+                } = self;
+                let runnable = |t: &usize| matches!(threads[*t].state, ThreadState::Runnable);
+                let all = (0..threads.len()).filter(runnable);
+                policy.leaves(current, nth, *points, all)
+            };
+        if !go {
+            self.doing = None;
+        }
+        go
     }
 
     /// The next thread out of those that the engine could resume. (It switches once before it knows of a
@@ -97,21 +136,77 @@ impl Run {
             .copied()
             .filter(|&t| self.runnable(t))
             .collect();
-        if self.yielding && candidates.len() > 1 {
-            candidates.retain(|&t| t != self.current);
+        let current = self.current;
+        let yielding = std::mem::take(&mut self.yielding);
+        let doing = self.doing;
+        let point = if self.runnable(current) && !yielding {
+            Point::Preempt
+        } else {
+            Point::Wait
+        };
+        let nth = match point {
+            Point::Preempt => {
+                if doing.is_none() {
+                    self.threads[current].preempts += 1;
+                    self.count();
+                }
+                self.threads[current].preempts
+            }
+            Point::Wait => {
+                self.threads[current].waits += 1;
+                self.count();
+                self.threads[current].waits
+            }
+        };
+        self.doing = None;
+        if yielding && candidates.len() > 1 {
+            candidates.retain(|&t| t != current);
         }
-        self.yielding = false;
-        if candidates.is_empty() {
+        let usual = usual(current, point, &candidates)?;
+        let choice = self
+            .policy
+            .choose(current, point, nth, yielding, &candidates, usual);
+        self.recorder.chose(choice.thread, &candidates);
+        if choice.noted {
+            let decision = Decision {
+                thread: current,
+                point,
+                nth,
+                to: choice.thread,
+                hold: choice.hold,
+            };
+            let (what, at) = doing.unwrap_or(("starting or ending a thread", Location::caller()));
+            self.recorder.note(decision, what, at);
+        }
+        Some(choice.thread)
+    }
+
+    /// The engine asks whom to run, out of these.
+    pub(super) fn next(&mut self, resumable: &[usize]) -> Option<usize> {
+        if self.failure.is_some() {
             return None;
         }
-        let pick = match self.schedule.seed {
-            Some(_) => (self.random() % candidates.len() as u64) as usize,
-            None => candidates
-                .iter()
-                .position(|&t| t > self.current)
-                .unwrap_or(0),
-        };
-        Some(candidates[pick])
+        match self.choose(resumable) {
+            _ if self.failure.is_some() => None,
+            Some(next) => {
+                self.current = next;
+                Some(next)
+            }
+            None => {
+                let waiters = self.describe_waiters();
+                // Threads that have just finished are still in the engine's list.
+                if waiters.is_empty() {
+                    return resumable.first().copied();
+                }
+                self.failure = Some(format!("deadlock: {waiters}"));
+                None
+            }
+        }
+    }
+
+    pub(super) fn finish(self) -> (Option<String>, Recording) {
+        let names = self.threads.into_iter().map(|t| t.name).collect();
+        (self.failure, self.recorder.finish(self.points, names))
     }
 
     fn describe_waiters(&self) -> String {
@@ -129,8 +224,17 @@ impl Run {
     }
 }
 
+/// Who runs next when nothing is special: who runs now if it can, otherwise the next one by number.
+fn usual(current: usize, point: Point, candidates: &[usize]) -> Option<usize> {
+    if point == Point::Preempt && candidates.contains(&current) {
+        return Some(current);
+    }
+    let next = candidates.iter().copied().find(|&t| t > current);
+    next.or(candidates.first().copied())
+}
+
 thread_local! {
-    static RUN: RefCell<Option<Run>> = const { RefCell::new(None) };
+    pub(super) static RUN: RefCell<Option<Run>> = const { RefCell::new(None) };
 }
 
 /// Whether the current code runs inside of [`run`].
@@ -138,7 +242,7 @@ pub(super) fn active() -> bool {
     RUN.with_borrow(Option::is_some)
 }
 
-fn with_run<R>(f: impl FnOnce(&mut Run) -> R) -> Option<R> {
+pub(super) fn with_run<R>(f: impl FnOnce(&mut Run) -> R) -> Option<R> {
     RUN.with_borrow_mut(|run| run.as_mut().map(f))
 }
 
@@ -157,28 +261,31 @@ fn switch() {
 }
 
 /// A scheduling point: maybe lets another thread run.
+#[track_caller]
 pub(crate) fn preempt() {
+    pass("looking at shared state", Location::caller());
+}
+
+/// A scheduling point of a thread that does `what`.
+pub(super) fn pass(what: &'static str, at: &'static Location<'static>) {
     if std::thread::panicking() {
         return;
     }
-    let go = with_run(|r| {
-        r.schedule.seed.is_some()
-            && r.threads.len() > 1
-            && (r.schedule.switch_one_in == 1
-                || r.random() % u64::from(r.schedule.switch_one_in) == 0)
-            && (0..r.threads.len()).any(|t| t != r.current && r.runnable(t))
-    });
-    if go == Some(true) {
+    if with_run(|r| r.pass((what, at))) == Some(true) {
         switch();
     }
 }
 
 /// Lets other threads run first, if there are any.
-pub(super) fn yield_now() {
+pub(super) fn yield_now(at: &'static Location<'static>) {
     if std::thread::panicking() {
         return;
     }
-    if with_run(|r| r.yielding = true).is_some() {
+    let known = with_run(|r| {
+        r.yielding = true;
+        r.doing = Some(("yielding", at));
+    });
+    if known.is_some() {
         switch();
     }
 }
@@ -188,6 +295,7 @@ pub(super) fn block(what: &'static str, at: &'static Location<'static>) {
     let known = with_run(|r| {
         let current = r.current;
         r.threads[current].state = ThreadState::Blocked { what, at };
+        r.doing = Some((what, at));
     });
     assert!(
         known.is_some(),
@@ -209,10 +317,7 @@ pub(super) fn unblock(id: usize) {
 /// Starts a thread that runs `body`, under the next number.
 pub(super) fn start(name: String, body: impl FnOnce() + Send + 'static) {
     let known = with_run(|r| {
-        r.threads.push(ThreadInfo {
-            name,
-            state: ThreadState::Runnable,
-        })
+        r.threads.push(ThreadInfo::new(name));
     });
     assert!(known.is_some(), "spawn outside of a run");
     drop(shuttle::thread::spawn(move || thread_body(body)));
@@ -222,7 +327,7 @@ pub(super) fn thread_count() -> usize {
     with_run(|r| r.threads.len()).unwrap_or(0)
 }
 
-fn thread_body(body: impl FnOnce()) {
+pub(super) fn thread_body(body: impl FnOnce()) {
     let result = catch_unwind(AssertUnwindSafe(body));
     with_run(|r| {
         let current = r.current;
@@ -234,168 +339,10 @@ fn thread_body(body: impl FnOnce()) {
     });
 }
 
-fn payload_text(payload: &(dyn Any + Send)) -> String {
+pub(super) fn payload_text(payload: &(dyn Any + Send)) -> String {
     payload
         .downcast_ref::<&'static str>()
         .map(|s| (*s).to_string())
         .or_else(|| payload.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "panic with a payload that is no text".into())
-}
-
-/// Asks [`Run`] whom to run.
-struct Chooser {
-    started: bool,
-}
-
-impl Scheduler for Chooser {
-    fn new_execution(&mut self) -> Option<Recorded> {
-        let first = !self.started;
-        self.started = true;
-        first.then(|| Recorded::new(0))
-    }
-
-    fn next_task(
-        &mut self,
-        runnable: &[&Task],
-        _current: Option<TaskId>,
-        _yielding: bool,
-    ) -> Option<TaskId> {
-        with_run(|r| {
-            if r.failure.is_some() {
-                return None;
-            }
-            let resumable: Vec<usize> = runnable.iter().map(|t| usize::from(t.id())).collect();
-            let Some(next) = r.choose(&resumable) else {
-                let waiters = r.describe_waiters();
-                // Threads that have just finished are still in the engine's list.
-                if waiters.is_empty() {
-                    return runnable.first().map(|t| t.id());
-                }
-                r.failure = Some(format!("deadlock: {waiters}"));
-                return None;
-            };
-            r.current = next;
-            runnable
-                .iter()
-                .map(|t| t.id())
-                .find(|&id| usize::from(id) == next)
-        })
-        .flatten()
-    }
-
-    fn next_u64(&mut self) -> u64 {
-        with_run(Run::random).unwrap_or(0)
-    }
-}
-
-/// Replaces the panic hook once: a panic inside of a run becomes the run's error, others go where they went.
-fn install_hook() {
-    static HOOK: Once = Once::new();
-    HOOK.call_once(|| {
-        let before = std::panic::take_hook();
-        // The engine puts its own, printing hook in front at its first run (here one that ends at once,
-        // as there is no thread to choose); have that behind us.
-        std::panic::set_hook(Box::new(|_| {}));
-        Runner::new(Chooser { started: false }, config()).run(|| {});
-        drop(std::panic::take_hook());
-        std::panic::set_hook(Box::new(move |info| {
-            let inside = RUN.try_with(|run| match run.try_borrow_mut() {
-                Ok(mut run) => run.as_mut().is_some_and(|r| {
-                    let place = info.location().map(ToString::to_string).unwrap_or_default();
-                    let text = payload_text_of(info.payload());
-                    let thread = r
-                        .threads
-                        .get(r.current)
-                        .map(|t| t.name.clone())
-                        .unwrap_or_default();
-                    r.failure
-                        .get_or_insert_with(|| format!("{thread} panicked at {place}: {text}"));
-                    true
-                }),
-                Err(_) => true,
-            });
-            if inside != Ok(true) {
-                before(info);
-            }
-        }));
-    });
-}
-
-fn payload_text_of(payload: &dyn Any) -> String {
-    payload
-        .downcast_ref::<&'static str>()
-        .map(|s| (*s).to_string())
-        .or_else(|| payload.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "panic with a payload that is no text".into())
-}
-
-fn config() -> Config {
-    let mut config = Config::new();
-    config.stack_size = STACK_BYTES;
-    config.failure_persistence = FailurePersistence::None;
-    config.max_steps = MaxSteps::None;
-    config.silence_warnings = true;
-    config
-        .ungraceful_shutdown_config
-        .immediately_return_on_panic = true;
-    config
-}
-
-/// Runs `f` and every thread it spawns, interleaved by `seed`, until all have ended; see the module's text.
-///
-/// # Errors
-/// The text of the first panic of any thread, or a description of who waits for what in a deadlock.
-pub fn run<R: Send + 'static>(
-    seed: u64,
-    f: impl FnOnce() -> R + Send + 'static,
-) -> Result<R, String> {
-    run_with(Schedule::seeded(seed), f)
-}
-
-/// As [`run`], with a schedule of one's own.
-///
-/// # Errors
-/// As [`run`].
-pub fn run_with<R: Send + 'static>(
-    schedule: Schedule,
-    f: impl FnOnce() -> R + Send + 'static,
-) -> Result<R, String> {
-    if active() {
-        return Err("a run inside of a run".into());
-    }
-    install_hook();
-    RUN.set(Some(Run {
-        schedule,
-        rng: schedule.seed.unwrap_or(0),
-        threads: vec![ThreadInfo {
-            name: "main".into(),
-            state: ThreadState::Runnable,
-        }],
-        current: 0,
-        yielding: false,
-        failure: None,
-    }));
-    let body = Arc::new(Mutex::new(Some(f)));
-    let result = Arc::new(Mutex::new(None));
-    let slot = Arc::clone(&result);
-    let outcome = catch_unwind(AssertUnwindSafe(|| {
-        Runner::new(Chooser { started: false }, config()).run(move || {
-            let f = body.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if let Some(f) = f {
-                thread_body(|| {
-                    let value = f();
-                    *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
-                });
-            }
-        })
-    }));
-    let failure = RUN.take().and_then(|r| r.failure);
-    if let Some(text) = failure {
-        return Err(text);
-    }
-    if let Err(payload) = outcome {
-        return Err(payload_text(payload.as_ref()));
-    }
-    let value = result.lock().unwrap_or_else(PoisonError::into_inner).take();
-    value.ok_or_else(|| "the run ended before its closure did".into())
 }

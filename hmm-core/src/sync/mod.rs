@@ -9,6 +9,9 @@
 //! A panic in any thread, or a state in which every thread waits, ends the run with an `Err` that says
 //! which thread and where; nothing is printed.
 //!
+//! Besides the random schedule there are priorities that change at few points ([`Schedule::pct`]), and the
+//! replay of explicit decisions ([`Schedule::replay`]); [`run_recorded`] tells the decisions of a run.
+//!
 //! The locks also work outside of [`run`], for code with one thread: there they never switch, and having
 //! to wait is a panic, because nobody else could end the wait. What they lock must then stay on one OS
 //! thread.
@@ -17,16 +20,27 @@
 //! thread that made them.
 
 mod condvar;
+mod decision;
 mod engine;
 mod mutex;
+mod pct;
+mod policy;
+mod random;
+mod record;
+mod replay;
+mod run;
 mod rwlock;
+mod schedule;
 mod thread;
 mod wait;
 
 pub use condvar::Condvar;
-pub use engine::{Schedule, run, run_with};
+pub use decision::{BadDecision, Decision, Point};
 pub use mutex::{Mutex, MutexGuard};
+pub use record::{Recording, Switch};
+pub use run::{run, run_recorded, run_with};
 pub use rwlock::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+pub use schedule::Schedule;
 pub use thread::{JoinHandle, in_run, spawn, spawn_named, thread_name, yield_now};
 pub use wait::WaitQueue;
 

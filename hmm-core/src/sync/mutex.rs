@@ -20,6 +20,8 @@ pub struct MutexGuard<'a, T: ?Sized> {
     // Order of the fields is the order of dropping: unlock, wake, then let others run.
     value: Option<std::sync::MutexGuard<'a, T>>,
     lock: &'a Mutex<T>,
+    /// Where it was taken.
+    at: &'static Location<'static>,
     switch: Cell<bool>,
 }
 
@@ -44,13 +46,14 @@ impl<T: ?Sized> Mutex<T> {
     /// Locks, waiting as long as another thread holds it.
     #[track_caller]
     pub fn lock(&self) -> MutexGuard<'_, T> {
-        engine::preempt();
-        self.lock_at(Location::caller())
+        let at = Location::caller();
+        engine::pass("taking a mutex", at);
+        self.lock_at(at)
     }
 
     pub(super) fn lock_at(&self, at: &'static Location<'static>) -> MutexGuard<'_, T> {
         loop {
-            if let Some(guard) = self.take() {
+            if let Some(guard) = self.take(at) {
                 return guard;
             }
             self.queue.wait_at("a mutex", at);
@@ -58,12 +61,14 @@ impl<T: ?Sized> Mutex<T> {
     }
 
     /// Locks if nobody holds it.
+    #[track_caller]
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T>> {
-        engine::preempt();
-        self.take()
+        let at = Location::caller();
+        engine::pass("trying a mutex", at);
+        self.take(at)
     }
 
-    fn take(&self) -> Option<MutexGuard<'_, T>> {
+    fn take(&self, at: &'static Location<'static>) -> Option<MutexGuard<'_, T>> {
         let value = match self.value.try_lock() {
             Ok(value) => value,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
@@ -72,6 +77,7 @@ impl<T: ?Sized> Mutex<T> {
         Some(MutexGuard {
             value: Some(value),
             lock: self,
+            at,
             switch: Cell::new(true),
         })
     }
@@ -95,7 +101,7 @@ impl<T: ?Sized> Drop for MutexGuard<'_, T> {
         self.value = None;
         self.lock.queue.wake_all();
         if self.switch.get() {
-            engine::preempt();
+            engine::pass("having dropped the mutex taken", self.at);
         }
     }
 }

@@ -21,12 +21,16 @@ pub struct RwLock<T: ?Sized> {
 pub struct RwLockReadGuard<'a, T: ?Sized> {
     value: Option<std::sync::RwLockReadGuard<'a, T>>,
     queue: &'a WaitQueue,
+    /// Where it was taken.
+    at: &'static Location<'static>,
 }
 
 /// Holds a [`RwLock`] for writing.
 pub struct RwLockWriteGuard<'a, T: ?Sized> {
     value: Option<std::sync::RwLockWriteGuard<'a, T>>,
     queue: &'a WaitQueue,
+    /// Where it was taken.
+    at: &'static Location<'static>,
 }
 
 impl<T> RwLock<T> {
@@ -44,11 +48,11 @@ impl<T: ?Sized> RwLock<T> {
     /// Locks for reading, after any writer that holds it or waits for it.
     #[track_caller]
     pub fn read(&self) -> RwLockReadGuard<'_, T> {
-        engine::preempt();
         let at = Location::caller();
+        engine::pass("taking a read lock", at);
         loop {
             if self.waiting_writers.load(Ordering::Relaxed) == 0
-                && let Some(guard) = self.take_read()
+                && let Some(guard) = self.take_read(at)
             {
                 return guard;
             }
@@ -59,11 +63,11 @@ impl<T: ?Sized> RwLock<T> {
     /// Locks for writing.
     #[track_caller]
     pub fn write(&self) -> RwLockWriteGuard<'_, T> {
-        engine::preempt();
         let at = Location::caller();
+        engine::pass("taking a write lock", at);
         self.waiting_writers.fetch_add(1, Ordering::Relaxed);
         loop {
-            if let Some(guard) = self.take_write() {
+            if let Some(guard) = self.take_write(at) {
                 self.waiting_writers.fetch_sub(1, Ordering::Relaxed);
                 return guard;
             }
@@ -72,22 +76,26 @@ impl<T: ?Sized> RwLock<T> {
     }
 
     /// Locks for reading if no writer holds it or waits for it.
+    #[track_caller]
     pub fn try_read(&self) -> Option<RwLockReadGuard<'_, T>> {
-        engine::preempt();
+        let at = Location::caller();
+        engine::pass("trying a read lock", at);
         if self.waiting_writers.load(Ordering::Relaxed) == 0 {
-            self.take_read()
+            self.take_read(at)
         } else {
             None
         }
     }
 
     /// Locks for writing if nobody holds it.
+    #[track_caller]
     pub fn try_write(&self) -> Option<RwLockWriteGuard<'_, T>> {
-        engine::preempt();
-        self.take_write()
+        let at = Location::caller();
+        engine::pass("trying a write lock", at);
+        self.take_write(at)
     }
 
-    fn take_read(&self) -> Option<RwLockReadGuard<'_, T>> {
+    fn take_read(&self, at: &'static Location<'static>) -> Option<RwLockReadGuard<'_, T>> {
         let value = match self.value.try_read() {
             Ok(value) => value,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
@@ -96,10 +104,11 @@ impl<T: ?Sized> RwLock<T> {
         Some(RwLockReadGuard {
             value: Some(value),
             queue: &self.queue,
+            at,
         })
     }
 
-    fn take_write(&self) -> Option<RwLockWriteGuard<'_, T>> {
+    fn take_write(&self, at: &'static Location<'static>) -> Option<RwLockWriteGuard<'_, T>> {
         let value = match self.value.try_write() {
             Ok(value) => value,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
@@ -108,6 +117,7 @@ impl<T: ?Sized> RwLock<T> {
         Some(RwLockWriteGuard {
             value: Some(value),
             queue: &self.queue,
+            at,
         })
     }
 
@@ -121,7 +131,7 @@ impl<T: ?Sized> Drop for RwLockReadGuard<'_, T> {
     fn drop(&mut self) {
         self.value = None;
         self.queue.wake_all();
-        engine::preempt();
+        engine::pass("having dropped the read lock taken", self.at);
     }
 }
 
@@ -129,7 +139,7 @@ impl<T: ?Sized> Drop for RwLockWriteGuard<'_, T> {
     fn drop(&mut self) {
         self.value = None;
         self.queue.wake_all();
-        engine::preempt();
+        engine::pass("having dropped the write lock taken", self.at);
     }
 }
 

@@ -36,8 +36,9 @@ impl<T> JoinHandle<T> {
     }
 
     /// Whether the thread has ended.
+    #[track_caller]
     pub fn is_finished(&self) -> bool {
-        engine::preempt();
+        engine::pass("asking whether a thread has ended", Location::caller());
         self.shared
             .result
             .lock()
@@ -47,11 +48,13 @@ impl<T> JoinHandle<T> {
 }
 
 /// Starts a thread. Panics outside of [`super::run`].
+#[track_caller]
 pub fn spawn<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
     spawn_named(format!("thread {}", engine::thread_count()), f)
 }
 
 /// Starts a thread with a name that error texts show. Panics outside of [`super::run`].
+#[track_caller]
 pub fn spawn_named<T: Send + 'static>(
     name: impl Into<String>,
     f: impl FnOnce() -> T + Send + 'static,
@@ -66,13 +69,14 @@ pub fn spawn_named<T: Send + 'static>(
         *theirs.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
         theirs.done.wake_all();
     });
-    engine::preempt();
+    engine::pass("having started a thread", Location::caller());
     JoinHandle { shared }
 }
 
 /// Lets another thread run, if one can. For loops that poll.
+#[track_caller]
 pub fn yield_now() {
-    engine::yield_now();
+    engine::yield_now(Location::caller());
 }
 
 /// Name of the current thread.

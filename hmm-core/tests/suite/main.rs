@@ -10,4 +10,5 @@ mod mirror_anon;
 mod mirror_migrate;
 mod plain_memory;
 mod races;
+mod schedules;
 mod threads;
