@@ -11,6 +11,7 @@ use crate::hw::{Hardware, HwError, VramAddr};
 use crate::launcher::Launcher;
 use crate::mem::{DevMem, DevPa};
 use crate::pool::PagePool;
+use crate::retries::WalkRetries;
 use hmm_core::sync::Mutex;
 use hmm_core::{DevPagemap, PAGE_SIZE, Pfn, System};
 use hmmu_regs::reg;
@@ -40,6 +41,7 @@ pub(crate) struct Core {
     pub commands: Commands,
     pub copier: Copier,
     pub launcher: Launcher,
+    pub walk_retries: WalkRetries,
     /// Hardware warps of all compute units.
     pub warps: u64,
     pub slots: Mutex<Vec<Slot>>,

@@ -20,6 +20,7 @@ ticks! {
     FaultRanges = "driver_fault_ranges", "Ranges that the records were merged into.";
     FaultsStale = "driver_faults_stale", "Records whose page had become usable before they were served.";
     FaultsCancelled = "driver_faults_cancelled", "Faults answered with an error.";
+    WalkRetries = "driver_walk_retries", "Page walks tried again because a table could not be read.";
     RangeRetries = "driver_range_retries", "Lookups begun again because an invalidation came between.";
     PtesWritten = "driver_ptes_written", "Leaf entries installed.";
     Invalidations = "driver_invalidations", "Notifier callbacks that had entries to take away.";

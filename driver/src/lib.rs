@@ -35,6 +35,7 @@ mod probe;
 pub mod program;
 mod pte;
 mod range;
+mod retries;
 mod ring;
 pub mod snapshot;
 mod stats;

@@ -13,6 +13,7 @@ use crate::hw::Hardware;
 use crate::launcher::Launcher;
 use crate::mem::DevMem;
 use crate::pool::PagePool;
+use crate::retries::WalkRetries;
 use hmm_core::sync::Mutex;
 use hmm_core::{DevPagemap, DeviceMemory, PAGE_SIZE, System};
 use hmmu_regs::{MSIX_TABLE, MSIX_VECTORS, reg};
@@ -101,6 +102,7 @@ pub(crate) fn probe(
         limits.copy,
     )?;
     let launcher = Launcher::new(&hw, log2, cap(caps, 56) as usize)?;
+    let walk_retries = WalkRetries::new(config.timeouts.completion);
     let core = Arc::new(Core {
         warps: (cap(caps, 0) * cap(caps, 8)).max(1),
         slots: Mutex::new(vec![Slot::Free; cap(caps, 16) as usize]),
@@ -115,6 +117,7 @@ pub(crate) fn probe(
         commands,
         copier,
         launcher,
+        walk_retries,
     });
     let ward = Arc::downgrade(&core);
     core.health

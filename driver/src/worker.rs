@@ -98,12 +98,21 @@ fn cancel(core: &Core, fault: &Fault, errno: Errno) -> Result<(), DriverError> {
         .cancel(fault.ctx, fault.addr, fault.access, cancel_code(errno))
 }
 
+/// A table could not be read: a link error may be gone the next time.
+fn walk_failed(core: &Core, fault: &Fault) -> Result<(), DriverError> {
+    if !core.walk_retries.again(fault, core.hw.clock.now()) {
+        return cancel(core, fault, Errno::EIO);
+    }
+    core.counters.add(Tick::WalkRetries, 1);
+    core.commands.replay(fault.ctx, fault.addr, PAGE_SIZE)
+}
+
 fn serve(core: &Arc<Core>, context: &Context, work: Work) -> Result<(), DriverError> {
     let mut open = Vec::new();
     let mut stale = 0;
     for fault in work.faults {
         if fault.reason == FaultReason::AccessError {
-            cancel(core, &fault, Errno::EIO)?;
+            walk_failed(core, &fault)?;
         } else if !fault.in_user_half() || fault.access == Access::Execute {
             // The driver's half never faults on a right access, and processes have no executable memory.
             cancel(core, &fault, Errno::EFAULT)?;

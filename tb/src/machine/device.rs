@@ -5,7 +5,7 @@ use std::path::Path;
 use thiserror::Error;
 
 use super::host::HostSide;
-use crate::rc::LinkBytes;
+use crate::rc::{LinkBytes, ReadFault};
 
 /// The device's simulation failed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -56,6 +56,9 @@ pub trait Device: Send {
 
     /// Bytes over the link so far.
     fn link_bytes(&self) -> LinkBytes;
+
+    /// Lets one of its reads over the link to come fail.
+    fn fail_read(&mut self, fault: ReadFault);
 
     /// From now on it answers nothing.
     fn hang(&mut self);

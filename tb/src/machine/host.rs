@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::memory::SystemMemory;
-use crate::rc::{BusError, HostPort, HostRequest, ReadError, Window};
+use crate::rc::{BusError, HostPort, HostRequest, ReadError, ReadFailure, Window};
 
 /// Vectors of the interrupt controller.
 pub const VECTORS: usize = hmmu_regs::MSIX_VECTORS as usize;
@@ -102,8 +102,8 @@ impl HostPort for HostSide {
         self.answers.insert(id, result);
     }
 
-    fn mem_read(&mut self, addr: u64, buf: &mut [u8]) -> Result<(), BusError> {
-        self.memory.bus_read(addr, buf)
+    fn mem_read(&mut self, addr: u64, buf: &mut [u8]) -> Result<(), ReadFailure> {
+        Ok(self.memory.bus_read(addr, buf)?)
     }
 
     fn mem_write(&mut self, addr: u64, data: &[u8]) -> Result<(), BusError> {

@@ -31,7 +31,7 @@ use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg32;
 
 use crate::log::{EventLog, Now};
-use crate::rc::{LinkBytes, Window};
+use crate::rc::{LinkBytes, ReadFault, Window};
 use host::VECTORS;
 
 /// A pause lasts 1..=16 cycles while the host is at work.
@@ -209,6 +209,13 @@ impl Machine {
             sum.to_host += bytes.to_host;
         }
         sum
+    }
+
+    /// Lets one read to come of a device over the link fail.
+    pub fn fail_read(&self, device: usize, fault: ReadFault) {
+        if let Some(slot) = self.bus().slots.get_mut(device) {
+            slot.device.fail_read(fault);
+        }
     }
 
     /// A device answers nothing any more.

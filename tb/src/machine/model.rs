@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use hmmu_model::{BusAddr, DeviceConfig, HostMemory, Latency, LinkError, VramAddr};
 use hmmu_regs::Counter;
@@ -12,7 +12,7 @@ use super::config::MachineConfig;
 use super::device::{Device, DeviceFailure, HostMark};
 use super::host::HostSide;
 use super::memory::SystemMemory;
-use crate::rc::{HostPort, HostRequest, LinkBytes, ReadError, Window};
+use crate::rc::{HostPort, HostRequest, LinkBytes, ReadError, ReadFailure, ReadFault, Window};
 
 /// Up to this many cycles are drawn for each step of the device.
 const JITTER: u64 = 6;
@@ -21,6 +21,7 @@ const JITTER: u64 = 6;
 pub struct ModelDevice {
     device: hmmu_model::Device,
     told: Arc<AtomicBool>,
+    faults: Arc<Mutex<Vec<ReadFault>>>,
     /// Requests and when they arrive.
     arriving: VecDeque<(u64, HostRequest)>,
     /// Answers and when they arrive.
@@ -33,6 +34,8 @@ pub struct ModelDevice {
 struct Memory {
     memory: Arc<SystemMemory>,
     told: Arc<AtomicBool>,
+    /// What the next reads meet.
+    faults: Arc<Mutex<Vec<ReadFault>>>,
 }
 
 impl ModelDevice {
@@ -40,6 +43,7 @@ impl ModelDevice {
     #[must_use]
     pub fn new(config: &MachineConfig, memory: &Arc<SystemMemory>, device: usize) -> Self {
         let told = Arc::new(AtomicBool::new(false));
+        let faults = Arc::default();
         let one_way = config.cycles_of(config.link_latency_ns).max(1);
         let latency = Latency {
             link: 2 * one_way + config.cycles_of(config.memory_latency_ns),
@@ -57,11 +61,13 @@ impl ModelDevice {
             Box::new(Memory {
                 memory: Arc::clone(memory),
                 told: Arc::clone(&told),
+                faults: Arc::clone(&faults),
             }),
         );
         Self {
             device,
             told,
+            faults,
             arriving: VecDeque::new(),
             answers: VecDeque::new(),
             latency: one_way,
@@ -184,6 +190,13 @@ impl Device for ModelDevice {
         }
     }
 
+    fn fail_read(&mut self, fault: ReadFault) {
+        self.faults
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(fault);
+    }
+
     fn hang(&mut self) {
         self.hung = true;
     }
@@ -201,11 +214,32 @@ impl Device for ModelDevice {
     }
 }
 
-impl HostMemory for Memory {
-    fn read(&mut self, addr: BusAddr, buf: &mut [u8]) -> Result<(), LinkError> {
+impl Memory {
+    /// The failure of this read, if one is due.
+    fn strike(&self, addr: BusAddr, len: usize) -> Result<(), LinkError> {
+        let mut faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(fault) = faults.iter().position(|fault| fault.strikes(addr.0, len)) else {
+            return Ok(());
+        };
+        Err(match faults.remove(fault).failure {
+            ReadFailure::Unsupported => LinkError::Unsupported,
+            ReadFailure::Abort => LinkError::Abort,
+            ReadFailure::Poisoned => LinkError::Poisoned,
+            ReadFailure::Lost => LinkError::Timeout,
+        })
+    }
+
+    fn plain_read(&self, addr: BusAddr, buf: &mut [u8]) -> Result<(), LinkError> {
         self.memory
             .bus_read(addr.0, buf)
             .map_err(|_| LinkError::Unsupported)
+    }
+}
+
+impl HostMemory for Memory {
+    fn read(&mut self, addr: BusAddr, buf: &mut [u8]) -> Result<(), LinkError> {
+        self.strike(addr, buf.len())?;
+        self.plain_read(addr, buf)
     }
 
     fn write(&mut self, addr: BusAddr, data: &[u8]) {
@@ -218,7 +252,7 @@ impl HostMemory for Memory {
 
     fn cas64(&mut self, addr: BusAddr, expected: u64, new: u64) -> Result<u64, LinkError> {
         let mut raw = [0; 8];
-        self.read(addr, &mut raw)?;
+        self.plain_read(addr, &mut raw)?;
         let old = u64::from_le_bytes(raw);
         if old == expected {
             self.write(addr, &new.to_le_bytes());
@@ -228,7 +262,7 @@ impl HostMemory for Memory {
 
     fn cas32(&mut self, addr: BusAddr, expected: u32, new: u32) -> Result<u32, LinkError> {
         let mut raw = [0; 4];
-        self.read(addr, &mut raw)?;
+        self.plain_read(addr, &mut raw)?;
         let old = u32::from_le_bytes(raw);
         if old == expected {
             self.write(addr, &new.to_le_bytes());

@@ -8,7 +8,7 @@ use super::config::MachineConfig;
 use super::device::{Device, DeviceFailure, HostMark};
 use super::host::HostSide;
 use super::vram::{Vram, VramRequest};
-use crate::rc::{Beat, CompleterConfig, LinkBytes, RcConfig, RootComplex};
+use crate::rc::{Beat, CompleterConfig, LinkBytes, RcConfig, ReadFault, RootComplex};
 
 /// Bus addresses of the device's windows, above and below 4 GiB as firmware places them.
 const BAR0: u64 = 0xf000_0000;
@@ -134,6 +134,10 @@ impl Device for RtlDevice {
 
     fn link_bytes(&self) -> LinkBytes {
         self.complex.bytes()
+    }
+
+    fn fail_read(&mut self, fault: ReadFault) {
+        self.complex.fail_read(fault);
     }
 
     fn hang(&mut self) {

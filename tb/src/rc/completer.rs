@@ -4,7 +4,7 @@ use rand::Rng;
 use rand_pcg::Pcg32;
 
 use super::tlp::{AtomicReq, Completion, ReadReq, Status, Tlp, enabled_span};
-use super::{AtomicOp, HostPort};
+use super::{AtomicOp, HostPort, ReadFailure, ReadFault};
 
 /// What the completer is like.
 #[derive(Clone, Copy, Debug)]
@@ -36,10 +36,9 @@ enum What {
         dwords_left: usize,
     },
     /// The old value, read when the request arrived.
-    Atomic {
-        data: Vec<u8>,
-    },
-    Refused,
+    Atomic { data: Vec<u8> },
+    /// An AtomicOp on memory of this size that failed.
+    Failed { size: usize, failure: ReadFailure },
 }
 
 /// Requests that wait for their completions.
@@ -48,6 +47,8 @@ pub struct Completer {
     config: CompleterConfig,
     id: u16,
     pending: Vec<Pending>,
+    /// What the next reads meet.
+    faults: Vec<ReadFault>,
 }
 
 impl Completer {
@@ -58,7 +59,13 @@ impl Completer {
             config,
             id,
             pending: Vec::new(),
+            faults: Vec::new(),
         }
+    }
+
+    /// Lets one read to come fail.
+    pub fn fail_read(&mut self, fault: ReadFault) {
+        self.faults.push(fault);
     }
 
     /// Takes a read that arrived at cycle `now`.
@@ -89,7 +96,7 @@ impl Completer {
             Ok(old) => What::Atomic {
                 data: old.to_le_bytes()[..size].to_vec(),
             },
-            Err(_) => What::Refused,
+            Err(failure) => What::Failed { size, failure },
         };
         self.add(now, req.requester, req.tag, what, rng);
     }
@@ -120,17 +127,24 @@ impl Completer {
         let index = (0..self.pending.len())
             .filter(|&i| self.pending[i].ready_at <= now)
             .min_by_key(|&i| self.pending[i].ready_at)?;
-        let pending = &mut self.pending[index];
-        let to = (self.id, pending.requester, pending.tag);
+        let Self {
+            config,
+            id,
+            pending: all,
+            faults,
+        } = self;
+        let pending = &mut all[index];
+        let to = (*id, pending.requester, pending.tag);
         let (cpl, done) = match &mut pending.what {
             What::Atomic { data } => {
                 let byte_count = data.len() as u16;
-                (
-                    cpl(to, Status::Success, byte_count, 0, std::mem::take(data)),
-                    true,
-                )
+                let data = std::mem::take(data);
+                (Some(cpl(to, Status::Success, byte_count, 0, data)), true)
             }
-            What::Refused => (cpl(to, Status::Unsupported, 4, 0, Vec::new()), true),
+            What::Failed { size, failure } => {
+                let data = vec![0; *size];
+                (failed(to, *failure, *size as u16, 0, data), true)
+            }
             What::Read {
                 addr,
                 left,
@@ -138,26 +152,53 @@ impl Completer {
             } => {
                 let start = *addr & !3;
                 let skip = (*addr - start) as usize;
-                let bytes = chunk(&self.config, start, *dwords_left * 4, rng);
+                let bytes = chunk(config, start, *dwords_left * 4, rng);
                 let mut data = vec![0; bytes];
                 let lower = (*addr & 0x7f) as u8;
                 // A read without enabled bytes still brings one DW and a count of one (section 2.2.9).
                 let count = (*left).max(1) as u16;
-                if host.mem_read(start, &mut data).is_err() {
-                    (cpl(to, Status::Unsupported, count, lower, Vec::new()), true)
-                } else {
-                    *addr = start + bytes as u64;
-                    *left = left.saturating_sub(bytes - skip);
-                    *dwords_left -= bytes / 4;
-                    let done = *dwords_left == 0;
-                    (cpl(to, Status::Success, count, lower, data), done)
+                let mut read = host.mem_read(start, &mut data);
+                if let Some(fault) = faults.iter().position(|f| f.strikes(start, bytes)) {
+                    read = Err(faults.remove(fault).failure);
                 }
+                // Poison marks this completion alone; every other failure ends the read.
+                let ends = !matches!(read, Ok(()) | Err(ReadFailure::Poisoned));
+                *addr = start + bytes as u64;
+                *left = left.saturating_sub(bytes - skip);
+                *dwords_left -= bytes / 4;
+                let done = ends || *dwords_left == 0;
+                let cpl = match read {
+                    Ok(()) => Some(cpl(to, Status::Success, count, lower, data)),
+                    Err(failure) => failed(to, failure, count, lower, data),
+                };
+                (cpl, done)
             }
         };
         if done {
-            self.pending.remove(index);
+            all.remove(index);
         }
-        Some(Tlp::Completion(cpl))
+        cpl.map(Tlp::Completion)
+    }
+}
+
+/// How a failed request completes, if at all.
+fn failed(
+    to: (u16, u16, u8),
+    failure: ReadFailure,
+    byte_count: u16,
+    lower: u8,
+    data: Vec<u8>,
+) -> Option<Completion> {
+    match failure {
+        ReadFailure::Unsupported => {
+            Some(cpl(to, Status::Unsupported, byte_count, lower, Vec::new()))
+        }
+        ReadFailure::Abort => Some(cpl(to, Status::Abort, byte_count, lower, Vec::new())),
+        ReadFailure::Poisoned => Some(Completion {
+            poisoned: true,
+            ..cpl(to, Status::Success, byte_count, lower, data)
+        }),
+        ReadFailure::Lost => None,
     }
 }
 

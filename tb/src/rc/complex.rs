@@ -3,12 +3,12 @@
 use rand::SeedableRng;
 use rand_pcg::Pcg32;
 
-use super::HostPort;
 use super::completer::{Completer, CompleterConfig};
 use super::link::{Link, LinkSpec};
 use super::requester::{Requester, Windows};
 use super::stream::{Beat, Collector, Feeder};
 use super::tlp::{Tlp, WriteReq, enabled_span};
+use super::{HostPort, ReadFault};
 
 /// Interrupt messages are writes to this megabyte; the data is the vector number.
 const MSI_BASE: u64 = 0xfee0_0000;
@@ -136,6 +136,11 @@ impl RootComplex {
         {
             self.feeder.load(&tlp);
         }
+    }
+
+    /// Lets one read of the device to come fail.
+    pub fn fail_read(&mut self, fault: ReadFault) {
+        self.completer.fail_read(fault);
     }
 
     /// From now on nothing gets through, either way.

@@ -74,6 +74,55 @@ pub enum ReadError {
 #[error("no memory at bus address {0:#x}")]
 pub struct BusError(pub u64);
 
+/// How a device's read of host memory fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum ReadFailure {
+    /// Completion status Unsupported Request: there is no such memory.
+    #[error("unsupported request")]
+    Unsupported,
+    /// Completion status Completer Abort.
+    #[error("completer abort")]
+    Abort,
+    /// The data comes, marked as poisoned (bit EP of the header, specification section 2.7.2).
+    #[error("poisoned data")]
+    Poisoned,
+    /// No completion ever comes.
+    #[error("no completion")]
+    Lost,
+}
+
+impl From<BusError> for ReadFailure {
+    fn from(_: BusError) -> Self {
+        Self::Unsupported
+    }
+}
+
+/// One failure of a device's read that is still to come: it strikes the first read that touches a range, once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadFault {
+    /// How the read fails.
+    pub failure: ReadFailure,
+    /// Bus addresses of the reads that it may strike.
+    pub within: std::ops::Range<u64>,
+}
+
+impl ReadFault {
+    /// A failure of the next read, whatever it reads.
+    #[must_use]
+    pub fn next(failure: ReadFailure) -> Self {
+        Self {
+            failure,
+            within: 0..u64::MAX,
+        }
+    }
+
+    /// Does it strike a read of `len` bytes at `addr`?
+    #[must_use]
+    pub fn strikes(&self, addr: u64, len: usize) -> bool {
+        addr < self.within.end && self.within.start < addr.saturating_add(len as u64)
+    }
+}
+
 /// The atomic operations of PCIe (specification section 6.15).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AtomicOp {
@@ -91,8 +140,8 @@ pub trait HostPort {
     fn next_request(&mut self) -> Option<HostRequest>;
     /// The answer to a read.
     fn read_done(&mut self, id: u64, result: Result<Vec<u8>, ReadError>);
-    /// The device reads host memory.
-    fn mem_read(&mut self, addr: u64, buf: &mut [u8]) -> Result<(), BusError>;
+    /// The device reads host memory. Of a failed read with data ([`ReadFailure::Poisoned`]) `buf` is the data.
+    fn mem_read(&mut self, addr: u64, buf: &mut [u8]) -> Result<(), ReadFailure>;
     /// The device writes host memory.
     fn mem_write(&mut self, addr: u64, data: &[u8]) -> Result<(), BusError>;
     /// The device raises an MSI-X vector.
@@ -105,7 +154,7 @@ pub trait HostPort {
         addr: u64,
         size: usize,
         operands: [u64; 2],
-    ) -> Result<u64, BusError> {
+    ) -> Result<u64, ReadFailure> {
         let mut raw = [0; 8];
         self.mem_read(addr, &mut raw[..size])?;
         let old = u64::from_le_bytes(raw);

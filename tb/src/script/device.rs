@@ -11,6 +11,7 @@ use super::job::JobHandle;
 use super::process::{flag, int, length, size, words};
 use crate::kernels::{self, KernelError};
 use crate::oracle::{Data, Mismatch, Outcome};
+use crate::rc::{ReadFailure, ReadFault};
 use crate::world::World;
 
 /// The device opened for a process, as scripts hold it.
@@ -328,10 +329,9 @@ impl Dev {
                     }
                 }
                 "link" => {
-                    return Err(missing(
-                        call,
-                        "link: a failure of the next read over the link",
-                    ));
+                    let failure = link_failure(call, value)?;
+                    let fault = ReadFault::next(failure);
+                    self.world.machine.fail_read(self.number, fault);
                 }
                 other => return Err(invalid(call, format!("unknown failure {other}"))),
             }
@@ -343,6 +343,19 @@ impl Dev {
         self.context
             .close()
             .map_err(|e| error::driver("d.close", &e))
+    }
+}
+
+/// How the next read over the link fails.
+fn link_failure(call: &str, value: &Dynamic) -> Result<ReadFailure> {
+    match value.clone().into_string().as_deref() {
+        Ok("timeout") => Ok(ReadFailure::Lost),
+        Ok("ur") => Ok(ReadFailure::Unsupported),
+        Ok("poison") => Ok(ReadFailure::Poisoned),
+        _ => Err(invalid(
+            call,
+            format!("link: expected \"timeout\", \"ur\" or \"poison\", got {value}"),
+        )),
     }
 }
 

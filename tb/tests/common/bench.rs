@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use hmmu::rc::tlp::Tlp;
 use hmmu::rc::{
     BusError, Collector, CompleterConfig, Feeder, HostPort, HostRequest, LinkSpec, RcConfig,
-    ReadError, RootComplex,
+    ReadError, ReadFailure, RootComplex,
 };
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg32;
@@ -50,7 +50,7 @@ impl HostPort for Host {
         );
     }
 
-    fn mem_read(&mut self, addr: u64, buf: &mut [u8]) -> Result<(), BusError> {
+    fn mem_read(&mut self, addr: u64, buf: &mut [u8]) -> Result<(), ReadFailure> {
         let from = self
             .memory
             .get(addr as usize..addr as usize + buf.len())

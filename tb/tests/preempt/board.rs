@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use hmmu::rc::{
     Beat, BusError, CompleterConfig, HostPort, HostRequest, LinkSpec, RcConfig, ReadError,
-    RootComplex, Window,
+    ReadFailure, RootComplex, Window,
 };
 use hmmu_regs::{CtrlEntry, CtrlOp, FORMAT_VERSION, LaunchEntry, reg};
 use hmmu_rtl::{Config, In, Sim};
@@ -44,7 +44,7 @@ impl HostPort for Host {
         panic!("the board asks for no reads: {result:?}");
     }
 
-    fn mem_read(&mut self, addr: u64, buf: &mut [u8]) -> Result<(), BusError> {
+    fn mem_read(&mut self, addr: u64, buf: &mut [u8]) -> Result<(), ReadFailure> {
         let at = addr as usize;
         buf.copy_from_slice(self.ram.get(at..at + buf.len()).ok_or(BusError(addr))?);
         Ok(())
