@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::{Common, FAILED, unusable};
 use crate::machine::Backend;
-use crate::script::{ScenarioResult, Stats, run_file};
+use crate::script::{ScenarioResult, Stats, Variant, run_variant, variants};
 use crate::wave::WaveFile;
 use crate::world::Outputs;
 use crate::{complain, say};
@@ -18,6 +18,9 @@ pub struct RunArgs {
     /// Scripts, and folders of scripts.
     #[arg(required = true, value_name = "SCRIPT|DIR")]
     scripts: Vec<PathBuf>,
+    /// Only this variant of scripts that name several (`//! variants: private, coherent`).
+    #[arg(long, value_enum)]
+    variant: Option<Variant>,
     #[command(flatten)]
     common: Common,
 }
@@ -30,7 +33,11 @@ pub fn run(args: &RunArgs) -> u8 {
         Err(text) => return unusable(&text),
     };
     let common = &args.common;
-    let outputs = match outputs(common, files.len()) {
+    let runs = match each_variant(files, args.variant) {
+        Ok(runs) => runs,
+        Err(text) => return unusable(&text),
+    };
+    let outputs = match outputs(common, runs.len()) {
         Ok(outputs) => outputs,
         Err(text) => return unusable(&text),
     };
@@ -43,23 +50,9 @@ pub fn run(args: &RunArgs) -> u8 {
         ..outputs
     };
     let mut results = Vec::new();
-    for file in &files {
-        let result = run_file(file, &common.machine(), &outputs);
-        match &result.error {
-            None => say!("{}: passed ({} cycles)", file.display(), result.cycles),
-            Some(error) => {
-                say!(
-                    "{}: {}",
-                    file.display(),
-                    if result.unusable {
-                        "unusable"
-                    } else {
-                        "FAILED"
-                    }
-                );
-                complain!("{error}");
-            }
-        }
+    for (file, variant) in &runs {
+        let result = run_variant(file, *variant, &common.machine(), &outputs);
+        tell(&result);
         results.push(result);
     }
     let failed = results.iter().filter(|result| !result.passed()).count();
@@ -81,6 +74,43 @@ pub fn run(args: &RunArgs) -> u8 {
     } else {
         0
     }
+}
+
+fn tell(result: &ScenarioResult) {
+    let name = result.name();
+    match &result.error {
+        None => say!("{name}: passed ({} cycles)", result.cycles),
+        Some(error) => {
+            let how = if result.unusable {
+                "unusable"
+            } else {
+                "FAILED"
+            };
+            say!("{name}: {how}");
+            complain!("{error}");
+        }
+    }
+}
+
+/// Every run of the scripts: once for each variant that a script names, `only` one of them if given.
+fn each_variant(
+    files: Vec<PathBuf>,
+    only: Option<Variant>,
+) -> Result<Vec<(PathBuf, Option<Variant>)>, String> {
+    let mut runs = Vec::new();
+    for file in files {
+        let named = variants(&file)?;
+        if named.is_empty() {
+            runs.push((file, None));
+            continue;
+        }
+        let wanted = named.into_iter().filter(|v| only.is_none_or(|o| o == *v));
+        runs.extend(wanted.map(|variant| (file.clone(), Some(variant))));
+    }
+    if runs.is_empty() {
+        return Err("no script has that variant".into());
+    }
+    Ok(runs)
 }
 
 /// The scripts that the arguments name, folders in the order of their names.
@@ -110,16 +140,16 @@ fn collect(named: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
 }
 
 /// Checks what can be checked before anything runs.
-fn outputs(common: &Common, scripts: usize) -> Result<Outputs, String> {
+fn outputs(common: &Common, runs: usize) -> Result<Outputs, String> {
     if cfg!(not(feature = "rtl")) && common.backend == Backend::Rtl {
         return Err(crate::machine::NO_RTL.into());
     }
     if common.wave.is_some() && common.backend == Backend::Model {
         return Err("the functional model has no waves: use --backend rtl".into());
     }
-    if scripts > 1 && (common.wave.is_some() || common.log.is_some()) {
+    if runs > 1 && (common.wave.is_some() || common.log.is_some()) {
         return Err(format!(
-            "--wave and --log take one script, {scripts} were given"
+            "--wave and --log take one run, these are {runs} (scripts and their variants)"
         ));
     }
     if let Some(log) = &common.log {
@@ -158,6 +188,7 @@ fn report(common: &Common, results: &[ScenarioResult]) -> Value {
             let others: Vec<_> = result.other_stats.iter().map(counters).collect();
             json!({
                 "file": result.file.display().to_string(),
+                "variant": result.variant.map(|variant| variant.to_string()),
                 "passed": result.passed(),
                 "error": result.error,
                 "backend": common.backend.name(),

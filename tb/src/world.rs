@@ -54,6 +54,9 @@ impl World {
         outputs: &Outputs,
         driver: DeviceConfig,
     ) -> Result<Arc<Self>, String> {
+        if config.coherent {
+            return Err("coherent device memory is not available in this version".into());
+        }
         let machine = Machine::new(config)?;
         let log = Arc::clone(machine.log());
         if let Some(path) = &outputs.log {

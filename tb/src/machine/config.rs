@@ -29,6 +29,8 @@ pub struct MachineConfig {
     pub backend: Backend,
     /// Devices, each behind a link of its own.
     pub devices: usize,
+    /// Device memory is CPU-addressable (coherent instead of private).
+    pub coherent: bool,
     /// Bytes of memory of each device.
     pub vram: u64,
     /// Bytes of system memory that processes can use.
@@ -65,6 +67,7 @@ impl MachineConfig {
         Self {
             backend,
             devices: 1,
+            coherent: false,
             vram: 16 << 20,
             ram: 64 << 20,
             link: LinkSpec {
@@ -78,6 +81,12 @@ impl MachineConfig {
             seed,
             max_cycles: MAX_CYCLES,
         }
+    }
+
+    /// The same with device memory that is CPU-addressable, or not.
+    #[must_use]
+    pub fn coherent(self, coherent: bool) -> Self {
+        Self { coherent, ..self }
     }
 
     /// Nanoseconds in device cycles, rounded up.

@@ -18,7 +18,7 @@ pub fn engine(session: &Arc<Session>) -> Engine {
     engine.set_max_call_levels(64);
     engine.on_print(|text| say!("{text}"));
     engine.on_debug(|text, _, position| complain!("{position:?}: {text}"));
-    constants(&mut engine);
+    constants(&mut engine, session);
     assertions(&mut engine);
     machine(&mut engine, session);
     process::register(&mut engine);
@@ -30,13 +30,15 @@ pub fn engine(session: &Arc<Session>) -> Engine {
 
 /// Constants that functions see too.
 #[allow(deprecated)] // The variable resolver is the documented way; only its stability is not promised.
-fn constants(engine: &mut Engine) {
-    engine.on_var(|name, _, _: EvalContext| {
+fn constants(engine: &mut Engine, session: &Arc<Session>) {
+    let coherent = session.coherent();
+    engine.on_var(move |name, _, _: EvalContext| {
         let value: i64 = match name {
             "PAGE" => 4096,
             "HUGE" => 2 << 20,
             "KIB" => 1 << 10,
             "MIB" => 1 << 20,
+            "COHERENT" => return Ok(Some(coherent.into())),
             _ => return Ok(None),
         };
         Ok(Some(value.into()))
@@ -118,9 +120,7 @@ fn machine(engine: &mut Engine, session: &Arc<Session>) {
                     "vram" => config.vram = length(call, int(call, "vram", value)?)?,
                     "ram" => config.ram = length(call, int(call, "ram", value)?)?,
                     "coherent" => {
-                        if flag(call, "coherent", value)? {
-                            return Err(missing(call, "coherent device memory"));
-                        }
+                        config.coherent = flag(call, "coherent", value)?;
                     }
                     "link" => {
                         config.link = value

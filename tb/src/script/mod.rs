@@ -7,6 +7,7 @@ mod job;
 mod process;
 mod session;
 mod threads;
+mod variants;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use crate::machine::MachineConfig;
 use crate::warps;
 use crate::world::{Outputs, World};
 use session::Session;
+pub use variants::Variant;
 
 /// Counters by name.
 pub type Stats = Vec<(&'static str, u64)>;
@@ -28,6 +30,8 @@ pub type Stats = Vec<(&'static str, u64)>;
 pub struct ScenarioResult {
     /// The script.
     pub file: PathBuf,
+    /// Which of its variants, if it names any.
+    pub variant: Option<Variant>,
     /// What went wrong, one line or several; none if it passed.
     pub error: Option<String>,
     /// True if the script could not be used at all (missing, not a script, no such backend).
@@ -50,6 +54,7 @@ impl ScenarioResult {
     fn unusable(file: &Path, error: String) -> Self {
         Self {
             file: file.to_path_buf(),
+            variant: None,
             error: Some(error),
             unusable: true,
             cycles: 0,
@@ -58,6 +63,15 @@ impl ScenarioResult {
             stats: Stats::new(),
             other_stats: Vec::new(),
             wall_seconds: 0.0,
+        }
+    }
+
+    /// The script's name, with its variant.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self.variant {
+            Some(variant) => format!("{} ({variant})", self.file.display()),
+            None => self.file.display().to_string(),
         }
     }
 
@@ -78,6 +92,31 @@ struct Ended {
     log_hash: u64,
     /// By device.
     stats: Vec<Stats>,
+}
+
+/// The variants that a script names.
+///
+/// # Errors
+/// The file cannot be read, or names something else.
+pub fn variants(file: &Path) -> Result<Vec<Variant>, String> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+    Variant::of_script(&text).map_err(|error| format!("{}:1: {error}", file.display()))
+}
+
+/// Runs one variant of a script; without one, as `config` says.
+#[must_use]
+pub fn run_variant(
+    file: &Path,
+    variant: Option<Variant>,
+    config: &MachineConfig,
+    outputs: &Outputs,
+) -> ScenarioResult {
+    let coherent = variant.map_or(config.coherent, Variant::coherent);
+    ScenarioResult {
+        variant,
+        ..run_file(file, &config.clone().coherent(coherent), outputs)
+    }
 }
 
 /// Runs one script.
@@ -117,6 +156,7 @@ pub fn run_text(
     let mut stats = ended.stats.into_iter();
     ScenarioResult {
         file: file.to_path_buf(),
+        variant: None,
         error: ended.error,
         unusable: ended.unusable,
         cycles: ended.cycles,

@@ -35,6 +35,13 @@ impl Session {
         }
     }
 
+    /// Is device memory CPU-addressable, as far as the script has not said otherwise?
+    #[must_use]
+    pub fn coherent(&self) -> bool {
+        let config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
+        config.coherent
+    }
+
     /// The machine, made now if it is not there yet.
     pub fn world(&self, call: &str) -> Result<Arc<World>> {
         let mut world = self.world.lock();

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// A kind of machine that a script's first line may name, as in `//! variants: private, coherent`. The
 /// script sees which one it is by the constant `COHERENT`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Variant {
     /// Device memory that the CPU cannot address.
     Private,
@@ -28,7 +28,10 @@ impl Variant {
         let Some(names) = first.strip_prefix("//! variants:") else {
             return Ok(Vec::new());
         };
-        names.split(',').map(|name| Self::named(name.trim())).collect()
+        names
+            .split(',')
+            .map(|name| Self::named(name.trim()))
+            .collect()
     }
 
     fn named(name: &str) -> Result<Self, String> {
