@@ -308,8 +308,6 @@ fn what_is_not_there_yet_is_refused_by_name() {
     refused("d.inject(#{link: \"ur\"})", "link");
     refused("d.launch(\"kernel.elf\", [])", "kernel.elf");
     refused("d.launch(\"spin\", [1]).suspend()", "job.suspend");
-    script("machine(#{devices: 2});\n", 1, &["several devices"]);
-    script("machine(#{coherent: true});\n", 1, &["coherent"]);
 }
 
 #[test]
