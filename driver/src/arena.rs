@@ -59,6 +59,7 @@ impl Arena {
                 page,
                 flags: flags | pte::A | pte::D,
                 pfn: None,
+                exclusive: false,
             };
             table.install(Va(va), &[Some(mapping)])?;
         }

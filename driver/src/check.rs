@@ -6,6 +6,7 @@ use crate::core::Core;
 use crate::policy::PageRange;
 use crate::pool::Use;
 use crate::pte;
+use crate::table::LivePage;
 use hmm_core::addr::TASK_SIZE;
 use hmm_core::{Pfn, Pte, Va, sync};
 use std::collections::BTreeMap;
@@ -13,18 +14,33 @@ use std::collections::BTreeMap;
 /// How often other threads are let run until the counts of device memory agree: a page changes hands in two steps.
 const SETTLE: u32 = 64;
 
-/// What an entry of the process's page table lets the device do: the page, and whether it may write.
-fn allowed(entry: Pte) -> Option<(Pfn, bool)> {
-    match entry {
-        Pte::Present(present) if !present.none => Some((present.pfn, present.write)),
+/// What an entry of the process's page table lets the device do.
+struct Allowed {
+    pfn: Pfn,
+    write: bool,
+    /// The CPU cannot reach the page meanwhile.
+    exclusive: bool,
+}
+
+fn allowed(entry: Pte) -> Option<Allowed> {
+    let (pfn, write, exclusive) = match entry {
+        Pte::Present(present) if !present.none => (present.pfn, present.write, false),
         Pte::Device {
             pfn,
             write,
             none: false,
             ..
-        } => Some((pfn, write)),
-        _ => None,
-    }
+        } => (pfn, write, false),
+        Pte::Exclusive {
+            pfn, none: false, ..
+        } => (pfn, true, true),
+        _ => return None,
+    };
+    Some(Allowed {
+        pfn,
+        write,
+        exclusive,
+    })
 }
 
 impl Context {
@@ -53,14 +69,14 @@ impl Context {
         };
         let entries: BTreeMap<Va, Pte> = self
             .mm
-            .ptes(first.0, last.0 + hmm_core::PAGE_SIZE)
+            .ptes(first.va, last.va + hmm_core::PAGE_SIZE)
             .into_iter()
             .collect();
-        for (va, leaf, pfn) in live {
-            let entry = entries.get(&va).copied().unwrap_or_default();
-            self.check_entry(leaf, pfn, entry).map_err(|what| {
+        for page in live {
+            let entry = entries.get(&page.va).copied().unwrap_or_default();
+            self.check_page(&page, entry).map_err(|what| {
                 format!(
-                    "context {} of process {} at {va}: {what}: entry {leaf:#x} of {pfn:?}, the process has {entry:?}",
+                    "context {} of process {}: {what}: {page:x?}, the process has {entry:?}",
                     self.id,
                     self.mm.id()
                 )
@@ -69,14 +85,17 @@ impl Context {
         Ok(())
     }
 
-    fn check_entry(&self, leaf: u64, pfn: Option<Pfn>, entry: Pte) -> Result<(), &'static str> {
-        let Some((page, write)) = allowed(entry) else {
+    fn check_page(&self, page: &LivePage, entry: Pte) -> Result<(), &'static str> {
+        let Some(allowed) = allowed(entry) else {
             return Err("the device maps what the process has no page for");
         };
-        if pfn != Some(page) || self.core.page_pa(page) != Some(pte::target(leaf)) {
+        if page.pfn != Some(allowed.pfn) || self.core.page_pa(allowed.pfn) != Some(page.page) {
             return Err("the device maps another page");
         }
-        if leaf & pte::W != 0 && !write {
+        if page.exclusive != allowed.exclusive {
+            return Err("device and process do not agree who has the page to itself");
+        }
+        if page.flags & pte::W != 0 && !allowed.write {
             return Err("the device may write a page that the process may not");
         }
         Ok(())

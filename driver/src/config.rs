@@ -13,6 +13,19 @@ pub enum TablePlace {
     System,
 }
 
+/// How the device does atomics on pages of system memory. On its own memory it always can.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Atomics {
+    /// PCIe AtomicOps are atomic against the CPUs too: every writable page takes them.
+    Link,
+    /// AtomicOps work, but not against the CPUs' accesses: the page is made device-exclusive first, until the CPU
+    /// touches it. Shared memory takes none (EOPNOTSUPP).
+    Exclusive,
+    /// The link has no AtomicOps: the page moves to device memory first. Pages that cannot move take none
+    /// (EOPNOTSUPP).
+    Migrate,
+}
+
 /// How long the driver waits for the device before it calls it lost. All in device clock cycles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
@@ -51,9 +64,10 @@ pub struct DeviceConfig {
     pub policy: Arc<dyn Policy>,
     /// Limits on waits.
     pub timeouts: Timeouts,
-    /// True lets the device do atomics on writable system pages over the link (PCIe AtomicOps). False migrates
-    /// such a page to device memory first.
-    pub atomics_over_link: bool,
+    /// How the device does atomics on system memory.
+    pub atomics: Atomics,
+    /// True maps 2 MiB at once where the process does.
+    pub large_pages: bool,
     /// Bytes of stack of one hardware warp (a multiple of 4096).
     pub stack_bytes: u64,
     /// Pages moved by one round of migration (at least 1).
@@ -74,7 +88,8 @@ impl Default for DeviceConfig {
             tables: TablePlace::Vram,
             policy: Arc::new(MapRemote::default()),
             timeouts: Timeouts::default(),
-            atomics_over_link: true,
+            atomics: Atomics::Link,
+            large_pages: true,
             stack_bytes: 4096,
             migrate_batch: 64,
             ring_log2: 7,

@@ -294,8 +294,8 @@ impl Context {
             core.config.timeouts.copy,
             || self.space.lock().copies == 0,
         );
-        if let Some(span) = self.revoke_all() {
-            self.harvest(span);
+        if let Some((span, epoch)) = self.revoke_all() {
+            self.harvest(span, epoch);
         }
         self.free();
         core.set_slot(self.id, Slot::Free);

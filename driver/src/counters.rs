@@ -22,7 +22,10 @@ ticks! {
     FaultsCancelled = "driver_faults_cancelled", "Faults answered with an error.";
     WalkRetries = "driver_walk_retries", "Page walks tried again because a table could not be read.";
     RangeRetries = "driver_range_retries", "Lookups begun again because an invalidation came between.";
-    PtesWritten = "driver_ptes_written", "Leaf entries installed.";
+    PtesWritten = "driver_ptes_written", "Pages mapped (512 by an entry of 2 MiB).";
+    LargeMapped = "driver_large_mapped", "Entries of 2 MiB installed.";
+    TakenDown = "driver_taken_down", "Ranges taken away for entries of another size or kind.";
+    Exclusive = "driver_exclusive", "Pages made device-exclusive.";
     Invalidations = "driver_invalidations", "Notifier callbacks that had entries to take away.";
     InvalidationsEmpty = "driver_invalidations_empty", "Notifier callbacks with nothing to take away.";
     PtesRevoked = "driver_ptes_revoked", "Leaf entries taken away.";

@@ -12,7 +12,8 @@ use hmm_core::{Errno, HmmPfn, PAGE_SIZE, Va};
 impl Context {
     /// Which pages of `[start, start + len)` (bytes, whole pages) have been written by the device: those whose page
     /// flags say so, from entries taken away earlier (any write that went through a page's reverse mappings counts
-    /// too), and those whose entry has its D bit set now. Nothing is invalidated.
+    /// too), and those whose entry has its D bit set now. All pages of a 2 MiB entry count as written when one was.
+    /// Nothing is invalidated.
     ///
     /// # Errors
     /// EINVAL for an unaligned or empty range; EBUSY when invalidations never stop coming between; EIO when the
@@ -49,9 +50,17 @@ impl Context {
                 .collect();
             for run in runs {
                 let entries = read_entries(&self.core, run).ok_or_else(|| failed(Errno::EIO))?;
-                let first = (run.va.0 - range.start.0) / PAGE_SIZE;
-                for (page, entry) in dirty.iter_mut().skip(first as usize).zip(entries) {
-                    *page |= entry & pte::D != 0;
+                // One entry may tell of many pages, also of some out of the range.
+                for (n, entry) in (0..).zip(entries) {
+                    let start = run.va + n * run.pages_each() * PAGE_SIZE;
+                    for i in 0..run.pages_each() {
+                        let page = (start + i * PAGE_SIZE).0.checked_sub(range.start.0);
+                        let place =
+                            page.and_then(|page| dirty.get_mut((page / PAGE_SIZE) as usize));
+                        if let Some(place) = place {
+                            *place |= entry & pte::D != 0;
+                        }
+                    }
                 }
             }
             if !notifier.read_retry(seq) {

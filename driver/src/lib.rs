@@ -19,6 +19,7 @@ mod counters;
 pub mod device;
 mod dirty;
 pub mod error;
+mod exclusive;
 mod faults;
 mod health;
 mod home;
@@ -42,7 +43,7 @@ mod stats;
 mod table;
 mod worker;
 
-pub use config::{DeviceConfig, TablePlace, Timeouts};
+pub use config::{Atomics, DeviceConfig, TablePlace, Timeouts};
 pub use context::Context;
 pub use device::Device;
 pub use error::{DriverError, JobError};

@@ -1,17 +1,24 @@
 //! Looks pages up in the process's address space and installs them in the device's tables.
 
+use crate::config::Atomics;
 use crate::context::Context;
 use crate::core::Core;
 use crate::counters::Tick;
 use crate::error::DriverError;
 use crate::policy::PageRange;
 use crate::pte;
-use crate::table::Mapping;
+use crate::table::{Installed, Mapping, PageTable};
 use hmm_core::{Errno, HmmPfn, HmmRange, PAGE_SIZE, Va, hmm_range_fault};
 use std::sync::Arc;
 
 /// Request bits that count, in every entry.
 const REQUESTS: u64 = HmmPfn::REQ_FAULT | HmmPfn::REQ_WRITE;
+
+/// Bytes of a large page of the device.
+const LARGE: u64 = 2 << 20;
+
+/// log2 of its pages.
+const LARGE_ORDER: u32 = 9;
 
 /// What became of a look-up.
 #[derive(Debug)]
@@ -63,8 +70,22 @@ pub(crate) fn read_range(
     hmm_range_fault(&guard, &mut args)
 }
 
+/// Grows a range so that it holds all of the 2 MiB pages that the process has at its ends.
+fn widen(range: PageRange, pfns: &[HmmPfn]) -> PageRange {
+    let large =
+        |pfn: Option<&HmmPfn>| pfn.is_some_and(|p| p.is_valid() && p.order() >= LARGE_ORDER);
+    let mut wide = range;
+    if large(pfns.first()) {
+        wide.start = Va(range.start.0 & !(LARGE - 1));
+    }
+    if large(pfns.last()) {
+        wide.end = Va(range.end.0.next_multiple_of(LARGE));
+    }
+    wide
+}
+
 /// One round: look up, check that nothing changed, install. Pages without a request are installed when they are
-/// present.
+/// present. Where the process has 2 MiB pages, all of them are.
 pub(crate) fn look_up(
     core: &Core,
     context: &Context,
@@ -75,13 +96,21 @@ pub(crate) fn look_up(
         return Lookup::Closed;
     };
     let seq = notifier.read_begin();
-    let mut pfns = requests(range, request);
-    match read_range(core, context, range, seq, &mut pfns) {
-        Ok(()) => {}
-        Err(Errno::EBUSY) => return Lookup::Retry,
-        Err(errno) => return Lookup::Failed(errno),
-    }
-    let pages: Vec<Option<Mapping>> = pfns.iter().map(|pfn| mapping(core, *pfn)).collect();
+    let mut range = range;
+    let pfns = loop {
+        let mut pfns = requests(range, &request);
+        match read_range(core, context, range, seq, &mut pfns) {
+            Ok(()) => {}
+            Err(Errno::EBUSY) => return Lookup::Retry,
+            Err(errno) => return Lookup::Failed(errno),
+        }
+        let wide = widen(range, &pfns);
+        if wide == range || !core.config.large_pages {
+            break pfns;
+        }
+        range = wide;
+    };
+    let parts = parts(core, range, &pfns);
     let installed = {
         let mut space = context.space.lock();
         if space.closing {
@@ -93,32 +122,114 @@ pub(crate) fn look_up(
         let Some(table) = space.table.as_mut() else {
             return Lookup::Closed;
         };
-        table.install(range.start, &pages)
+        install(core, table, &parts)
     };
     match installed {
-        Ok(done) => {
-            core.counters.add(Tick::PtesWritten, done.written);
-            core.trace(
-                "map",
-                &[
-                    ("ctx", u64::from(context.id)),
-                    ("start", range.start.0),
-                    ("end", range.end.0),
-                    ("pages", done.written),
-                ],
-            );
-            if done.conflicts == 0 {
-                Lookup::Done
-            } else {
-                Lookup::Failed(Errno::EIO)
-            }
-        }
+        Ok(done) => settle(core, context, range, &done),
         Err(DriverError::Hw(crate::hw::HwError::OutOfDmaMemory { .. })) => {
             Lookup::Failed(Errno::ENOMEM)
         }
         Err(error) => {
             core.health.lose(&error);
             Lookup::Failed(Errno::EIO)
+        }
+    }
+}
+
+/// Pages that can go into one table.
+struct Part {
+    start: Va,
+    pages: Vec<Option<Mapping>>,
+    /// The same as one entry of 2 MiB.
+    large: Option<Mapping>,
+}
+
+/// What was found, cut at multiples of 2 MiB.
+fn parts(core: &Core, range: PageRange, pfns: &[HmmPfn]) -> Vec<Part> {
+    let mut parts = Vec::new();
+    let mut start = range.start;
+    while start < range.end {
+        let end = range.end.min(Va((start.0 + 1).next_multiple_of(LARGE)));
+        let first = ((start - range.start) / PAGE_SIZE) as usize;
+        let count = ((end - start) / PAGE_SIZE) as usize;
+        let found = &pfns[first..first + count];
+        let pages: Vec<Option<Mapping>> = found.iter().map(|pfn| mapping(core, *pfn)).collect();
+        let whole = core.config.large_pages && count as u64 == LARGE / PAGE_SIZE;
+        let large = if whole && found.iter().all(|pfn| pfn.order() >= LARGE_ORDER) {
+            as_one(&pages)
+        } else {
+            None
+        };
+        parts.push(Part {
+            start,
+            pages,
+            large,
+        });
+        start = end;
+    }
+    parts
+}
+
+/// Pages that follow each other on the device's side too, as one of 2 MiB.
+fn as_one(pages: &[Option<Mapping>]) -> Option<Mapping> {
+    let first = pages.first().copied().flatten()?;
+    let follows = |(n, page): (usize, &Option<Mapping>)| {
+        page.is_some_and(|page| {
+            let n = n as u64;
+            page.page == first.page.add(n * PAGE_SIZE)
+                && page.flags == first.flags
+                && page.pfn == first.pfn.map(|pfn| pfn + n)
+        })
+    };
+    let aligned = first.page.ppn().is_multiple_of(LARGE / PAGE_SIZE);
+    (aligned && pages.iter().enumerate().all(follows)).then_some(first)
+}
+
+fn install(core: &Core, table: &mut PageTable, parts: &[Part]) -> Result<Installed, DriverError> {
+    let mut result = Installed::default();
+    for part in parts {
+        if let Some(large) = &part.large
+            && let Some(done) = table.install_large(part.start, large)?
+        {
+            core.counters
+                .add(Tick::LargeMapped, u64::from(done.written > 0));
+            result = result.and(done);
+        } else {
+            result = result.and(table.install(part.start, &part.pages)?);
+        }
+    }
+    Ok(result)
+}
+
+/// What is left to do once the entries are written, without the lock.
+fn settle(core: &Core, context: &Context, range: PageRange, done: &Installed) -> Lookup {
+    core.counters.add(Tick::PtesWritten, done.written);
+    core.trace(
+        "map",
+        &[
+            ("ctx", u64::from(context.id)),
+            ("start", range.start.0),
+            ("end", range.end.0),
+            ("pages", done.written),
+        ],
+    );
+    if !done.retired.is_empty() {
+        // A walk may be reading the tables that were taken out; it also may have found nothing there.
+        let len = range.end - range.start;
+        if core
+            .commands
+            .invalidate(context.id, range.start, len)
+            .is_ok()
+            && let Some(table) = context.space.lock().table.as_mut()
+        {
+            table.free_retired(&done.retired);
+        }
+    }
+    match done.blocked {
+        None => Lookup::Done,
+        Some(blocked) => {
+            context.take_down(blocked);
+            Lookup::Retry
         }
     }
 }
@@ -133,7 +244,7 @@ fn mapping(core: &Core, found: HmmPfn) -> Option<Mapping> {
     let mut flags = pte::R;
     if found.is_write() {
         flags |= pte::W;
-        if !page.is_vram() && core.config.atomics_over_link {
+        if !page.is_vram() && core.config.atomics == Atomics::Link {
             flags |= pte::ATOMIC;
         }
     }
@@ -141,5 +252,6 @@ fn mapping(core: &Core, found: HmmPfn) -> Option<Mapping> {
         page,
         flags,
         pfn: Some(pfn),
+        exclusive: false,
     })
 }

@@ -3,8 +3,9 @@
 use crate::context::Context;
 use crate::core::Core;
 use crate::counters::Tick;
+use crate::error::DriverError;
 use crate::policy::PageRange;
-use crate::table::{Harvest, RevokedRun};
+use crate::table::{Harvest, Run};
 use hmm_core::sync::Mutex;
 use hmm_core::{MmuIntervalNotifier, MmuIntervalNotifierOps, MmuNotifierRange, MmuNotifyEvent, Va};
 use std::sync::Weak;
@@ -79,6 +80,7 @@ impl Context {
             return true;
         };
         let revoked = table.revoke(span);
+        let epoch = table.epoch();
         drop(space);
         let core = &self.core;
         core.trace(
@@ -90,16 +92,8 @@ impl Context {
                 ("event", range.event as u64),
             ],
         );
-        match revoked {
-            Ok(count) => core.counters.add(Tick::PtesRevoked, count),
-            Err(error) => core.health.lose(&error),
-        }
         core.counters.add(Tick::Invalidations, 1);
-        // When this fails the device is lost and switched off; there is nothing better to wait for.
-        let _ =
-            core.commands
-                .invalidate(self.id, span.start, span.end.0.wrapping_sub(span.start.0));
-        self.harvest(span);
+        self.finish_revoke(span, revoked, epoch);
         core.trace(
             "invalidate_done",
             &[
@@ -111,18 +105,49 @@ impl Context {
         true
     }
 
-    /// Reads the A and D bits of the revoked entries of a range into the pages' flags and empties the entries. The
-    /// device must have stopped using them. Takes no lock while it reads.
-    pub(crate) fn harvest(&self, range: PageRange) {
+    /// Takes away what is mapped in a range, for entries of another size or another kind. The process has not
+    /// changed: what is taken away can be looked up again. Not to be called under any lock.
+    pub(crate) fn take_down(&self, range: PageRange) {
+        let (span, revoked, epoch) = {
+            let mut space = self.space.lock();
+            let Some(table) = space.table.as_mut() else {
+                return;
+            };
+            let Some(span) = table.used_span(range) else {
+                return;
+            };
+            (span, table.revoke(span), table.epoch())
+        };
+        self.core.counters.add(Tick::TakenDown, 1);
+        self.finish_revoke(span, revoked, epoch);
+    }
+
+    /// After the revocation: makes the device forget the entries, and empties them.
+    fn finish_revoke(&self, span: PageRange, revoked: Result<u64, DriverError>, epoch: u64) {
+        let core = &self.core;
+        match revoked {
+            Ok(count) => core.counters.add(Tick::PtesRevoked, count),
+            Err(error) => core.health.lose(&error),
+        }
+        // When this fails the device is lost and switched off; there is nothing better to wait for.
+        let _ =
+            core.commands
+                .invalidate(self.id, span.start, span.end.0.wrapping_sub(span.start.0));
+        self.harvest(span, epoch);
+    }
+
+    /// Reads the A and D bits of the entries of a range that were revoked up to the mark `epoch` into the pages' flags
+    /// and empties the entries. The device must have stopped using them. Takes no lock while it reads.
+    pub(crate) fn harvest(&self, range: PageRange, epoch: u64) {
         let core = &self.core;
         let runs = match &self.space.lock().table {
-            Some(table) => table.revoked_runs(range),
+            Some(table) => table.revoked_runs(range, epoch),
             None => return,
         };
         for run in runs {
             let entries = read_entries(core, run);
             let cleared = match self.space.lock().table.as_mut() {
-                Some(table) => table.clear(run, entries.as_deref()),
+                Some(table) => table.clear(run, epoch, entries.as_deref()),
                 None => return,
             };
             match cleared {
@@ -132,8 +157,8 @@ impl Context {
         }
     }
 
-    /// Revokes everything that the process's half of the tables holds, and returns its extent.
-    pub(crate) fn revoke_all(&self) -> Option<PageRange> {
+    /// Revokes everything that the process's half of the tables holds, and returns its extent and its mark.
+    pub(crate) fn revoke_all(&self) -> Option<(PageRange, u64)> {
         let all = PageRange {
             start: Va(0),
             end: Va(hmm_core::addr::TASK_SIZE),
@@ -145,12 +170,12 @@ impl Context {
             Ok(count) => self.core.counters.add(Tick::PtesRevoked, count),
             Err(error) => self.core.health.lose(&error),
         }
-        Some(span)
+        Some((span, table.epoch()))
     }
 }
 
 /// The entries of a run, or `None` when they cannot be read.
-pub(crate) fn read_entries(core: &Core, run: RevokedRun) -> Option<Vec<u64>> {
+pub(crate) fn read_entries(core: &Core, run: Run) -> Option<Vec<u64>> {
     let mut bytes = vec![0; run.count * 8];
     if core.mem.read(run.at, &mut bytes).is_err() {
         return None;

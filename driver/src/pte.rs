@@ -18,6 +18,8 @@ pub(crate) const A: u64 = 1 << 6;
 pub(crate) const D: u64 = 1 << 7;
 /// Device atomics are allowed on this system page.
 pub(crate) const ATOMIC: u64 = 1 << 8;
+/// All flags that a leaf is made with.
+pub(crate) const FLAGS: u64 = R | W | X | A | D | ATOMIC;
 /// Byte 7 of a revoked entry: reserved bits 60:56, so that the entry is invalid whatever the rest says.
 pub(crate) const REVOKE_BYTE: u8 = 0x1f;
 /// The same in the whole entry.

@@ -9,17 +9,18 @@ use crate::snapshot::{PagePlace, PageState};
 use hmm_core::addr::TASK_SIZE;
 use hmm_core::{Errno, HmmPfn, PAGE_SIZE, Va};
 
-/// Pages looked at at once.
-const CHUNK: u64 = 64 * PAGE_SIZE;
+/// Bytes looked at at once: no more than one large page, so that each is seen whole.
+const CHUNK: u64 = 2 << 20;
 
 /// How often a look is repeated when invalidations come between.
 pub(crate) const ATTEMPTS: u32 = 1024;
 
 pub(crate) fn chunks(range: PageRange) -> impl Iterator<Item = PageRange> {
-    (range.start.0..range.end.0)
+    let first = range.start.0 & !(CHUNK - 1);
+    (first..range.end.0)
         .step_by(CHUNK as usize)
         .map(move |start| PageRange {
-            start: Va(start),
+            start: range.start.max(Va(start)),
             end: range.end.min(Va(start + CHUNK)),
         })
 }

@@ -3,6 +3,7 @@
 //! It holds no lock of the driver while it calls hmm-core or waits, except that it commits under the lock of the
 //! context's tables after it has checked that no invalidation came since it looked.
 
+use crate::config::Atomics;
 use crate::context::Context;
 use crate::core::Core;
 use crate::counters::Tick;
@@ -63,7 +64,7 @@ fn serve_batch(core: &Arc<Core>, faults: Vec<Fault>) {
 }
 
 /// What the entry must allow for an access to go on.
-fn needs(core: &Core, context: &Context, fault: &Fault) -> bool {
+fn needs(context: &Context, fault: &Fault) -> bool {
     let space = context.space.lock();
     let Some(table) = space.table.as_ref() else {
         return false;
@@ -74,13 +75,8 @@ fn needs(core: &Core, context: &Context, fault: &Fault) -> bool {
         Access::Execute => table.allows(fault.addr, pte::X),
         Access::Atomic => {
             let vram = table.page(fault.addr).is_some_and(|page| page.is_vram());
-            let flags = if vram || !core.config.atomics_over_link {
-                0
-            } else {
-                pte::ATOMIC
-            };
+            let flags = if vram { 0 } else { pte::ATOMIC };
             table.allows(fault.addr, pte::R | pte::W | flags)
-                && (vram || core.config.atomics_over_link)
         }
     }
 }
@@ -116,7 +112,7 @@ fn serve(core: &Arc<Core>, context: &Context, work: Work) -> Result<(), DriverEr
         } else if !fault.in_user_half() || fault.access == Access::Execute {
             // The driver's half never faults on a right access, and processes have no executable memory.
             cancel(core, &fault, Errno::EFAULT)?;
-        } else if needs(core, context, &fault) {
+        } else if needs(context, &fault) {
             stale += 1;
             open.push((fault, true));
         } else {
@@ -159,7 +155,7 @@ fn serve_range(
             Lookup::Done => {
                 let missing: Vec<&Fault> = faults
                     .iter()
-                    .filter(|fault| !needs(core, context, fault))
+                    .filter(|fault| !needs(context, fault))
                     .collect();
                 if !missing.is_empty() && missing.iter().all(|fault| fault.access == Access::Atomic)
                 {
@@ -200,7 +196,7 @@ fn serve_singly(
     }
 }
 
-/// Atomics on pages of system memory that the device cannot do over the link: the pages move to device memory.
+/// Atomics on pages of system memory, which are writable now, but not for these.
 fn serve_atomics(
     core: &Arc<Core>,
     context: &Context,
@@ -208,22 +204,38 @@ fn serve_atomics(
     faults: &[&Fault],
 ) -> Result<(), DriverError> {
     for fault in faults {
-        let page = PageRange {
-            start: fault.addr,
-            end: fault.addr + PAGE_SIZE,
+        let served = match core.config.atomics {
+            // The page went away again in between.
+            Atomics::Link => Ok(()),
+            Atomics::Exclusive => context.make_exclusive(fault.addr),
+            Atomics::Migrate => bring_to_device(core, context, fault),
         };
-        let moved = crate::migrate::prefer_device(core, &context.mm, page);
-        let found =
-            (0..ATTEMPTS).find_map(|_| match look_up(core, context, page, |_| Some(true)) {
-                Lookup::Retry => None,
-                other => Some(other),
-            });
-        if let Some(Lookup::Failed(errno)) = found {
-            cancel(core, fault, errno)?;
-        } else if !needs(core, context, fault) && !matches!(moved, Ok(pages) if pages > 0) {
-            // It is shared, pinned, or there is no room: this device cannot do it.
-            cancel(core, fault, Errno::EOPNOTSUPP)?;
+        match served {
+            // Others keep changing it: the access faults again.
+            Ok(()) | Err(Errno::EBUSY) => {}
+            Err(errno) => cancel(core, fault, errno)?,
         }
     }
     replay(core, context, range)
+}
+
+/// The page moves to device memory, where the device can do everything.
+fn bring_to_device(core: &Arc<Core>, context: &Context, fault: &Fault) -> Result<(), Errno> {
+    let page = PageRange {
+        start: fault.addr,
+        end: fault.addr + PAGE_SIZE,
+    };
+    let moved = crate::migrate::prefer_device(core, &context.mm, page);
+    let found = (0..ATTEMPTS).find_map(|_| match look_up(core, context, page, |_| Some(true)) {
+        Lookup::Retry => None,
+        other => Some(other),
+    });
+    if let Some(Lookup::Failed(errno)) = found {
+        Err(errno)
+    } else if needs(context, fault) || matches!(moved, Ok(pages) if pages > 0) {
+        Ok(())
+    } else {
+        // It is shared, pinned, or there is no room: this device cannot do it.
+        Err(Errno::EOPNOTSUPP)
+    }
 }

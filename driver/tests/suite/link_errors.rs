@@ -1,8 +1,6 @@
 //! A read of the device over the link fails: the operation may end with an error, the device stays usable.
 
-mod common;
-
-use common::{PAGE, Setup, run};
+use crate::common::{PAGE, Setup, run};
 use hmm_core::Errno;
 use hmmu_regs::Client;
 use std::collections::BTreeSet;
@@ -19,7 +17,7 @@ fn any_single_failed_read_leaves_the_device_usable() {
             p.check(buf, 6, 1);
             m.ram.fail_read(nth);
             // The read may belong to a queue, to a job, to a copy or to a migration.
-            match p.run(&common::programs::check(), &[buf.0, 6, 1], 3) {
+            match p.run(&crate::common::programs::check(), &[buf.0, 6, 1], 3) {
                 Ok(found) => assert_eq!(found, u64::MAX),
                 Err(error) => assert_eq!(error.errno, Errno::EIO),
             }

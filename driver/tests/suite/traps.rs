@@ -1,9 +1,7 @@
 //! Traps: each of these fails when one rule of the driver is dropped.
 
-mod common;
-
-use common::programs::{fill, store};
-use common::{PAGE, Process, for_seeds};
+use crate::common::programs::{fill, store};
+use crate::common::{PAGE, Process, for_seeds};
 use hmm_core::{Errno, MmapOptions, Prot, Va, sync};
 
 /// Maps pages at a place that all processes of a test share.

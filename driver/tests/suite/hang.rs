@@ -1,17 +1,15 @@
 //! A device that stops answering: every call ends, with an error that names what did not answer.
 
-mod common;
-
-use common::programs::spin;
-use common::{PAGE, Process, Setup};
+use crate::common::programs::spin;
+use crate::common::{PAGE, Process, Setup};
 use hmm_core::{Errno, sync};
 use hmmu_driver::DriverError;
 use std::sync::atomic::Ordering;
 
 /// Runs a test in which the device hangs; nothing is asked of the machine's state afterwards.
-fn hang(seed: u64, body: impl FnOnce(&common::Machine, &Process) + Send + 'static) {
+fn hang(seed: u64, body: impl FnOnce(&crate::common::Machine, &Process) + Send + 'static) {
     let result = sync::run(seed, move || {
-        let m = common::Machine::new(Setup::new(seed));
+        let m = crate::common::Machine::new(Setup::new(seed));
         let p = m.process();
         body(&m, &p);
         m.device.shutdown();

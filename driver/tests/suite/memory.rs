@@ -1,8 +1,6 @@
 //! The device reads and writes a process's memory where it is.
 
-mod common;
-
-use common::{Machine, PAGE, Setup, for_seeds, run};
+use crate::common::{Machine, PAGE, Setup, for_seeds, run};
 use hmm_core::{Advice, Errno, MmapOptions, Prot, Va};
 use hmmu_driver::{TablePlace, hw::HwError};
 use std::sync::Arc;
@@ -129,10 +127,14 @@ fn one_wrong_page_does_not_fail_its_neighbours() {
         p.mm.mprotect(buf + 2 * PAGE, PAGE, Prot::READ)
             .expect("mprotect");
         let bad = p
-            .start(&common::programs::fill(), &[buf.0, 6, 50], 6)
+            .start(&crate::common::programs::fill(), &[buf.0, 6, 50], 6)
             .expect("launch");
         let good = p
-            .start(&common::programs::check(), &[buf.0 + 2 * PAGE, 1, 2], 1)
+            .start(
+                &crate::common::programs::check(),
+                &[buf.0 + 2 * PAGE, 1, 2],
+                1,
+            )
             .expect("launch");
         assert_eq!(
             bad.wait().expect_err("one page is read-only").errno,
@@ -225,7 +227,7 @@ fn two_processes_with_equal_addresses_see_their_own_data() {
         let jobs: Vec<_> = (0..2u64)
             .map(|i| {
                 let (p, buf) = &both[i as usize];
-                p.start(&common::programs::check(), &[buf.0, 8, 1000 * i], 4)
+                p.start(&crate::common::programs::check(), &[buf.0, 8, 1000 * i], 4)
                     .expect("launch")
             })
             .collect();
@@ -247,7 +249,7 @@ fn atomics_work_on_system_memory_over_the_link() {
         let buf = p.map(3);
         assert_eq!(p.fetch_add(buf, 4), Ok(0));
         assert_eq!(p.fetch_add(buf, 1), Ok(4));
-        p.run(&common::programs::count(), &[buf.0, 3, 10], 3)
+        p.run(&crate::common::programs::count(), &[buf.0, 3, 10], 3)
             .expect("count");
         assert_eq!((p.cpu_load(buf), p.cpu_load(buf + 2 * PAGE)), (15, 10));
         p.end();
@@ -255,7 +257,7 @@ fn atomics_work_on_system_memory_over_the_link() {
 }
 
 /// Counters of dirty pages before and after the entries of a range are taken away.
-fn dirty_after_unmap(m: &Machine, p: &common::Process, buf: Va, pages: u64) -> (u64, u64) {
+fn dirty_after_unmap(m: &Machine, p: &crate::common::Process, buf: Va, pages: u64) -> (u64, u64) {
     let before = (
         m.stat("driver_pages_dirty"),
         m.stat("driver_pages_accessed"),
@@ -380,7 +382,7 @@ fn contexts_run_out_and_come_back() {
         assert_eq!(p.store(buf, 6), Ok(0));
         assert_eq!(p.cpu_load(buf), 6);
         p.end();
-        all.into_iter().for_each(common::Process::end);
+        all.into_iter().for_each(crate::common::Process::end);
         let error = m.device.open(&mm).err().expect("a dead process");
         assert_eq!(error.errno(), Errno::ESRCH);
     });
@@ -406,7 +408,7 @@ fn a_device_of_another_kind_is_refused() {
         }
         let hw = hmmu_driver::Hardware {
             bar: Arc::new(Other),
-            dma: Arc::new(common::ram::Dma::new(Arc::clone(&m.ram))),
+            dma: Arc::new(crate::common::ram::Dma::new(Arc::clone(&m.ram))),
             irq: m.board.clone(),
             clock: m.board.clone(),
         };

@@ -1,7 +1,5 @@
 //! A machine without RTL: the functional device, system memory, and the driver's hardware traits over them.
 
-#![allow(dead_code, reason = "each test file uses a part of it")]
-
 pub mod board;
 pub mod programs;
 pub mod ram;
@@ -137,11 +135,7 @@ impl Machine {
     /// The device opened for a process.
     pub fn attach(&self, mm: Arc<Mm>) -> Process {
         let context = self.device.open(&mm).expect("open");
-        Process {
-            mm,
-            context,
-            board: Arc::clone(&self.board),
-        }
+        Process { mm, context }
     }
 
     /// A driver or device counter.
@@ -194,7 +188,6 @@ impl Unit {
         Process {
             mm: Arc::clone(mm),
             context: self.device.open(mm).expect("open"),
-            board: Arc::clone(&self.board),
         }
     }
 
@@ -217,7 +210,6 @@ impl Unit {
 pub struct Process {
     pub mm: Arc<Mm>,
     pub context: Arc<Context>,
-    pub board: Arc<Board>,
 }
 
 impl Process {

@@ -1,9 +1,7 @@
 //! Two host threads, the fault worker and running jobs at once, under many schedules.
 
-mod common;
-
-use common::programs::{count, fill};
-use common::{PAGE, Process, Setup, run};
+use crate::common::programs::{count, fill};
+use crate::common::{PAGE, Process, Setup, run};
 use hmm_core::{Advice, Errno, Va, sync};
 use hmmu_driver::MigrateOnFault;
 use std::sync::Arc;

@@ -1,9 +1,7 @@
 //! Two devices on one system: each sees what the other has only through system memory.
 
-mod common;
-
-use common::programs::{count, fill};
-use common::{Machine, PAGE, Process, Setup, Unit, for_seeds, run};
+use crate::common::programs::{count, fill};
+use crate::common::{Machine, PAGE, Process, Setup, Unit, for_seeds, run};
 use hmm_core::{Errno, sync};
 use hmmu_driver::{Device, DeviceConfig, DriverError};
 use std::sync::Arc;

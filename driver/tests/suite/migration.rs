@@ -1,10 +1,8 @@
 //! Pages move to device memory and come home.
 
-mod common;
-
-use common::{PAGE, Setup, for_seeds, run};
+use crate::common::{PAGE, Setup, for_seeds, run};
 use hmm_core::{Advice, Errno, MmapOptions, Prot};
-use hmmu_driver::MigrateOnFault;
+use hmmu_driver::{Atomics, MigrateOnFault};
 use std::sync::Arc;
 
 #[test]
@@ -270,7 +268,7 @@ fn pages_outlive_their_context() {
         p.context.close().expect("close");
         p.context.close().expect("close again");
         assert_eq!(
-            p.start(&common::programs::load(), &[buf.0], 1)
+            p.start(&crate::common::programs::load(), &[buf.0], 1)
                 .err()
                 .map(|e| e.errno()),
             Some(Errno::EBADF)
@@ -325,7 +323,7 @@ fn the_migrating_policy_works_in_little_memory() {
 #[test]
 fn atomics_move_the_page_when_the_link_has_none() {
     let mut setup = Setup::new(8);
-    setup.config.atomics_over_link = false;
+    setup.config.atomics = Atomics::Migrate;
     run(setup, |m| {
         let p = m.process();
         let buf = p.map(2);

@@ -1,9 +1,7 @@
 //! Jobs that fail, are killed, or lose their process.
 
-mod common;
-
-use common::programs::{self, spin, wait_change};
-use common::{Machine, PAGE, Setup, for_seeds, run};
+use crate::common::programs::{self, spin, wait_change};
+use crate::common::{Machine, PAGE, Setup, for_seeds, run};
 use hmm_core::{Errno, Va};
 
 #[test]
