@@ -104,6 +104,8 @@ pub(crate) struct VmaFlags {
     pub locked: bool,
     /// Its pages may be merged with equal ones (MADV_MERGEABLE).
     pub mergeable: bool,
+    /// Its pages are a driver's (VM_MIXEDMAP) and never migrate.
+    pub mixed: bool,
     /// What was advised about huge pages.
     pub huge: HugeAdvice,
 }

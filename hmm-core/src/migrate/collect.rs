@@ -19,7 +19,7 @@ use crate::vma_tree::Vma;
 ///
 /// # Errors
 /// EINVAL for an unaligned or empty range, a range that is not inside of one mapping, a mapping without
-/// read permission, or a dead process.
+/// read permission or of a driver's pages, or a dead process.
 pub fn migrate_vma_setup(guard: &MmapReadGuard<'_>, args: &mut MigrateVma) -> Result<(), Errno> {
     let mm = guard.mm();
     if !args.start.is_aligned()
@@ -30,7 +30,7 @@ pub fn migrate_vma_setup(guard: &MmapReadGuard<'_>, args: &mut MigrateVma) -> Re
         return Err(Errno::EINVAL);
     }
     let vma = guard.vma(args.start).ok_or(Errno::EINVAL)?;
-    if args.end > vma.end || !vma.prot.read {
+    if args.end > vma.end || !vma.prot.read || vma.flags.mixed {
         return Err(Errno::EINVAL);
     }
     args.src = vec![MigratePfn::default(); args.npages()];

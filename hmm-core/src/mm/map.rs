@@ -27,7 +27,7 @@ impl Mm {
         } else {
             Backing::Anon
         };
-        self.map_backing(len, prot, options, backing)
+        self.map_backing(len, prot, options, VmaFlags::default(), backing)
     }
 
     /// Maps `len` bytes (rounded up to pages) of a file from byte `offset` on; with `options.share` stores go
@@ -57,14 +57,15 @@ impl Mm {
             offset: offset / PAGE_SIZE,
             private: !options.share,
         };
-        self.map_backing(len, prot, options, backing)
+        self.map_backing(len, prot, options, VmaFlags::default(), backing)
     }
 
-    fn map_backing(
+    pub(super) fn map_backing(
         &self,
         len: u64,
         prot: Prot,
         options: MmapOptions,
+        flags: VmaFlags,
         backing: Backing,
     ) -> Result<Va, Errno> {
         let len = len
@@ -96,7 +97,7 @@ impl Mm {
                 } else {
                     HugeAdvice::None
                 },
-                ..VmaFlags::default()
+                ..flags
             },
             backing,
         });

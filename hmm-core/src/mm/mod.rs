@@ -5,6 +5,7 @@ mod advise;
 mod exit;
 mod fork;
 mod map;
+mod mixed;
 mod pin;
 mod protect;
 mod remap;

@@ -8,6 +8,7 @@ mod huge_pages;
 mod migrate_corners;
 mod mirror_anon;
 mod mirror_migrate;
+mod mixed;
 mod plain_memory;
 mod races;
 mod schedules;

@@ -256,6 +256,18 @@ impl Dev {
         )
     }
 
+    /// Maps zeroed pages that the driver provides.
+    fn mmap(&mut self, len: i64) -> Result<i64> {
+        let call = "d.mmap";
+        let len = length(call, len)?;
+        let start = self
+            .mm
+            .mmap_mixed(len, hmm_core::Prot::READ_WRITE)
+            .map_err(|e| error::errno(call, e))?;
+        self.world.oracle.map(self.id(), start.0, len, false);
+        Ok(start.0 as i64)
+    }
+
     fn migrate_to_device(&mut self, a: i64, len: i64) -> Result<i64> {
         let call = "d.migrate_to_device";
         let moved = self
@@ -380,6 +392,7 @@ pub fn register(engine: &mut Engine) {
     engine.register_fn("launch", |d: &mut Dev, name: &str, args: Array| {
         d.launch(name, &args)
     });
+    engine.register_fn("mmap", Dev::mmap);
     engine.register_fn("migrate_to_device", Dev::migrate_to_device);
     engine.register_fn("migrate_to_system", Dev::migrate_to_system);
     engine.register_fn("snapshot", Dev::snapshot);
