@@ -55,7 +55,8 @@ impl System {
             if frame.locked {
                 wrong.get_or_insert_with(|| format!("{pfn} is locked"));
             }
-            let known = frame.mapped.len() as u32 + frame.pins + u32::from(frame.cached);
+            let known =
+                frame.mapped.len() as u32 + frame.pins + frame.gets + u32::from(frame.cached);
             if known == 0 && frame.refs == 1 && !pfn.is_device() {
                 loose += 1;
             } else if frame.refs != known {
@@ -220,7 +221,11 @@ impl System {
                 "the list of migration entries differs from the page tables",
             ),
             (
-                frame.refs >= frame.mapped.len() as u32 + frame.pins + u32::from(frame.cached),
+                frame.refs
+                    >= frame.mapped.len() as u32
+                        + frame.pins
+                        + frame.gets
+                        + u32::from(frame.cached),
                 "too few references",
             ),
             (

@@ -21,6 +21,8 @@ pub(crate) struct Frame {
     pub refs: u32,
     /// How many of the references are pins of `Mm::pin`.
     pub pins: u32,
+    /// How many are references of `Mm::get_user_pages`.
+    pub gets: u32,
     pub locked: bool,
     pub dirty: bool,
     /// Belongs to a private mapping (else to an object: a file or shared memory).

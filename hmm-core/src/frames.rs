@@ -239,7 +239,8 @@ impl Frames {
             frame.mapped.is_empty()
                 && frame.migrating.is_empty()
                 && !frame.locked
-                && frame.pins == 0,
+                && frame.pins == 0
+                && frame.gets == 0,
             "{pfn} freed while in use: {frame:?}"
         );
         let memcg = frame.memcg.take();

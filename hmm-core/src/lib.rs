@@ -75,7 +75,7 @@ pub use migrate::{
     migrate_device_pages, migrate_device_pfns, migrate_device_range, migrate_vma_finalize,
     migrate_vma_pages, migrate_vma_setup,
 };
-pub use mm::{Mm, MmapReadGuard, PagemapEntry, PinnedPages, Rss};
+pub use mm::{Mm, MmapReadGuard, PagemapBits, PagemapEntry, PinnedPages, Rss};
 pub use notifier::{MmuIntervalNotifier, MmuIntervalNotifierOps, MmuNotifierRange, MmuNotifyEvent};
 pub use phys::PhysMem;
 pub use pte::Pte;

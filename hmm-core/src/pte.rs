@@ -72,6 +72,8 @@ pub enum Pte {
     Exclusive {
         /// The page, of this process alone.
         pfn: Pfn,
+        /// The device, by the owner that it names itself with.
+        owner: u64,
         /// The VMA allows no access.
         none: bool,
         /// As in [`PresentPte`].

@@ -69,6 +69,8 @@ pub(crate) struct Vma {
     pub prot: Prot,
     pub flags: VmaFlags,
     pub backing: Backing,
+    /// New, or grown or moved, since the soft-dirty bits were cleared: all its pages count as written.
+    pub soft_dirty: bool,
 }
 
 impl Vma {
@@ -183,6 +185,7 @@ impl VmaTree {
             self.by_start.remove(&before.start);
             vma = Vma {
                 end: vma.end,
+                soft_dirty: vma.soft_dirty || before.soft_dirty,
                 ..before
             };
         }
@@ -191,6 +194,7 @@ impl VmaTree {
         {
             self.by_start.remove(&after.start);
             vma.end = after.end;
+            vma.soft_dirty |= after.soft_dirty;
         }
         self.by_start.insert(vma.start, vma);
     }
@@ -212,6 +216,13 @@ impl VmaTree {
             taken.push(vma.part(vma.start.max(start), vma.end.min(end)));
         }
         taken
+    }
+
+    /// No mapping counts as written as a whole any more.
+    pub fn clear_soft_dirty(&mut self) {
+        for vma in self.by_start.values_mut() {
+            vma.soft_dirty = false;
+        }
     }
 
     /// The lowest free place of `len` bytes, a multiple of 2 MiB if `huge`.
@@ -258,6 +269,7 @@ mod tests {
             prot,
             flags: VmaFlags::default(),
             backing: Backing::Anon,
+            soft_dirty: false,
         }
     }
 

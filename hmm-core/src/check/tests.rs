@@ -102,6 +102,7 @@ fn wrong_entries_are_found() {
         }),
         ("in device memory is device-exclusive", |p| Pte::Exclusive {
             pfn: p.pfn + (1 << 36),
+            owner: 1,
             none: false,
             soft_dirty: true,
         }),

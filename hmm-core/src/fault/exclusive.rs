@@ -51,13 +51,14 @@ pub(crate) fn restore(sys: &System, pt: &mut PageTable, vma: &Vma, page: u64) ->
     else {
         return old;
     };
+    let write = vma.prot.write && (soft_dirty || vma.soft_dirty);
     let pte = Pte::Present(PresentPte {
         pfn,
-        write: vma.prot.write && soft_dirty,
+        write,
         dirty: true,
         young: true,
         none: !vma.prot.read,
-        soft_dirty,
+        soft_dirty: soft_dirty || write,
     });
     pt.set(page, pte);
     sys.event("exclusive_end", &[("page", page), ("pfn", pfn.0)]);

@@ -5,6 +5,7 @@
 //! (map, unlock, free). Each page goes its own way: after each step a source without
 //! [`MigratePfn::MIGRATE`] stays where it was, which is no error. Once setup succeeded, finalize must be called.
 
+mod coherent;
 mod collect;
 mod device;
 mod finalize;
@@ -12,6 +13,7 @@ mod pages;
 mod types;
 mod unmap;
 
+pub(crate) use coherent::bring_coherent_home;
 pub use collect::migrate_vma_setup;
 pub use device::{
     MigrateDevice, migrate_device_finalize, migrate_device_pages, migrate_device_pfns,

@@ -100,6 +100,7 @@ impl Mm {
                 ..flags
             },
             backing,
+            soft_dirty: true,
         });
         self.sys
             .event("mmap", &[("mm", self.id), ("addr", start.0), ("len", len)]);

@@ -6,14 +6,17 @@ mod exit;
 mod fork;
 mod map;
 mod mixed;
+mod pagemap;
 mod pin;
 mod protect;
 mod remap;
+mod soft_dirty;
 mod zap;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 
+pub use pagemap::{PagemapBits, PagemapEntry};
 pub use pin::PinnedPages;
 pub(crate) use zap::zap_range;
 
@@ -48,17 +51,6 @@ impl Rss {
             (false, false) => &mut self.shmem,
         }
     }
-}
-
-/// What Linux's pagemap would tell of a page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PagemapEntry {
-    /// Nothing there.
-    None,
-    /// In system memory.
-    Present,
-    /// Elsewhere: in swap space, in device-private memory, device-exclusive, on its way, or lost.
-    Swap,
 }
 
 /// The address space of a process. Dropping the last handle frees what [`Mm::exit`] has not, without
@@ -153,19 +145,6 @@ impl Mm {
     /// Its pages.
     pub fn rss(&self) -> Rss {
         self.pt.lock().rss
-    }
-
-    /// What pagemap shows for the page of `va`.
-    pub fn pagemap(&self, va: Va) -> PagemapEntry {
-        match self.pt.lock().get(va.page()) {
-            Pte::None => PagemapEntry::None,
-            Pte::Present(_) => PagemapEntry::Present,
-            Pte::Device { .. }
-            | Pte::Migration { .. }
-            | Pte::Exclusive { .. }
-            | Pte::Swap { .. }
-            | Pte::Poison => PagemapEntry::Swap,
-        }
     }
 
     /// The page table entry of `va`'s page, for tests and tools.

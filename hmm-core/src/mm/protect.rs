@@ -60,9 +60,13 @@ impl Mm {
                 },
                 // The device has lost it by the notification, all the same it stays exclusive.
                 Pte::Exclusive {
-                    pfn, soft_dirty, ..
+                    pfn,
+                    owner,
+                    soft_dirty,
+                    ..
                 } => Pte::Exclusive {
                     pfn,
+                    owner,
                     none: !vma.prot.read,
                     soft_dirty,
                 },
@@ -101,9 +105,12 @@ impl Mm {
                 .sys
                 .frames
                 .all(old.pfn, pages, |_, frame| frame.is_own(vma.is_private()));
-        let write = vma.prot.write && (old.write || (ours && old.dirty));
+        // Where writes have to be noticed they fault.
+        let seen = old.soft_dirty || vma.soft_dirty;
+        let write = vma.prot.write && (old.write || (ours && old.dirty && seen));
         PresentPte {
             write,
+            soft_dirty: old.soft_dirty || write,
             none: !vma.prot.read,
             ..old
         }

@@ -88,6 +88,7 @@ impl Mm {
             for part in vmas.take(old, old_end) {
                 vmas.insert(Vma {
                     end: new_end,
+                    soft_dirty: true,
                     ..part
                 });
             }
@@ -116,11 +117,16 @@ impl Mm {
         let invalidation = self.invalidate(old, old_end, MmuNotifyEvent::Unmap);
         for part in vmas.take(old, old_end) {
             if keep {
-                vmas.insert(part.clone());
+                // Its contents are gone.
+                vmas.insert(Vma {
+                    soft_dirty: true,
+                    ..part.clone()
+                });
             }
             vmas.insert(Vma {
                 start: target,
                 end: target + new_len,
+                soft_dirty: true,
                 ..part
             });
         }

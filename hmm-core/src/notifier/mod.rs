@@ -15,6 +15,10 @@
 //! migration, if that empties them before it copies. It must call `set_seq` all the same (stricter than
 //! Linux, where the test driver returns at once): else a fault service that looked before the migration
 //! installs a page that has moved since.
+//!
+//! A driver that gets [`MmuNotifyEvent::Exclusive`] for its own [`crate::make_device_exclusive`] is the only one
+//! that may return without `set_seq`, and has to if it checks that call with `read_begin` and
+//! `read_retry`: its own call would always look like a collision.
 
 mod subscriptions;
 

@@ -124,7 +124,7 @@ impl Subscriptions {
         for sub in hit {
             if !sub.ops.invalidate(&sub, range, seq) {
                 result = Err(Errno::EAGAIN);
-            } else if sub.seq() != seq {
+            } else if sub.seq() != seq && range.event != MmuNotifyEvent::Exclusive {
                 sys.violation(format!(
                     "a subscriber did not note the sequence of {range:?}"
                 ));

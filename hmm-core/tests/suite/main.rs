@@ -3,6 +3,8 @@
 mod common;
 
 mod address_space;
+mod coherent;
+mod devices;
 mod exclusive;
 mod huge_pages;
 mod migrate_corners;
@@ -12,4 +14,5 @@ mod mixed;
 mod plain_memory;
 mod races;
 mod schedules;
+mod soft_dirty;
 mod threads;

@@ -21,26 +21,35 @@ struct Memory {
     fail: u64,
     /// Pages that become free are not given out again.
     leaving: bool,
+    /// The CPU's loads and stores fail.
+    broken: bool,
 }
 
 pub struct Device {
     pub sys: Arc<System>,
     pub owner: u64,
+    pub kind: DeviceMemory,
     memory: Arc<Mutex<Memory>>,
     pagemap: Mutex<Option<Arc<DevPagemap>>>,
 }
 
 struct Ops(Weak<Device>, Arc<Mutex<Memory>>);
 
+impl Memory {
+    fn read(&self, pfn: Pfn, offset: usize, buf: &mut [u8]) {
+        buf.copy_from_slice(&self.pages[&pfn][offset..offset + buf.len()]);
+    }
+
+    fn write(&mut self, pfn: Pfn, offset: usize, data: &[u8]) {
+        let page = self.pages.get_mut(&pfn).expect("a page in use");
+        page[offset..offset + data.len()].copy_from_slice(data);
+    }
+}
+
 impl DevPagemapOps for Ops {
     fn migrate_to_ram(&self, fault: &DevFault<'_>) -> Result<(), VmFault> {
         let device = self.0.upgrade().ok_or(VmFault::Sigbus)?;
-        let mut args = MigrateVma::new(
-            fault.va,
-            fault.va + PAGE,
-            MigrateSelect::DEVICE_PRIVATE,
-            device.owner,
-        );
+        let mut args = MigrateVma::new(fault.va, fault.va + PAGE, device.select(), device.owner);
         args.fault_page = Some(fault.pfn);
         migrate_vma_setup(fault.guard, &mut args).map_err(|_| VmFault::Sigbus)?;
         let mut result = Ok(());
@@ -59,23 +68,58 @@ impl DevPagemapOps for Ops {
             memory.free.push(pfn);
         }
     }
+
+    fn cpu_read(&self, pfn: Pfn, offset: usize, buf: &mut [u8]) -> Result<(), VmFault> {
+        let memory = self.1.lock().unwrap();
+        if memory.broken {
+            return Err(VmFault::Sigbus);
+        }
+        memory.read(pfn, offset, buf);
+        Ok(())
+    }
+
+    fn cpu_write(&self, pfn: Pfn, offset: usize, data: &[u8]) -> Result<(), VmFault> {
+        let mut memory = self.1.lock().unwrap();
+        if memory.broken {
+            return Err(VmFault::Sigbus);
+        }
+        memory.write(pfn, offset, data);
+        Ok(())
+    }
 }
 
 impl Device {
+    /// A device with private memory.
     pub fn new(sys: &Arc<System>, pages: u64, owner: u64) -> Arc<Device> {
+        Device::with_memory(sys, DeviceMemory::Private, pages, owner)
+    }
+
+    /// A device with coherent memory.
+    pub fn coherent(sys: &Arc<System>, pages: u64, owner: u64) -> Arc<Device> {
+        Device::with_memory(sys, DeviceMemory::Coherent, pages, owner)
+    }
+
+    pub fn with_memory(
+        sys: &Arc<System>,
+        kind: DeviceMemory,
+        pages: u64,
+        owner: u64,
+    ) -> Arc<Device> {
         let memory = Arc::new(Mutex::new(Memory {
             free: Vec::new(),
             pages: BTreeMap::new(),
             fail: 0,
             leaving: false,
+            broken: false,
         }));
         let device = Arc::new_cyclic(|weak: &Weak<Device>| {
             let ops = Arc::new(Ops(weak.clone(), Arc::clone(&memory)));
-            let pagemap = DevPagemap::new(sys, DeviceMemory::Private, pages, owner, ops).unwrap();
+            let pagemap = DevPagemap::new(sys, kind, pages, owner, ops).unwrap();
             memory.lock().unwrap().free = (0..pages).rev().map(|i| pagemap.base() + i).collect();
             Device {
                 sys: Arc::clone(sys),
                 owner,
+                kind,
                 memory: Arc::clone(&memory),
                 pagemap: Mutex::new(Some(pagemap)),
             }
@@ -92,6 +136,19 @@ impl Device {
         self.pagemap().used()
     }
 
+    /// What it brings home.
+    fn select(&self) -> MigrateSelect {
+        match self.kind {
+            DeviceMemory::Coherent => MigrateSelect::DEVICE_COHERENT,
+            _ => MigrateSelect::DEVICE_PRIVATE,
+        }
+    }
+
+    /// The CPU's accesses to coherent memory fail from now on, or work again.
+    pub fn set_broken(&self, broken: bool) {
+        self.memory.lock().unwrap().broken = broken;
+    }
+
     pub fn fail_allocations(&self, n: u64) {
         self.memory.lock().unwrap().fail = n;
     }
@@ -103,11 +160,10 @@ impl Device {
 
     /// Reads or writes a page as the device sees it, wherever it is.
     pub fn read(&self, pfn: Pfn, offset: usize, buf: &mut [u8]) {
-        if !pfn.is_device() {
-            return self.sys.phys().read(pfn, offset, buf);
+        if !self.pagemap().contains(pfn) {
+            return self.sys.read_page(pfn, offset, buf).unwrap();
         }
-        let memory = self.memory.lock().unwrap();
-        buf.copy_from_slice(&memory.pages[&pfn][offset..offset + buf.len()]);
+        self.memory.lock().unwrap().read(pfn, offset, buf);
     }
 
     pub fn write(&self, pfn: Pfn, offset: usize, data: &[u8]) {
@@ -117,11 +173,10 @@ impl Device {
 
     /// Changes a page without marking it, as migrations do.
     fn put(&self, pfn: Pfn, offset: usize, data: &[u8]) {
-        if !pfn.is_device() {
-            return self.sys.phys().write(pfn, offset, data);
+        if !self.pagemap().contains(pfn) {
+            return self.sys.write_page(pfn, offset, data).unwrap();
         }
-        let mut memory = self.memory.lock().unwrap();
-        memory.pages.get_mut(&pfn).unwrap()[offset..offset + data.len()].copy_from_slice(data);
+        self.memory.lock().unwrap().write(pfn, offset, data);
     }
 
     fn alloc(&self) -> Option<Pfn> {
@@ -198,7 +253,7 @@ impl Device {
                 .filter(|vma| vma.prot.read)
                 .ok_or(Errno::EINVAL)?;
             let stop = end.min(vma.end);
-            let mut args = MigrateVma::new(at, stop, MigrateSelect::DEVICE_PRIVATE, self.owner);
+            let mut args = MigrateVma::new(at, stop, self.select(), self.owner);
             migrate_vma_setup(&guard, &mut args)?;
             let copied = self.copy_home(&mut args);
             migrate_vma_pages(&guard, &mut args);

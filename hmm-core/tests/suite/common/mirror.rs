@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, Weak};
 
 use hmm_core::{
     Errno, HmmPfn, HmmRange, Mm, MmuIntervalNotifier, MmuIntervalNotifierOps, MmuNotifierRange,
-    Pfn, Pte, Va, hmm_range_fault, sync,
+    MmuNotifyEvent, Pfn, Pte, Va, hmm_range_fault, make_device_exclusive, sync,
 };
 
 use super::PAGE;
@@ -18,6 +18,8 @@ const CHUNK: u64 = 64;
 pub struct Entry {
     pub pfn: Pfn,
     pub write: bool,
+    /// The device may use atomics: it has the page alone.
+    pub atomic: bool,
 }
 
 pub struct Mirror {
@@ -40,6 +42,9 @@ impl MmuIntervalNotifierOps for Ops {
             sub.set_seq(cur_seq);
             return true;
         };
+        if range.event == MmuNotifyEvent::Exclusive && range.owner == mirror.device.owner {
+            return true;
+        }
         let mut table = if range.blockable {
             mirror.table.lock()
         } else {
@@ -153,6 +158,7 @@ impl Mirror {
                         Entry {
                             pfn: pfn.pfn(),
                             write: pfn.is_write(),
+                            atomic: false,
                         },
                     );
                 }
@@ -201,6 +207,72 @@ impl Mirror {
         Ok(rounds)
     }
 
+    /// Makes pages exclusive to the device, for atomics.
+    pub fn exclusive(&self, va: Va, pages: u64) -> Result<(), Errno> {
+        let notifier = self.notifier.lock().unwrap().clone().ok_or(Errno::EBADF)?;
+        let sys = &self.device.sys;
+        for at in (0..pages).map(|i| va + i * PAGE) {
+            loop {
+                let seq = notifier.read_begin();
+                let guard = self.mm.mmap_read_lock();
+                let pfn = make_device_exclusive(&guard, at, self.device.owner)?;
+                let mut table = self.table.lock();
+                let stale = notifier.read_retry(seq);
+                if !stale {
+                    let entry = Entry {
+                        pfn,
+                        write: true,
+                        atomic: true,
+                    };
+                    table.insert(at.page(), entry);
+                }
+                drop(table);
+                sys.unlock_page(pfn);
+                sys.put_page(pfn);
+                if !stale {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub fn is_exclusive(&self, va: Va) -> bool {
+        self.entry(va).is_some_and(|entry| entry.atomic)
+    }
+
+    /// An atomic addition by the device: in its own memory in place, else on a page it has alone. Returns
+    /// the old value.
+    pub fn fetch_add(&self, va: Va, n: u64) -> Result<u64, Errno> {
+        loop {
+            let table = self.table.lock();
+            let entry = table.get(&va.page()).copied();
+            if let Some(entry) = entry.filter(|entry| {
+                entry.atomic || (entry.write && self.device.pagemap().contains(entry.pfn))
+            }) {
+                let mut word = [0; 8];
+                self.device.read(entry.pfn, va.offset(), &mut word);
+                // Whoever else gets at the page now breaks the atomicity.
+                sync::yield_now();
+                let old = u64::from_le_bytes(word);
+                let new = (old + n).to_le_bytes();
+                self.device.write(entry.pfn, va.offset(), &new);
+                return Ok(old);
+            }
+            drop(table);
+            let page = va.align_down();
+            let pte = self.mm.pte(page);
+            if pte
+                .pfn()
+                .is_some_and(|pfn| self.device.pagemap().contains(pfn))
+            {
+                self.fault(page, page + PAGE, true)?;
+            } else {
+                self.exclusive(page, 1)?;
+            }
+        }
+    }
+
     pub fn read_pages(&self, va: Va, pages: u64) -> Result<(Vec<u8>, u64), Errno> {
         let mut buf = vec![0; (pages * PAGE) as usize];
         let rounds = self.read(va, &mut buf)?;
@@ -210,7 +282,12 @@ impl Mirror {
     /// As the driver's command: an error unless all pages are on the device in the end.
     pub fn to_device(&self, va: Va, pages: u64) -> Result<(), Errno> {
         self.device.migrate_to_device(self, va, va + pages * PAGE)?;
-        let here = |pte: Pte| matches!(pte, Pte::Device { pfn, .. } if self.device.pagemap().contains(pfn));
+        let here = |pte: Pte| {
+            matches!(pte, Pte::Device { .. } | Pte::Present(_))
+                && pte
+                    .pfn()
+                    .is_some_and(|pfn| self.device.pagemap().contains(pfn))
+        };
         let all = (0..pages).all(|i| here(self.mm.pte(va + i * PAGE)));
         if all { Ok(()) } else { Err(Errno::ENOENT) }
     }
@@ -261,7 +338,9 @@ impl Mirror {
         }
         let kind = match pfn.pfn() {
             page if self.device.sys.is_zero_page(page) => 0x10,
-            page if page.is_device() => 0x20,
+            page if self.device.sys.is_device_private(page) => 0x20,
+            page if self.device.pagemap().contains(page) => 0x40,
+            page if page.is_device() => 0x50,
             _ => 0,
         };
         kind | if pfn.is_write() { 2 } else { 1 }
@@ -274,6 +353,7 @@ impl Mirror {
             let (pfn, write) = match self.mm.pte(Va::of_page(page)) {
                 Pte::Present(pte) => (pte.pfn, pte.write),
                 Pte::Device { pfn, write, .. } => (pfn, write),
+                Pte::Exclusive { pfn, .. } => (pfn, true),
                 other => {
                     panic!("the device maps {entry:?} at page {page:#x}, the CPU has {other:?}")
                 }

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use hmm_core::sync::{self, Schedule};
 use hmm_core::{
-    Errno, Mm, MmapOptions, NoTrace, PAGE_SIZE, Pfn, PhysMem, Prot, System, SystemConfig, Va,
+    DeviceMemory, Errno, Mm, MmapOptions, NoTrace, PAGE_SIZE, Pfn, PhysMem, Prot, System,
+    SystemConfig, Va,
 };
 
 pub const PAGE: u64 = PAGE_SIZE;
@@ -73,6 +74,14 @@ pub fn seeds(n: u64, f: impl Fn() + Send + Sync + 'static) {
 
 pub fn map(mm: &Mm, pages: u64, prot: Prot) -> Va {
     mm.mmap(pages * PAGE, prot, MmapOptions::default()).unwrap()
+}
+
+/// Runs a test with private and with coherent device memory.
+pub fn kinds(f: impl Fn(DeviceMemory) + Send + Sync + 'static) {
+    single(move || {
+        f(DeviceMemory::Private);
+        f(DeviceMemory::Coherent);
+    });
 }
 
 pub fn map_shared(mm: &Mm, pages: u64) -> Va {
