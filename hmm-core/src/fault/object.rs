@@ -20,13 +20,13 @@ pub(super) fn fault(mm: &Arc<Mm>, vma: &Vma, va: Va, flags: FaultFlags) -> Resul
         mm.system().frames.put(pfn);
         result
     } else {
-        map(mm, vma, va, pfn);
+        map(mm, vma, va, pfn, flags);
         Ok(())
     }
 }
 
 /// Maps `pfn`, whose reference the entry takes over, if it still is what belongs there.
-fn map(mm: &Arc<Mm>, vma: &Vma, va: Va, pfn: Pfn) {
+fn map(mm: &Arc<Mm>, vma: &Vma, va: Va, pfn: Pfn, flags: FaultFlags) {
     let frames = &mm.system().frames;
     let mut pt = mm.pt.lock();
     if !belongs(vma, va, pfn, pt.get(va.page())) {
@@ -34,7 +34,8 @@ fn map(mm: &Arc<Mm>, vma: &Vma, va: Va, pfn: Pfn) {
         frames.put(pfn);
         return;
     }
-    let write = vma.prot.write && !vma.is_private();
+    // A load makes shared memory writable at once, unless stores have to be noticed.
+    let write = vma.prot.write && !vma.is_private() && (flags.write || vma.soft_dirty);
     let present = PresentPte {
         pfn,
         write,
