@@ -13,7 +13,7 @@ mod pages;
 mod types;
 mod unmap;
 
-pub(crate) use coherent::bring_coherent_home;
+pub use coherent::bring_coherent_home;
 pub use collect::migrate_vma_setup;
 pub use device::{
     MigrateDevice, migrate_device_finalize, migrate_device_pages, migrate_device_pfns,
