@@ -233,7 +233,7 @@ fn look(
             }
             let ours = vma.prot.write
                 && sys.frames.with(pfn, |frame| {
-                    frame.exclusive |= frame.sole_user();
+                    frame.try_own();
                     frame.exclusive
                 });
             if !ours {

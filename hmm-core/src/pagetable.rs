@@ -97,6 +97,9 @@ pub(crate) struct PageTable {
     root: Node,
     /// Pages by kind; kept under the same lock as the entries.
     pub rss: Rss,
+    /// Where the mappings are locked (mlock), for reclaim, which cannot look at the mappings: first page and
+    /// one past the last, in order.
+    locked: Vec<(u64, u64)>,
 }
 
 impl PageTable {
@@ -104,7 +107,19 @@ impl PageTable {
         PageTable {
             root: Node::upper(),
             rss: Rss::default(),
+            locked: Vec::new(),
         }
+    }
+
+    /// Whether the page is in a locked mapping.
+    pub fn is_locked(&self, page: u64) -> bool {
+        let after = self.locked.partition_point(|&(start, _)| start <= page);
+        after > 0 && page < self.locked[after - 1].1
+    }
+
+    /// Notes where the mappings are locked.
+    pub fn set_locked(&mut self, locked: Vec<(u64, u64)>) {
+        self.locked = locked;
     }
 
     /// The entry of one page.

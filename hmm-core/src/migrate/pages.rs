@@ -56,6 +56,7 @@ pub(super) fn switch(sys: &System, old: Pfn, new: Pfn, is_fault_page: bool) -> b
         }
         new.anon = true;
         new.dirty = old.dirty;
+        new.merged = old.merged;
         new.memcg = old.memcg.take();
         true
     });
