@@ -15,7 +15,6 @@ use crate::ring::{Index, Push, Ring, RingRegs};
 use hmm_core::sync::Mutex;
 use hmm_core::{PAGE_SIZE, Va};
 use hmmu_regs::{Completion, CopyEntry, CopyOp, FORMAT_VERSION, JobStatus, reg};
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Where the bytes of a page come from.
@@ -27,15 +26,13 @@ pub(crate) enum Source {
     Zero,
 }
 
-/// Pages with consecutive addresses to be written.
+/// One page to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PageCopy {
-    /// The first page.
+    /// The page.
     pub dst: DevPa,
     /// Its new content.
     pub src: Source,
-    /// How many.
-    pub pages: usize,
 }
 
 /// How a translated copy ended.
@@ -47,24 +44,10 @@ pub(crate) struct CopyEnd {
     pub info: u64,
 }
 
-/// Copies of consecutive addresses, done by one descriptor.
-#[derive(Clone, Copy)]
+/// Pages of consecutive addresses, moved by one descriptor.
 struct Run {
-    /// The first one in the list.
     first: usize,
-    /// How many copies.
-    items: usize,
     pages: usize,
-}
-
-/// What became of a physical descriptor.
-enum Issued {
-    /// It is in the channel.
-    At(Index),
-    /// No room now.
-    Full,
-    /// The CPU has to do the work.
-    ByCpu,
 }
 
 /// The copy channel.
@@ -79,7 +62,7 @@ pub(crate) struct Copier {
     translated: Mutex<Option<Index>>,
 }
 
-/// Most pages in one descriptor that single pages are joined to: a long one delays everybody behind it.
+/// Most pages in one descriptor: a long one delays everybody behind it.
 const RUN_PAGES: usize = 16;
 
 fn copy_entry(op: CopyOp) -> CopyEntry {
@@ -124,31 +107,16 @@ impl Copier {
         self.ring.restart(status)
     }
 
-    /// Does the copies; one result for each. Returns when all are done or have failed.
+    /// Writes the pages; one result for each. Returns when all are written or have failed.
     pub fn pages(&self, list: &[PageCopy]) -> Vec<Result<(), DriverError>> {
         let mut results: Vec<Result<(), DriverError>> = list.iter().map(|_| Ok(())).collect();
-        let mut issued: VecDeque<(Index, Run)> = VecDeque::new();
-        let mut by_cpu: Vec<Run> = Vec::new();
-        for run in runs_of(list) {
-            loop {
-                match self.issue(list[run.first], run.pages) {
-                    Issued::At(index) => issued.push_back((index, run)),
-                    Issued::ByCpu => by_cpu.push(run),
-                    // Never wait for room while keeping some: the others do as well.
-                    Issued::Full => {
-                        if let Some((index, done)) = issued.pop_front() {
-                            if !self.finish(index) {
-                                by_cpu.push(done);
-                            }
-                            continue;
-                        }
-                        if self.wait_for_room().is_ok() {
-                            continue;
-                        }
-                        by_cpu.push(run);
-                    }
-                }
-                break;
+        let runs = runs_of(list);
+        let mut issued: Vec<(Index, &Run)> = Vec::new();
+        let mut by_cpu: Vec<&Run> = Vec::new();
+        for run in &runs {
+            match self.issue(list[run.first], run.pages) {
+                Some(index) => issued.push((index, run)),
+                None => by_cpu.push(run),
             }
         }
         for (index, run) in issued {
@@ -157,24 +125,15 @@ impl Copier {
             }
         }
         for run in by_cpu {
-            for item in run.first..run.first + run.items {
-                results[item] = self.by_cpu(list[item]);
+            for page in run.first..run.first + run.pages {
+                results[page] = self.page_by_cpu(list[page]);
             }
         }
         results
     }
 
-    fn wait_for_room(&self) -> Result<(), DriverError> {
-        let what = || "the copy ring (full)".to_owned();
-        let room = || self.ring.has_room();
-        self.health.wait(what, self.ring_cycles, room)
-    }
-
-    /// Puts a physical descriptor into the channel.
-    fn issue(&self, first: PageCopy, pages: usize) -> Issued {
-        if self.health.is_lost() {
-            return Issued::ByCpu;
-        }
+    /// Puts a physical descriptor into the channel; `None` when the CPU has to do the work.
+    fn issue(&self, first: PageCopy, pages: usize) -> Option<Index> {
         let bytes = pages as u64 * PAGE_SIZE;
         let descriptor = match first.src {
             Source::Page(src) => copy_entry(CopyOp::Copy).with_src(src.0),
@@ -182,25 +141,37 @@ impl Copier {
         }
         .with_dst(first.dst.0)
         .with_len(bytes);
-        // Taken first, so that no translated descriptor gets in between the look and the push.
-        let translated = self.translated.lock();
-        let clear = translated.is_none_or(|index| self.ring.completed(index));
-        let push = self.ring.try_push(
-            true,
-            || clear,
-            |ticket, _| {
-                descriptor
-                    .with_fence_addr(ticket.fence_addr.0)
-                    .with_fence_value(ticket.fence_value)
-                    .to_bytes()
+        let mut pushed = None;
+        let waited = self.health.wait(
+            || "the copy ring (full)".to_owned(),
+            self.ring_cycles,
+            || {
+                // Taken first, so that no translated descriptor gets in between the look and the push.
+                let translated = self.translated.lock();
+                let clear = translated.is_none_or(|index| self.ring.completed(index));
+                let push = self.ring.try_push(
+                    true,
+                    || clear,
+                    |ticket, _| {
+                        descriptor
+                            .with_fence_addr(ticket.fence_addr.0)
+                            .with_fence_value(ticket.fence_value)
+                            .to_bytes()
+                    },
+                );
+                match push {
+                    Push::At(index) => {
+                        pushed = Some(index);
+                        true
+                    }
+                    // A full ring with a translated descriptor in it may not move for long.
+                    Push::Full => !clear,
+                    Push::Refused | Push::Failed(_) => true,
+                }
             },
         );
-        match push {
-            Push::At(index) => Issued::At(index),
-            // A full ring with a translated descriptor in it may not move for long.
-            Push::Full if clear => Issued::Full,
-            Push::Full | Push::Refused | Push::Failed(_) => Issued::ByCpu,
-        }
+        waited.ok()?;
+        pushed
     }
 
     /// Waits for a physical descriptor; true when it was done.
@@ -216,18 +187,16 @@ impl Copier {
         waited.is_ok() && status == JobStatus::Ok as u64
     }
 
-    fn by_cpu(&self, copy: PageCopy) -> Result<(), DriverError> {
+    fn page_by_cpu(&self, page: PageCopy) -> Result<(), DriverError> {
+        self.counters.add(Tick::PagesByCpu, 1);
         let mut bytes = [0; PAGE_SIZE as usize];
-        for page in 0..copy.pages as u64 {
-            self.counters.add(Tick::PagesByCpu, 1);
-            if let Source::Page(src) = copy.src {
-                self.mem.read(src.add(page * PAGE_SIZE), &mut bytes)?;
-            }
-            self.mem.write(copy.dst.add(page * PAGE_SIZE), &bytes)?;
+        if let Source::Page(src) = page.src {
+            self.mem.read(src, &mut bytes)?;
         }
-        // Reading back makes sure that the posted writes have arrived before anybody uses the pages.
-        let last = copy.dst.add(copy.pages as u64 * PAGE_SIZE - 8);
-        self.mem.read(last, &mut bytes[..8])?;
+        self.mem.write(page.dst, &bytes)?;
+        // Reading back makes sure that the posted writes have arrived before anybody uses the page.
+        self.mem
+            .read(page.dst.add(PAGE_SIZE - 8), &mut bytes[..8])?;
         Ok(())
     }
 
@@ -300,30 +269,24 @@ impl Copier {
     }
 }
 
-/// Groups copies whose sources and destinations follow each other. Long ones stay alone.
+/// Groups pages whose sources and destinations follow each other.
 fn runs_of(list: &[PageCopy]) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
-    for (i, copy) in list.iter().enumerate() {
+    for (i, page) in list.iter().enumerate() {
         if let Some(run) = runs.last_mut() {
             let bytes = run.pages as u64 * PAGE_SIZE;
             let first = list[run.first];
-            let follows = match (first.src, copy.src) {
+            let follows = match (first.src, page.src) {
                 (Source::Page(a), Source::Page(b)) => a.add(bytes) == b,
                 (Source::Zero, Source::Zero) => true,
                 _ => false,
             };
-            let short = run.pages + copy.pages <= RUN_PAGES;
-            if follows && first.dst.add(bytes) == copy.dst && short {
-                run.pages += copy.pages;
-                run.items += 1;
+            if follows && first.dst.add(bytes) == page.dst && run.pages < RUN_PAGES {
+                run.pages += 1;
                 continue;
             }
         }
-        runs.push(Run {
-            first: i,
-            items: 1,
-            pages: copy.pages,
-        });
+        runs.push(Run { first: i, pages: 1 });
     }
     runs
 }
@@ -334,22 +297,19 @@ mod tests {
 
     #[test]
     fn runs_join_only_pages_that_follow_on_both_sides() {
-        let page = |dst: u64, src: Option<u64>, pages| PageCopy {
+        let page = |dst: u64, src: Option<u64>| PageCopy {
             dst: DevPa(dst * PAGE_SIZE),
             src: src.map_or(Source::Zero, |s| Source::Page(DevPa(s * PAGE_SIZE))),
-            pages,
         };
         let list = [
-            page(10, Some(1), 1),
-            page(11, Some(2), 1),
-            page(12, Some(4), 1),
-            page(13, None, 1),
-            page(14, None, 1),
-            page(16, None, 1),
-            page(17, None, 512),
-            page(529, None, 1),
+            page(10, Some(1)),
+            page(11, Some(2)),
+            page(12, Some(4)),
+            page(13, None),
+            page(14, None),
+            page(16, None),
         ];
         let lengths: Vec<usize> = runs_of(&list).iter().map(|r| r.pages).collect();
-        assert_eq!(lengths, [2, 1, 2, 1, 512, 1]);
+        assert_eq!(lengths, [2, 1, 2, 1]);
     }
 }

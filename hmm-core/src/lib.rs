@@ -43,7 +43,6 @@ mod frames;
 mod free_pages;
 pub mod hmm;
 mod huge_zero;
-mod ksm;
 pub mod memcg;
 pub mod memremap;
 pub mod migrate;
@@ -53,7 +52,6 @@ mod page_cache;
 mod pagetable;
 pub mod phys;
 pub mod pte;
-mod reclaim;
 mod rmap;
 pub mod swap;
 pub mod sync;
@@ -73,8 +71,8 @@ pub use hmm::{HmmPfn, HmmRange, hmm_range_fault};
 pub use memcg::Memcg;
 pub use memremap::{DevFault, DevPagemap, DevPagemapOps, DeviceMemory, VmFault};
 pub use migrate::{
-    MigrateDevice, MigratePfn, MigrateSelect, MigrateVma, bring_coherent_home,
-    migrate_device_finalize, migrate_device_pages, migrate_device_pfns, migrate_device_range,
+    MigrateDevice, MigratePfn, MigrateSelect, MigrateVma, migrate_device_finalize,
+    migrate_device_pages, migrate_device_pfns, migrate_device_range, migrate_device_range_compound,
     migrate_vma_finalize, migrate_vma_pages, migrate_vma_setup,
 };
 pub use mm::{Mm, MmapReadGuard, PagemapBits, PagemapEntry, PinnedPages, Rss};

@@ -1,9 +1,7 @@
 //! The driver on the functional device.
 
-mod coherent;
 mod common;
 mod exclusive;
-mod field;
 mod hang;
 mod jobs;
 mod link_errors;

@@ -41,7 +41,9 @@ pub(super) fn write_fault(
     let zero = sys.is_zero_page(old.pfn);
     let in_place = !zero
         && sys.frames.with(old.pfn, |frame| {
-            frame.try_own();
+            if frame.anon && !frame.exclusive && frame.sole_user() {
+                frame.exclusive = true;
+            }
             frame.is_own(vma.is_private())
         });
     if in_place {

@@ -41,9 +41,7 @@ impl Mm {
         {
             let mut theirs = child.vmas.write();
             for vma in vmas.iter() {
-                let mut copy = vma.clone();
-                copy.flags.locked = false;
-                theirs.insert(copy);
+                theirs.insert(vma.clone());
                 if vma.is_private() && result.is_ok() {
                     result = self.copy_range(&child, vma);
                 }

@@ -4,12 +4,10 @@ mod access;
 mod advise;
 mod exit;
 mod fork;
-mod lock;
 mod map;
 mod mixed;
 mod pagemap;
 mod pin;
-mod poison;
 mod protect;
 mod remap;
 mod soft_dirty;
@@ -72,7 +70,7 @@ pub struct Mm {
 /// Holds an address space's mappings still (mmap_lock for reading). Do not take it twice in one thread.
 pub struct MmapReadGuard<'a> {
     mm: &'a Arc<Mm>,
-    pub(crate) vmas: RwLockReadGuard<'a, VmaTree>,
+    vmas: RwLockReadGuard<'a, VmaTree>,
 }
 
 impl<'a> MmapReadGuard<'a> {
