@@ -22,7 +22,7 @@ struct Allowed {
     exclusive: bool,
 }
 
-fn allowed(entry: Pte) -> Option<Allowed> {
+fn allowed(entry: Pte, owner: u64) -> Option<Allowed> {
     let (pfn, write, exclusive) = match entry {
         Pte::Present(present) if !present.none => (present.pfn, present.write, false),
         Pte::Device {
@@ -32,8 +32,11 @@ fn allowed(entry: Pte) -> Option<Allowed> {
             ..
         } => (pfn, write, false),
         Pte::Exclusive {
-            pfn, none: false, ..
-        } => (pfn, true, true),
+            pfn,
+            owner: whose,
+            none: false,
+            ..
+        } if whose == owner => (pfn, true, true),
         _ => return None,
     };
     Some(Allowed {
@@ -86,7 +89,7 @@ impl Context {
     }
 
     fn check_page(&self, page: &LivePage, entry: Pte) -> Result<(), &'static str> {
-        let Some(allowed) = allowed(entry) else {
+        let Some(allowed) = allowed(entry, self.core.owner()) else {
             return Err("the device maps what the process has no page for");
         };
         if page.pfn != Some(allowed.pfn) || self.core.page_pa(allowed.pfn) != Some(page.page) {

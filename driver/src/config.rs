@@ -60,6 +60,8 @@ pub struct DeviceConfig {
     pub vram_pages: Option<u64>,
     /// Where page tables go.
     pub tables: TablePlace,
+    /// True adds the device's memory as coherent: the CPU uses pages there in place, through the VRAM window.
+    pub coherent: bool,
     /// What is done with a page on a device fault.
     pub policy: Arc<dyn Policy>,
     /// Limits on waits.
@@ -86,6 +88,7 @@ impl Default for DeviceConfig {
         Self {
             vram_pages: None,
             tables: TablePlace::Vram,
+            coherent: false,
             policy: Arc::new(MapRemote::default()),
             timeouts: Timeouts::default(),
             atomics: Atomics::Link,

@@ -15,6 +15,7 @@ use crate::ring::{Index, Push, Ring, RingRegs};
 use hmm_core::sync::Mutex;
 use hmm_core::{PAGE_SIZE, Va};
 use hmmu_regs::{Completion, CopyEntry, CopyOp, FORMAT_VERSION, JobStatus, reg};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Where the bytes of a page come from.
@@ -26,13 +27,15 @@ pub(crate) enum Source {
     Zero,
 }
 
-/// One page to be written.
+/// Pages with consecutive addresses to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PageCopy {
-    /// The page.
+    /// The first page.
     pub dst: DevPa,
     /// Its new content.
     pub src: Source,
+    /// How many.
+    pub pages: usize,
 }
 
 /// How a translated copy ended.
@@ -44,10 +47,24 @@ pub(crate) struct CopyEnd {
     pub info: u64,
 }
 
-/// Pages of consecutive addresses, moved by one descriptor.
+/// Copies of consecutive addresses, done by one descriptor.
+#[derive(Clone, Copy)]
 struct Run {
+    /// The first one in the list.
     first: usize,
+    /// How many copies.
+    items: usize,
     pages: usize,
+}
+
+/// What became of a physical descriptor.
+enum Issued {
+    /// It is in the channel.
+    At(Index),
+    /// No room now.
+    Full,
+    /// The CPU has to do the work.
+    ByCpu,
 }
 
 /// The copy channel.
@@ -62,7 +79,7 @@ pub(crate) struct Copier {
     translated: Mutex<Option<Index>>,
 }
 
-/// Most pages in one descriptor: a long one delays everybody behind it.
+/// Most pages in one descriptor that single pages are joined to: a long one delays everybody behind it.
 const RUN_PAGES: usize = 16;
 
 fn copy_entry(op: CopyOp) -> CopyEntry {
@@ -107,16 +124,31 @@ impl Copier {
         self.ring.restart(status)
     }
 
-    /// Writes the pages; one result for each. Returns when all are written or have failed.
+    /// Does the copies; one result for each. Returns when all are done or have failed.
     pub fn pages(&self, list: &[PageCopy]) -> Vec<Result<(), DriverError>> {
         let mut results: Vec<Result<(), DriverError>> = list.iter().map(|_| Ok(())).collect();
-        let runs = runs_of(list);
-        let mut issued: Vec<(Index, &Run)> = Vec::new();
-        let mut by_cpu: Vec<&Run> = Vec::new();
-        for run in &runs {
-            match self.issue(list[run.first], run.pages) {
-                Some(index) => issued.push((index, run)),
-                None => by_cpu.push(run),
+        let mut issued: VecDeque<(Index, Run)> = VecDeque::new();
+        let mut by_cpu: Vec<Run> = Vec::new();
+        for run in runs_of(list) {
+            loop {
+                match self.issue(list[run.first], run.pages) {
+                    Issued::At(index) => issued.push_back((index, run)),
+                    Issued::ByCpu => by_cpu.push(run),
+                    // Never wait for room while keeping some: the others do as well.
+                    Issued::Full => {
+                        if let Some((index, done)) = issued.pop_front() {
+                            if !self.finish(index) {
+                                by_cpu.push(done);
+                            }
+                            continue;
+                        }
+                        if self.wait_for_room().is_ok() {
+                            continue;
+                        }
+                        by_cpu.push(run);
+                    }
+                }
+                break;
             }
         }
         for (index, run) in issued {
@@ -125,15 +157,24 @@ impl Copier {
             }
         }
         for run in by_cpu {
-            for page in run.first..run.first + run.pages {
-                results[page] = self.page_by_cpu(list[page]);
+            for item in run.first..run.first + run.items {
+                results[item] = self.by_cpu(list[item]);
             }
         }
         results
     }
 
-    /// Puts a physical descriptor into the channel; `None` when the CPU has to do the work.
-    fn issue(&self, first: PageCopy, pages: usize) -> Option<Index> {
+    fn wait_for_room(&self) -> Result<(), DriverError> {
+        let what = || "the copy ring (full)".to_owned();
+        let room = || self.ring.has_room();
+        self.health.wait(what, self.ring_cycles, room)
+    }
+
+    /// Puts a physical descriptor into the channel.
+    fn issue(&self, first: PageCopy, pages: usize) -> Issued {
+        if self.health.is_lost() {
+            return Issued::ByCpu;
+        }
         let bytes = pages as u64 * PAGE_SIZE;
         let descriptor = match first.src {
             Source::Page(src) => copy_entry(CopyOp::Copy).with_src(src.0),
@@ -141,37 +182,25 @@ impl Copier {
         }
         .with_dst(first.dst.0)
         .with_len(bytes);
-        let mut pushed = None;
-        let waited = self.health.wait(
-            || "the copy ring (full)".to_owned(),
-            self.ring_cycles,
-            || {
-                // Taken first, so that no translated descriptor gets in between the look and the push.
-                let translated = self.translated.lock();
-                let clear = translated.is_none_or(|index| self.ring.completed(index));
-                let push = self.ring.try_push(
-                    true,
-                    || clear,
-                    |ticket, _| {
-                        descriptor
-                            .with_fence_addr(ticket.fence_addr.0)
-                            .with_fence_value(ticket.fence_value)
-                            .to_bytes()
-                    },
-                );
-                match push {
-                    Push::At(index) => {
-                        pushed = Some(index);
-                        true
-                    }
-                    // A full ring with a translated descriptor in it may not move for long.
-                    Push::Full => !clear,
-                    Push::Refused | Push::Failed(_) => true,
-                }
+        // Taken first, so that no translated descriptor gets in between the look and the push.
+        let translated = self.translated.lock();
+        let clear = translated.is_none_or(|index| self.ring.completed(index));
+        let push = self.ring.try_push(
+            true,
+            || clear,
+            |ticket, _| {
+                descriptor
+                    .with_fence_addr(ticket.fence_addr.0)
+                    .with_fence_value(ticket.fence_value)
+                    .to_bytes()
             },
         );
-        waited.ok()?;
-        pushed
+        match push {
+            Push::At(index) => Issued::At(index),
+            // A full ring with a translated descriptor in it may not move for long.
+            Push::Full if clear => Issued::Full,
+            Push::Full | Push::Refused | Push::Failed(_) => Issued::ByCpu,
+        }
     }
 
     /// Waits for a physical descriptor; true when it was done.
@@ -187,16 +216,18 @@ impl Copier {
         waited.is_ok() && status == JobStatus::Ok as u64
     }
 
-    fn page_by_cpu(&self, page: PageCopy) -> Result<(), DriverError> {
-        self.counters.add(Tick::PagesByCpu, 1);
+    fn by_cpu(&self, copy: PageCopy) -> Result<(), DriverError> {
         let mut bytes = [0; PAGE_SIZE as usize];
-        if let Source::Page(src) = page.src {
-            self.mem.read(src, &mut bytes)?;
+        for page in 0..copy.pages as u64 {
+            self.counters.add(Tick::PagesByCpu, 1);
+            if let Source::Page(src) = copy.src {
+                self.mem.read(src.add(page * PAGE_SIZE), &mut bytes)?;
+            }
+            self.mem.write(copy.dst.add(page * PAGE_SIZE), &bytes)?;
         }
-        self.mem.write(page.dst, &bytes)?;
-        // Reading back makes sure that the posted writes have arrived before anybody uses the page.
-        self.mem
-            .read(page.dst.add(PAGE_SIZE - 8), &mut bytes[..8])?;
+        // Reading back makes sure that the posted writes have arrived before anybody uses the pages.
+        let last = copy.dst.add(copy.pages as u64 * PAGE_SIZE - 8);
+        self.mem.read(last, &mut bytes[..8])?;
         Ok(())
     }
 
@@ -269,24 +300,30 @@ impl Copier {
     }
 }
 
-/// Groups pages whose sources and destinations follow each other.
+/// Groups copies whose sources and destinations follow each other. Long ones stay alone.
 fn runs_of(list: &[PageCopy]) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
-    for (i, page) in list.iter().enumerate() {
+    for (i, copy) in list.iter().enumerate() {
         if let Some(run) = runs.last_mut() {
             let bytes = run.pages as u64 * PAGE_SIZE;
             let first = list[run.first];
-            let follows = match (first.src, page.src) {
+            let follows = match (first.src, copy.src) {
                 (Source::Page(a), Source::Page(b)) => a.add(bytes) == b,
                 (Source::Zero, Source::Zero) => true,
                 _ => false,
             };
-            if follows && first.dst.add(bytes) == page.dst && run.pages < RUN_PAGES {
-                run.pages += 1;
+            let short = run.pages + copy.pages <= RUN_PAGES;
+            if follows && first.dst.add(bytes) == copy.dst && short {
+                run.pages += copy.pages;
+                run.items += 1;
                 continue;
             }
         }
-        runs.push(Run { first: i, pages: 1 });
+        runs.push(Run {
+            first: i,
+            items: 1,
+            pages: copy.pages,
+        });
     }
     runs
 }
@@ -297,19 +334,22 @@ mod tests {
 
     #[test]
     fn runs_join_only_pages_that_follow_on_both_sides() {
-        let page = |dst: u64, src: Option<u64>| PageCopy {
+        let page = |dst: u64, src: Option<u64>, pages| PageCopy {
             dst: DevPa(dst * PAGE_SIZE),
             src: src.map_or(Source::Zero, |s| Source::Page(DevPa(s * PAGE_SIZE))),
+            pages,
         };
         let list = [
-            page(10, Some(1)),
-            page(11, Some(2)),
-            page(12, Some(4)),
-            page(13, None),
-            page(14, None),
-            page(16, None),
+            page(10, Some(1), 1),
+            page(11, Some(2), 1),
+            page(12, Some(4), 1),
+            page(13, None, 1),
+            page(14, None, 1),
+            page(16, None, 1),
+            page(17, None, 512),
+            page(529, None, 1),
         ];
         let lengths: Vec<usize> = runs_of(&list).iter().map(|r| r.pages).collect();
-        assert_eq!(lengths, [2, 1, 2, 1]);
+        assert_eq!(lengths, [2, 1, 2, 1, 512, 1]);
     }
 }

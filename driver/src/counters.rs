@@ -34,6 +34,8 @@ ticks! {
     PagesToDevice = "driver_pages_to_device", "Pages migrated to device memory.";
     PagesToSystem = "driver_pages_to_system", "Pages migrated to system memory.";
     CpuFaults = "driver_cpu_faults", "CPU faults on pages in device memory.";
+    CpuAccesses = "driver_cpu_accesses", "CPU loads and stores in coherent device memory, by page.";
+    ForeignHome = "driver_foreign_home", "Pages in other devices' coherent memory that were sent home for a fault.";
     MigrateFailed = "driver_migrate_failed", "Pages that were to move and stayed.";
     PagesByCpu = "driver_pages_by_cpu", "Pages moved by the CPU instead of the copy channel.";
     Jobs = "driver_jobs", "Jobs launched.";

@@ -64,9 +64,10 @@ impl Device {
         crate::stats::read(&self.core)
     }
 
-    /// Makes the next `pages` allocations of device memory for pages of processes fail.
-    pub fn inject_alloc_failures(&self, pages: u64) {
-        self.core.pool.fail_next(pages);
+    /// Makes the next `count` allocations of device memory for pages of processes fail. One of 2 MiB that fails counts
+    /// once; single pages take its place.
+    pub fn inject_alloc_failures(&self, count: u64) {
+        self.core.pool.fail_next(count);
     }
 
     /// Pages of device memory in use: by tables, by programs and stacks, and by pages of processes.
@@ -77,6 +78,15 @@ impl Device {
     /// Why the device was given up, if it was.
     pub fn lost(&self) -> Option<DriverError> {
         self.core.health.check().err()
+    }
+
+    /// Takes the device's memory out of the system for good, after [`Device::shutdown`]. Pages in it come home first;
+    /// its owner's number can be used again afterwards.
+    ///
+    /// # Errors
+    /// As [`Device::release`]; the memory is still there then.
+    pub fn unplug(&self) -> Result<usize, DriverError> {
+        crate::home::unplug(&self.core)
     }
 
     /// Closes all contexts, stops the fault worker and the device. Pages still in device memory come home when the

@@ -3,6 +3,7 @@
 use crate::core::Core;
 use crate::counters::Tick;
 use crate::error::DriverError;
+use crate::hw::VramAddr;
 use crate::migrate::{self, Direction};
 use crate::policy::PageRange;
 use crate::pool::Use;
@@ -10,7 +11,7 @@ use hmm_core::{
     DevFault, DevPagemapOps, Errno, PAGE_SIZE, Pfn, VmFault, migrate_device_finalize,
     migrate_device_pages, migrate_device_range,
 };
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 
 /// How often pages that could not be moved at once are tried again when all must go.
 const RELEASE_ROUNDS: u32 = 64;
@@ -19,6 +20,15 @@ const RELEASE_ROUNDS: u32 = 64;
 pub(crate) struct Owner {
     /// The device. Its pages cannot be used without it.
     pub core: Weak<Core>,
+}
+
+impl Owner {
+    /// Where a byte of a coherent page is.
+    fn place(&self, pfn: Pfn, offset: usize) -> Result<(Arc<Core>, VramAddr), VmFault> {
+        let core = self.core.upgrade().ok_or(VmFault::Sigbus)?;
+        let page = core.pfn_vram(pfn).ok_or(VmFault::Sigbus)?;
+        Ok((core, VramAddr(page.0 + offset as u64)))
+    }
 }
 
 impl DevPagemapOps for Owner {
@@ -47,6 +57,23 @@ impl DevPagemapOps for Owner {
         }
     }
 
+    fn cpu_read(&self, pfn: Pfn, offset: usize, buf: &mut [u8]) -> Result<(), VmFault> {
+        let (core, at) = self.place(pfn, offset)?;
+        core.counters.add(Tick::CpuAccesses, 1);
+        core.hw.bar.vram_read(at, buf).map_err(|_| VmFault::Sigbus)
+    }
+
+    fn cpu_write(&self, pfn: Pfn, offset: usize, data: &[u8]) -> Result<(), VmFault> {
+        let (core, at) = self.place(pfn, offset)?;
+        core.counters.add(Tick::CpuAccesses, 1);
+        let bar = &core.hw.bar;
+        bar.vram_write(at, data).map_err(|_| VmFault::Sigbus)?;
+        // The write is posted, and what the CPU stores to system memory next does not wait for it. Reading back does.
+        let mut last = [0; 1];
+        let end = VramAddr(at.0 + data.len().saturating_sub(1) as u64);
+        bar.vram_read(end, &mut last).map_err(|_| VmFault::Sigbus)
+    }
+
     fn folio_free(&self, pfn: Pfn) {
         if let Some(core) = self.core.upgrade()
             && let Some(addr) = core.pfn_vram(pfn)
@@ -63,6 +90,16 @@ pub(crate) fn release(core: &Core) -> Result<usize, DriverError> {
     let result = release_all(core);
     core.pool.close_to_folios(false);
     result
+}
+
+/// Sends every page home and takes the memory out of the system.
+pub(crate) fn unplug(core: &Core) -> Result<usize, DriverError> {
+    core.pool.close_to_folios(true);
+    let moved = release_all(core).inspect_err(|_| core.pool.close_to_folios(false))?;
+    if let Some(pagemap) = core.pagemap.get() {
+        pagemap.remove();
+    }
+    Ok(moved)
 }
 
 fn release_all(core: &Core) -> Result<usize, DriverError> {

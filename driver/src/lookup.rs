@@ -8,7 +8,7 @@ use crate::error::DriverError;
 use crate::policy::PageRange;
 use crate::pte;
 use crate::table::{Installed, Mapping, PageTable};
-use hmm_core::{Errno, HmmPfn, HmmRange, PAGE_SIZE, Va, hmm_range_fault};
+use hmm_core::{Errno, HmmPfn, HmmRange, PAGE_SIZE, Va, bring_coherent_home, hmm_range_fault};
 use std::sync::Arc;
 
 /// Request bits that count, in every entry.
@@ -104,6 +104,11 @@ pub(crate) fn look_up(
             Err(Errno::EBUSY) => return Lookup::Retry,
             Err(errno) => return Lookup::Failed(errno),
         }
+        match send_home(core, range, &pfns, &request) {
+            None => {}
+            Some(Ok(()) | Err(Errno::EBUSY)) => return Lookup::Retry,
+            Some(Err(errno)) => return Lookup::Failed(errno),
+        }
         let wide = widen(range, &pfns);
         if wide == range || !core.config.large_pages {
             break pfns;
@@ -134,6 +139,28 @@ pub(crate) fn look_up(
             Lookup::Failed(Errno::EIO)
         }
     }
+}
+
+/// Sends pages home that are in another device's coherent memory and were asked for: the link has no way from device
+/// to device. `None` when there are none.
+fn send_home(
+    core: &Core,
+    range: PageRange,
+    pfns: &[HmmPfn],
+    request: impl Fn(Va) -> Option<bool>,
+) -> Option<Result<(), Errno>> {
+    let mut result = None;
+    for (i, found) in (0..).zip(pfns) {
+        let pfn = found.pfn();
+        let foreign = found.is_valid() && pfn.is_device() && core.pfn_vram(pfn).is_none();
+        if foreign && request(range.start + i * PAGE_SIZE).is_some() {
+            let home = bring_coherent_home(&core.sys, pfn);
+            core.counters
+                .add(Tick::ForeignHome, u64::from(home.is_ok()));
+            result = Some(result.unwrap_or(Ok(())).and(home));
+        }
+    }
+    result
 }
 
 /// Pages that can go into one table.

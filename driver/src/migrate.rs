@@ -15,9 +15,6 @@ use hmm_core::{
 };
 use std::sync::Arc;
 
-const SYSTEM: MigrateSelect = MigrateSelect::SYSTEM;
-const PRIVATE: MigrateSelect = MigrateSelect::DEVICE_PRIVATE;
-
 /// Which way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Direction {
@@ -25,6 +22,17 @@ pub(crate) enum Direction {
     ToDevice,
     /// Home.
     ToSystem,
+}
+
+impl Direction {
+    /// The pages that can go this way.
+    fn select(self, core: &Core) -> MigrateSelect {
+        match self {
+            Self::ToDevice => MigrateSelect::SYSTEM,
+            Self::ToSystem if core.config.coherent => MigrateSelect::DEVICE_COHERENT,
+            Self::ToSystem => MigrateSelect::DEVICE_PRIVATE,
+        }
+    }
 }
 
 /// A mapping that the caller may migrate from.
@@ -87,12 +95,7 @@ pub(crate) fn piece(
     range: PageRange,
     way: Direction,
 ) -> Result<u64, Errno> {
-    let select = if way == Direction::ToDevice {
-        SYSTEM
-    } else {
-        PRIVATE
-    };
-    let mut args = MigrateVma::new(range.start, range.end, select, core.owner());
+    let mut args = MigrateVma::new(range.start, range.end, way.select(core), core.owner());
     run(core, guard, &mut args, way).map(|done| done.moved)
 }
 
@@ -104,7 +107,8 @@ pub(crate) fn home(
     range: PageRange,
     fault_page: Pfn,
 ) -> Result<bool, Errno> {
-    let mut args = MigrateVma::new(range.start, range.end, PRIVATE, core.owner());
+    let select = Direction::ToSystem.select(core);
+    let mut args = MigrateVma::new(range.start, range.end, select, core.owner());
     args.fault_page = Some(fault_page);
     let done = run(core, guard, &mut args, Direction::ToSystem)?;
     Ok(done.asked == 0 || done.filled > 0)
@@ -193,7 +197,11 @@ pub(crate) fn fill(core: &Core, sources: &[MigratePfn], way: Direction) -> Vec<M
         if let Some((pfn, to)) = alloc(core, way) {
             dst[i] = MigratePfn::page(pfn);
             places.push((i, pfn));
-            copies.push(PageCopy { dst: to, src: from });
+            copies.push(PageCopy {
+                dst: to,
+                src: from,
+                pages: 1,
+            });
         }
     }
     for ((i, pfn), result) in places.into_iter().zip(core.copier.pages(&copies)) {

@@ -125,9 +125,15 @@ pub(crate) fn probe(
     let owner = Arc::new(Owner {
         core: Arc::downgrade(&core),
     });
-    let pagemap = DevPagemap::new(&core.sys, DeviceMemory::Private, pages, core.owner(), owner)
+    core.hw.bar.write(reg::CONTROL, ENABLE)?;
+    let kind = if core.config.coherent {
+        DeviceMemory::Coherent
+    } else {
+        DeviceMemory::Private
+    };
+    // Last: what fails before leaves nothing behind in hmm-core.
+    let pagemap = DevPagemap::new(&core.sys, kind, pages, core.owner(), owner)
         .map_err(|errno| DriverError::errno_of(errno, "adding the device's memory"))?;
     let _ = core.pagemap.set(pagemap);
-    core.hw.bar.write(reg::CONTROL, ENABLE)?;
     Ok((core, faults))
 }

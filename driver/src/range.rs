@@ -7,7 +7,7 @@ use crate::migrate::{self, Direction};
 use crate::policy::PageRange;
 use crate::snapshot::{PagePlace, PageState};
 use hmm_core::addr::TASK_SIZE;
-use hmm_core::{Errno, HmmPfn, PAGE_SIZE, Va};
+use hmm_core::{DeviceMemory, Errno, HmmPfn, PAGE_SIZE, Va};
 
 /// Bytes looked at at once: no more than one large page, so that each is seen whole.
 const CHUNK: u64 = 2 << 20;
@@ -71,7 +71,7 @@ impl Context {
                 matches!(
                     state,
                     PageState::Page {
-                        place: PagePlace::Device,
+                        place: PagePlace::Device | PagePlace::Coherent,
                         ..
                     }
                 )
@@ -164,15 +164,14 @@ impl Context {
             return PageState::None;
         }
         let pfn = found.pfn();
-        let place = if pfn.is_device() {
-            match self.core.pfn_vram(pfn) {
-                Some(_) => PagePlace::Device,
-                None => return PageState::None,
-            }
-        } else if self.core.sys.is_zero_page(pfn) {
-            PagePlace::Zero
-        } else {
-            PagePlace::System
+        let coherent = self.core.sys.device_memory(pfn) == Some(DeviceMemory::Coherent);
+        let place = match (pfn.is_device(), self.core.pfn_vram(pfn)) {
+            (true, Some(_)) if coherent => PagePlace::Coherent,
+            (true, Some(_)) => PagePlace::Device,
+            (true, None) if coherent => PagePlace::CoherentRemote,
+            (true, None) => return PageState::None,
+            (false, _) if self.core.sys.is_zero_page(pfn) => PagePlace::Zero,
+            (false, _) => PagePlace::System,
         };
         PageState::Page {
             write: found.is_write(),

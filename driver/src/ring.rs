@@ -148,6 +148,17 @@ impl Ring {
         bytes
     }
 
+    fn room(&self, state: &State) -> bool {
+        let index = state.produced;
+        !state.held[(index % self.count()) as usize]
+            && (index < self.count() || self.completed(Index(index - self.count())))
+    }
+
+    /// Whether there is room for an entry now.
+    pub fn has_room(&self) -> bool {
+        self.room(&self.state.lock())
+    }
+
     /// Puts an entry into the ring if there is room. `hold` keeps its completion slot from being used again until
     /// [`Ring::release`]. `gate` is asked under the ring's lock, before the entry is placed; false refuses it.
     pub fn try_push(
@@ -157,13 +168,11 @@ impl Ring {
         entry: impl FnOnce(Ticket, Index) -> [u8; ENTRY_BYTES],
     ) -> Push {
         let mut state = self.state.lock();
-        let index = state.produced;
-        let slot = (index % self.count()) as usize;
-        if state.held[slot]
-            || (index >= self.count() && !self.completed(Index(index - self.count())))
-        {
+        if !self.room(&state) {
             return Push::Full;
         }
+        let index = state.produced;
+        let slot = (index % self.count()) as usize;
         if !gate() {
             return Push::Refused;
         }

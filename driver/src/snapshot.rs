@@ -11,6 +11,10 @@ pub enum PagePlace {
     Zero,
     /// This device's private memory.
     Device,
+    /// This device's coherent memory.
+    Coherent,
+    /// Another device's coherent memory.
+    CoherentRemote,
 }
 
 /// One page of a snapshot. Its `Display` gives the words of the scenario scripts, like `rw dev`.
@@ -42,6 +46,8 @@ impl fmt::Display for PageState {
                     PagePlace::System => "",
                     PagePlace::Zero => " zero",
                     PagePlace::Device => " dev",
+                    PagePlace::Coherent => " coh",
+                    PagePlace::CoherentRemote => " coh-remote",
                 })?;
                 f.write_str(if *pmd { " pmd" } else { "" })
             }

@@ -45,6 +45,7 @@ errnos! {
     EEXIST = 17, "already exists";
     ENODEV = 19, "no such device";
     EINVAL = 22, "invalid argument";
+    EFBIG = 27, "file too large";
     ENOSPC = 28, "no space left";
     EOVERFLOW = 75, "value too large";
     EOPNOTSUPP = 95, "not supported";

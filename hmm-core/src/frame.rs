@@ -33,6 +33,12 @@ pub(crate) struct Frame {
     pub exclusive: bool,
     /// The page cache of an object holds a reference.
     pub cached: bool,
+    /// MADV_FREE: the contents may be dropped as long as the page is not dirty.
+    pub lazyfree: bool,
+    /// Equal pages were merged into this one (KSM).
+    pub merged: bool,
+    /// A memory failure took it: never given out again.
+    pub poisoned: bool,
     pub memcg: Option<Arc<Memcg>>,
     /// Present and device-private entries that point here.
     pub mapped: Vec<Place>,
@@ -75,6 +81,14 @@ impl Frame {
         let can = self.can_share();
         self.exclusive &= !can;
         can
+    }
+
+    /// Lets the only process that maps a private page have it for itself again.
+    pub fn try_own(&mut self) {
+        if self.anon && !self.exclusive && self.sole_user() {
+            self.exclusive = true;
+            self.merged = false;
+        }
     }
 
     /// Whether a process that maps it, privately or not, may write it in place.

@@ -29,6 +29,9 @@ struct DeviceRange {
 struct Inner {
     system: Vec<Frame>,
     free: FreePages,
+    poisoned: u64,
+    /// The first pages, never given out.
+    reserved: usize,
     devices: Vec<DeviceRange>,
     next_device: Pfn,
 }
@@ -80,6 +83,8 @@ impl Frames {
         let inner = Inner {
             system,
             free: FreePages::new(config.reserved_pages..config.ram_pages),
+            poisoned: 0,
+            reserved: config.reserved_pages.min(config.ram_pages) as usize,
             devices: Vec::new(),
             next_device: Pfn(DEVICE_PFN_BASE),
         };
@@ -178,6 +183,20 @@ impl Frames {
         Some(first)
     }
 
+    /// Marks a page as lost.
+    pub fn poison(&self, pfn: Pfn) {
+        let mut inner = self.inner();
+        if let Some(frame) = inner.frame(pfn) {
+            let new = !std::mem::replace(&mut frame.poisoned, true);
+            inner.poisoned += u64::from(new && !pfn.is_device());
+        }
+    }
+
+    /// Lost pages of system memory.
+    pub fn poisoned_pages(&self) -> u64 {
+        self.inner().poisoned
+    }
+
     pub fn free_pages(&self) -> u64 {
         self.inner().free.len()
     }
@@ -186,9 +205,25 @@ impl Frames {
     pub fn check_free(&self) -> Result<(), String> {
         let inner = self.inner();
         for n in inner.free.iter() {
-            if inner.system.get(n as usize).is_none_or(|f| f.refs > 0) {
+            let frame = inner.system.get(n as usize);
+            if frame.is_none_or(|f| f.refs > 0 || f.poisoned) {
                 return Err(format!("{} can be given out but is in use", Pfn(n)));
             }
+        }
+        let poisoned = inner.system.iter().filter(|f| f.poisoned).count() as u64;
+        if poisoned != inner.poisoned {
+            return Err(format!(
+                "{} pages counted as lost, {poisoned} are",
+                inner.poisoned
+            ));
+        }
+        let idle = |f: &&Frame| f.refs == 0 && !f.poisoned;
+        let idle = inner.system[inner.reserved..].iter().filter(idle).count();
+        if idle as u64 != inner.free.len() {
+            return Err(format!(
+                "{idle} pages are not in use, {} can be given out",
+                inner.free.len()
+            ));
         }
         inner.free.check()?;
         for range in &inner.devices {
@@ -222,46 +257,6 @@ impl Frames {
         })
     }
 
-    /// Takes references and locks of `n` pages with consecutive numbers, all or none: none if one is
-    /// locked. The lock of `skip` is the caller's already.
-    pub fn try_get_locked_run(&self, first: Pfn, n: u64, skip: Option<Pfn>) -> bool {
-        let ours = |n| skip == Some(first + n);
-        let can = self.all(first, n, |n, frame| {
-            frame.refs > 0 && (ours(n) || !frame.locked)
-        });
-        if can {
-            self.with_run(first, n, |_, frame| {
-                frame.refs += 1;
-                frame.locked = true;
-            });
-        }
-        can
-    }
-
-    /// Unlocks `n` pages with consecutive numbers, but not `skip`.
-    #[track_caller]
-    pub fn unlock_run(&self, first: Pfn, n: u64, skip: Option<Pfn>) {
-        self.with_run(first, n, |n, frame| {
-            let pfn = first + n;
-            if skip != Some(pfn) {
-                let was = std::mem::replace(&mut frame.locked, false);
-                assert!(was, "an unlock of {pfn}, which is not locked");
-            }
-        });
-        for n in 0..n.min(LOCK_QUEUES as u64) {
-            self.queue(first + n).wake_all();
-        }
-        sync::preempt();
-    }
-
-    /// Drops a reference to each of `n` pages with consecutive numbers.
-    #[track_caller]
-    pub fn put_run(&self, first: Pfn, n: u64) {
-        for n in 0..n {
-            self.put(first + n);
-        }
-    }
-
     /// Drops a reference. The last one frees the page, which may call the driver: no lock of a page
     /// table may be held.
     #[track_caller]
@@ -284,12 +279,18 @@ impl Frames {
             "{pfn} freed while in use: {frame:?}"
         );
         let memcg = frame.memcg.take();
-        *frame = Frame::default();
+        let poisoned = frame.poisoned;
+        *frame = Frame {
+            poisoned,
+            ..Frame::default()
+        };
         if let Some(memcg) = memcg {
             memcg.uncharge();
         }
         if !pfn.is_device() {
-            inner.free.give_back(pfn.0);
+            if !poisoned {
+                inner.free.give_back(pfn.0);
+            }
             return;
         }
         let Some(range) = inner.device(pfn) else {
@@ -297,7 +298,8 @@ impl Frames {
         };
         range.used -= 1;
         let last = range.used == 0;
-        let ops = range.ops.clone();
+        // The driver would give a lost page out again.
+        let ops = range.ops.clone().filter(|_| !poisoned);
         drop(inner);
         if let Some(ops) = ops {
             ops.folio_free(pfn);
@@ -386,6 +388,7 @@ impl Frames {
         );
         let index = (pfn - range.base) as usize;
         assert!(range.frames[index].refs == 0, "{pfn} is in use already");
+        assert!(!range.frames[index].poisoned, "{pfn} is lost");
         range.frames[index] = Frame {
             refs: 1,
             locked: true,

@@ -43,6 +43,7 @@ mod frames;
 mod free_pages;
 pub mod hmm;
 mod huge_zero;
+mod ksm;
 pub mod memcg;
 pub mod memremap;
 pub mod migrate;
@@ -52,6 +53,7 @@ mod page_cache;
 mod pagetable;
 pub mod phys;
 pub mod pte;
+mod reclaim;
 mod rmap;
 pub mod swap;
 pub mod sync;
@@ -71,8 +73,8 @@ pub use hmm::{HmmPfn, HmmRange, hmm_range_fault};
 pub use memcg::Memcg;
 pub use memremap::{DevFault, DevPagemap, DevPagemapOps, DeviceMemory, VmFault};
 pub use migrate::{
-    MigrateDevice, MigratePfn, MigrateSelect, MigrateVma, migrate_device_finalize,
-    migrate_device_pages, migrate_device_pfns, migrate_device_range, migrate_device_range_compound,
+    MigrateDevice, MigratePfn, MigrateSelect, MigrateVma, bring_coherent_home,
+    migrate_device_finalize, migrate_device_pages, migrate_device_pfns, migrate_device_range,
     migrate_vma_finalize, migrate_vma_pages, migrate_vma_setup,
 };
 pub use mm::{Mm, MmapReadGuard, PagemapBits, PagemapEntry, PinnedPages, Rss};

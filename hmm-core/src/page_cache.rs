@@ -74,19 +74,25 @@ impl PageCache {
     /// # Errors
     /// SIGBUS beyond the end and where the contents are lost, OOM when there is no memory.
     pub fn page(&self, index: u64, memcg: &Arc<Memcg>) -> Result<Pfn, VmFault> {
-        if let Some(pfn) = self.lookup(&self.inner(), index)? {
+        if let Some(pfn) = self.lookup(&self.inner(), index, false)? {
             return Ok(pfn);
         }
         let new = self.sys.alloc_user_page(memcg)?;
-        let found = self.insert(index, new);
-        if found != Ok(new) {
-            self.sys.frames.put(new);
-        }
-        found
+        self.insert(index, new, false)
     }
 
-    fn lookup(&self, inner: &Inner, index: u64) -> Result<Option<Pfn>, VmFault> {
-        if !inner.contains(index) || inner.lost.contains(&index) {
+    /// As [`PageCache::page`], for a read or write of the file itself: charged to nobody, and `beyond` the
+    /// end if it is about to grow.
+    pub fn page_for_io(&self, index: u64, beyond: bool) -> Result<Pfn, VmFault> {
+        if let Some(pfn) = self.lookup(&self.inner(), index, beyond)? {
+            return Ok(pfn);
+        }
+        let new = self.sys.frames.alloc().ok_or(VmFault::Oom)?;
+        self.insert(index, new, beyond)
+    }
+
+    fn lookup(&self, inner: &Inner, index: u64, beyond: bool) -> Result<Option<Pfn>, VmFault> {
+        if !(beyond || inner.contains(index)) || inner.lost.contains(&index) {
             return Err(VmFault::Sigbus);
         }
         let found = inner.pages.get(&index).copied();
@@ -97,10 +103,12 @@ impl PageCache {
     }
 
     /// Makes `new`, whose reference becomes the object's, the page of `index`, unless there is one by now.
-    fn insert(&self, index: u64, new: Pfn) -> Result<Pfn, VmFault> {
+    fn insert(&self, index: u64, new: Pfn, beyond: bool) -> Result<Pfn, VmFault> {
         let mut inner = self.inner();
-        if let Some(pfn) = self.lookup(&inner, index)? {
-            return Ok(pfn);
+        let found = self.lookup(&inner, index, beyond);
+        if found != Ok(None) {
+            self.sys.frames.put(new);
+            return found.and_then(|pfn| pfn.ok_or(VmFault::Sigbus));
         }
         let dirty = inner.store.load(&self.sys, index, new);
         self.sys.frames.with(new, |frame| {
@@ -136,6 +144,90 @@ impl PageCache {
     pub fn holds(&self, index: u64, pfn: Pfn) -> bool {
         let inner = self.inner();
         inner.contains(index) && inner.pages.get(&index) == Some(&pfn)
+    }
+
+    /// Sets the length. What comes after the end, in the last page too, is zero when the object grows again.
+    /// Pages in memory beyond a new end stay until [`PageCache::remove`] takes them out.
+    pub fn set_len(&self, len: u64) {
+        let mut inner = self.inner();
+        let end = inner.len.min(len);
+        inner.len = len;
+        let first = end.div_ceil(PAGE_SIZE);
+        inner.store.truncate(&self.sys, first);
+        drop(inner.lost.split_off(&first));
+        let tail = (end % PAGE_SIZE) as usize;
+        if tail > 0 {
+            let index = end / PAGE_SIZE;
+            inner.store.clear_tail(index, tail);
+            if let Some(&pfn) = inner.pages.get(&index) {
+                let zeros = vec![0; PAGE_SIZE as usize - tail];
+                self.sys.phys().write(pfn, tail, &zeros);
+            }
+        }
+    }
+
+    /// The first page in memory from `index` on, with a reference for the caller.
+    pub fn next_page(&self, index: u64) -> Option<(u64, Pfn)> {
+        let inner = self.inner();
+        let (&index, &pfn) = inner.pages.range(index..).next()?;
+        self.sys.frames.get(pfn);
+        Some((index, pfn))
+    }
+
+    /// Takes a locked page out. False if it is not the object's any more.
+    pub fn remove(&self, index: u64, pfn: Pfn) -> bool {
+        let mut inner = self.inner();
+        if inner.pages.get(&index) != Some(&pfn) {
+            return false;
+        }
+        inner.pages.remove(&index);
+        drop(inner);
+        self.sys.frames.with(pfn, |frame| frame.cached = false);
+        self.sys.frames.put(pfn);
+        true
+    }
+
+    /// Takes out a page that the caller has locked, referenced and unmapped, keeping its contents if they
+    /// are nowhere else. False if somebody else uses it, or there is no room for the contents.
+    pub fn evict(&self, index: u64, pfn: Pfn) -> bool {
+        let mut inner = self.inner();
+        if inner.pages.get(&index) != Some(&pfn) {
+            return false;
+        }
+        let (unused, dirty) = self.sys.frames.with(pfn, |frame| {
+            let unused = frame.mapped.is_empty() && frame.refs == frame.expected_refs(false);
+            (unused, frame.dirty)
+        });
+        if !unused {
+            return false;
+        }
+        if dirty && inner.contains(index) {
+            let mut data = vec![0; PAGE_SIZE as usize].into_boxed_slice();
+            self.sys.phys().read(pfn, 0, &mut data);
+            // What a process stored behind the end is not the file's.
+            let tail = (inner.len - index * PAGE_SIZE).min(PAGE_SIZE) as usize;
+            data[tail..].fill(0);
+            if !inner.store.save(&self.sys, index, data) {
+                return false;
+            }
+            self.sys
+                .event("write_back", &[("index", index), ("pfn", pfn.0)]);
+        }
+        inner.pages.remove(&index);
+        drop(inner);
+        self.sys.frames.with(pfn, |frame| frame.cached = false);
+        self.sys.frames.put(pfn);
+        true
+    }
+
+    /// Notes that the contents of `index` are lost, until they are wholly written anew or cut off.
+    pub fn lose(&self, index: u64) {
+        self.inner().lost.insert(index);
+    }
+
+    /// The page of `index` is about to be written as a whole.
+    pub fn forget_loss(&self, index: u64) {
+        self.inner().lost.remove(&index);
     }
 }
 

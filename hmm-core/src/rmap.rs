@@ -1,11 +1,5 @@
 //! Working on a page wherever it is mapped.
 
-mod huge;
-
-pub(crate) use huge::{
-    install_migration_entries, remove_migration_entries_huge, try_to_migrate_huge,
-};
-
 use crate::addr::{PAGE_SIZE, Pfn, Va};
 use crate::frame::Place;
 use crate::notifier::MmuNotifyEvent;
@@ -70,9 +64,25 @@ pub(crate) fn install_migration_entry(
     true
 }
 
+/// What a page is unmapped for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unmap {
+    /// It moves.
+    Migrate,
+    /// It leaves memory: not from a mapping that is locked.
+    Reclaim,
+    /// It is lost: from everywhere, pinned or not.
+    Poison,
+}
+
 /// Unmaps a locked page everywhere, leaving migration entries (try_to_migrate). Mappings that a pin
 /// protects stay.
 pub(crate) fn try_to_migrate(sys: &System, pfn: Pfn) {
+    unmap(sys, pfn, Unmap::Migrate);
+}
+
+/// Unmaps a locked page, leaving migration entries. False if some mappings stay.
+pub(crate) fn unmap(sys: &System, pfn: Pfn, why: Unmap) -> bool {
     let mut refused: Vec<Place> = Vec::new();
     loop {
         let next = sys.frames.with(pfn, |f| {
@@ -82,7 +92,9 @@ pub(crate) fn try_to_migrate(sys: &System, pfn: Pfn) {
                 .filter(|p| !refused.contains(p))
                 .min()
         });
-        let Some(place) = next else { return };
+        let Some(place) = next else {
+            return refused.is_empty();
+        };
         let Some(mm) = sys.mm(place.mm) else {
             // Its last handle is just being dropped, which takes the mapping away.
             sync::yield_now();
@@ -94,11 +106,37 @@ pub(crate) fn try_to_migrate(sys: &System, pfn: Pfn) {
             let mut pt = mm.pt.lock();
             let pte = pt.get(place.page);
             let still = !matches!(pte, Pte::Migration { .. }) && pte.pfn() == Some(pfn);
-            if still && !install_migration_entry(sys, &mut pt, place, pte) {
+            if still && why == Unmap::Poison {
+                // What the pin protected is lost.
+                sys.frames.with(pfn, |frame| frame.exclusive = false);
+            }
+            let stays = why == Unmap::Reclaim && pt.is_locked(place.page);
+            if still && (stays || !install_migration_entry(sys, &mut pt, place, pte)) {
                 refused.push(place);
             }
         }
         drop(invalidation);
+    }
+}
+
+/// Replaces all migration entries of a locked page, which then is in no page table any more.
+pub(crate) fn replace_migration_entries(sys: &System, pfn: Pfn, mut new: impl FnMut(Pte) -> Pte) {
+    loop {
+        let next = sys.frames.with(pfn, |f| f.migrating.iter().copied().min());
+        let Some(place) = next else { return };
+        let Some(mm) = sys.mm(place.mm) else {
+            sync::yield_now();
+            continue;
+        };
+        let mut pt = mm.pt.lock();
+        let old = pt.get(place.page);
+        if matches!(old, Pte::Migration { .. }) && old.pfn() == Some(pfn) {
+            sys.frames.with(pfn, |frame| {
+                frame.remove_migration(place);
+                *pt.rss.of(frame) -= 1;
+            });
+            pt.set(place.page, new(old));
+        }
     }
 }
 

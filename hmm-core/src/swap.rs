@@ -1,5 +1,4 @@
 //! Swap space: the contents of pages that are not in memory.
-#![allow(dead_code)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};

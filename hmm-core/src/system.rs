@@ -81,6 +81,13 @@ impl System {
             .remove(&id);
     }
 
+    /// The address space with the lowest id above `id`.
+    pub(crate) fn next_mm_after(&self, id: u64) -> Option<Arc<Mm>> {
+        let mms = self.mms.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut later = mms.range(id.saturating_add(1)..);
+        later.find_map(|(_, mm)| mm.upgrade())
+    }
+
     pub(crate) fn mm(&self, id: u64) -> Option<Arc<Mm>> {
         self.mms
             .lock()
@@ -114,6 +121,11 @@ impl System {
     /// System pages that nobody uses.
     pub fn free_pages(&self) -> u64 {
         self.frames.free_pages()
+    }
+
+    /// System pages that memory failures took ([`Mm::poison`]): they are never given out again.
+    pub fn poisoned_pages(&self) -> u64 {
+        self.frames.poisoned_pages()
     }
 
     /// Pages of swap space in use.

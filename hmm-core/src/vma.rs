@@ -59,6 +59,13 @@ pub enum Advice {
     HugePage,
     /// Do not, and do not collapse.
     NoHugePage,
+    /// The contents are not needed: reclaim may drop private pages that are not written again, which then
+    /// read as zero (MADV_FREE). Until then they keep what they hold, device pages always.
+    Free,
+    /// Equal pages may be merged by [`crate::System::ksm_scan`].
+    Mergeable,
+    /// They may not any more, and those that were get pages of their own.
+    Unmergeable,
 }
 
 impl Advice {
@@ -68,6 +75,9 @@ impl Advice {
             "dontneed" => Some(Advice::DontNeed),
             "hugepage" => Some(Advice::HugePage),
             "nohugepage" => Some(Advice::NoHugePage),
+            "free" => Some(Advice::Free),
+            "mergeable" => Some(Advice::Mergeable),
+            "unmergeable" => Some(Advice::Unmergeable),
             _ => None,
         }
     }

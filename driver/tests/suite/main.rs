@@ -1,7 +1,9 @@
 //! The driver on the functional device.
 
+mod coherent;
 mod common;
 mod exclusive;
+mod field;
 mod hang;
 mod jobs;
 mod link_errors;

@@ -41,9 +41,7 @@ pub(super) fn write_fault(
     let zero = sys.is_zero_page(old.pfn);
     let in_place = !zero
         && sys.frames.with(old.pfn, |frame| {
-            if frame.anon && !frame.exclusive && frame.sole_user() {
-                frame.exclusive = true;
-            }
+            frame.try_own();
             frame.is_own(vma.is_private())
         });
     if in_place {

@@ -15,7 +15,7 @@ const TRIES: u32 = 64;
 ///
 /// # Errors
 /// EBUSY when references keep the page where it is, ENOMEM when memory is full, EFAULT when it cannot be read.
-pub(crate) fn bring_coherent_home(sys: &System, pfn: Pfn) -> Result<(), Errno> {
+pub fn bring_coherent_home(sys: &System, pfn: Pfn) -> Result<(), Errno> {
     for _ in 0..TRIES {
         sys.frames.wait_unlocked(pfn);
         if sys.page_mapcount(pfn) == 0 {

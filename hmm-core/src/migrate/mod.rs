@@ -7,18 +7,17 @@
 
 mod coherent;
 mod collect;
-mod compound;
 mod device;
 mod finalize;
 mod pages;
 mod types;
 mod unmap;
 
-pub(crate) use coherent::bring_coherent_home;
+pub use coherent::bring_coherent_home;
 pub use collect::migrate_vma_setup;
 pub use device::{
     MigrateDevice, migrate_device_finalize, migrate_device_pages, migrate_device_pfns,
-    migrate_device_range, migrate_device_range_compound,
+    migrate_device_range,
 };
 pub use finalize::migrate_vma_finalize;
 pub use pages::migrate_vma_pages;

@@ -41,7 +41,9 @@ impl Mm {
         {
             let mut theirs = child.vmas.write();
             for vma in vmas.iter() {
-                theirs.insert(vma.clone());
+                let mut copy = vma.clone();
+                copy.flags.locked = false;
+                theirs.insert(copy);
                 if vma.is_private() && result.is_ok() {
                     result = self.copy_range(&child, vma);
                 }

@@ -122,7 +122,11 @@ impl Mm {
 
     /// Unmaps a range whose mappings the caller holds for writing.
     pub(crate) fn unmap_locked(&self, vmas: &mut VmaTree, start: Va, end: Va) {
-        for vma in vmas.take(start, end) {
+        let taken = vmas.take(start, end);
+        if taken.iter().any(|vma| vma.flags.locked) {
+            self.note_locked(vmas);
+        }
+        for vma in taken {
             self.sys.event(
                 "munmap",
                 &[

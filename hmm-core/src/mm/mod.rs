@@ -4,10 +4,12 @@ mod access;
 mod advise;
 mod exit;
 mod fork;
+mod lock;
 mod map;
 mod mixed;
 mod pagemap;
 mod pin;
+mod poison;
 mod protect;
 mod remap;
 mod soft_dirty;
@@ -70,7 +72,7 @@ pub struct Mm {
 /// Holds an address space's mappings still (mmap_lock for reading). Do not take it twice in one thread.
 pub struct MmapReadGuard<'a> {
     mm: &'a Arc<Mm>,
-    vmas: RwLockReadGuard<'a, VmaTree>,
+    pub(crate) vmas: RwLockReadGuard<'a, VmaTree>,
 }
 
 impl<'a> MmapReadGuard<'a> {

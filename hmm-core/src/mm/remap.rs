@@ -92,6 +92,7 @@ impl Mm {
                     ..part
                 });
             }
+            self.note_locked(vmas);
         }
         fits
     }
@@ -117,11 +118,11 @@ impl Mm {
         let invalidation = self.invalidate(old, old_end, MmuNotifyEvent::Unmap);
         for part in vmas.take(old, old_end) {
             if keep {
+                let mut left = part.clone();
+                left.flags.locked = false;
                 // Its contents are gone.
-                vmas.insert(Vma {
-                    soft_dirty: true,
-                    ..part.clone()
-                });
+                left.soft_dirty = true;
+                vmas.insert(left);
             }
             vmas.insert(Vma {
                 start: target,
@@ -130,6 +131,7 @@ impl Mm {
                 ..part
             });
         }
+        self.note_locked(vmas);
         self.move_entries(old, old_end, target);
         drop(invalidation);
     }

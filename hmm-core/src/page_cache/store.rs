@@ -53,4 +53,30 @@ impl Store {
             }
         }
     }
+
+    /// Keeps the contents of `index`. False when there is no room.
+    pub fn save(&mut self, sys: &System, index: u64, data: Box<[u8]>) -> bool {
+        match self {
+            Store::Disk(pages) => {
+                pages.insert(index, data);
+                true
+            }
+            Store::Swap(slots) => match sys.swap.store(data, true) {
+                Some(slot) => {
+                    slots.insert(index, slot);
+                    true
+                }
+                None => false,
+            },
+        }
+    }
+
+    /// Clears a page from byte `tail` on. (Only files have a length that is not a number of pages.)
+    pub fn clear_tail(&mut self, index: u64, tail: usize) {
+        if let Store::Disk(pages) = self
+            && let Some(data) = pages.get_mut(&index)
+        {
+            data[tail..].fill(0);
+        }
+    }
 }

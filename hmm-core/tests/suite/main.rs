@@ -6,7 +6,7 @@ mod address_space;
 mod coherent;
 mod devices;
 mod exclusive;
-mod huge_migrate;
+mod files;
 mod huge_pages;
 mod migrate_corners;
 mod mirror_anon;

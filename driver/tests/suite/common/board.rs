@@ -19,6 +19,8 @@ pub struct Board {
     ended: AtomicBool,
     /// The device has stopped answering: time passes, but it does nothing.
     pub hung: AtomicBool,
+    /// Interrupts are held back.
+    pub quiet: AtomicBool,
 }
 
 impl Board {
@@ -32,6 +34,7 @@ impl Board {
             waiting: WaitQueue::new(),
             ended: AtomicBool::new(false),
             hung: AtomicBool::new(false),
+            quiet: AtomicBool::new(false),
         })
     }
 
@@ -101,7 +104,8 @@ impl Interrupts for Board {
             if self.ended.load(Ordering::Relaxed) {
                 return false;
             }
-            if self.raised[usize::from(vector)].swap(false, Ordering::Relaxed) {
+            let quiet = self.quiet.load(Ordering::Relaxed);
+            if !quiet && self.raised[usize::from(vector)].swap(false, Ordering::Relaxed) {
                 return true;
             }
             self.waiting.wait("an interrupt");
@@ -128,6 +132,9 @@ impl Clock for Board {
             let mut model = self.model.lock();
             model.tick(cycles);
             self.route(&mut model);
+            if !self.quiet.load(Ordering::Relaxed) {
+                self.waiting.wake_all();
+            }
         }
         sync::yield_now();
         Ok(())
