@@ -191,6 +191,6 @@ fn chunk(at: u64, len: usize) -> (usize, usize) {
 fn io_error(fault: VmFault) -> Errno {
     match fault {
         VmFault::Oom => Errno::ENOMEM,
-        VmFault::Sigbus => Errno::EIO,
+        VmFault::Sigbus | VmFault::Retry => Errno::EIO,
     }
 }

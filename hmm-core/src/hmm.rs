@@ -1,10 +1,15 @@
 //! Looking at, and faulting in, a range of an address space for a device (`hmm_range_fault`).
 
+mod unlocked;
+
 use std::sync::Arc;
+
+pub use unlocked::hmm_range_fault_unlocked;
 
 use crate::addr::{Pfn, Va};
 use crate::errno::Errno;
 use crate::fault::{FaultFlags, handle_mm_fault};
+use crate::memremap::VmFault;
 use crate::mm::MmapReadGuard;
 use crate::notifier::MmuIntervalNotifier;
 use crate::pagetable::PageTable;
@@ -81,6 +86,22 @@ pub struct HmmRange<'a> {
     pub dev_private_owner: u64,
 }
 
+/// Why a range could not be filled.
+enum Failure {
+    Errno(Errno),
+    /// A user-fault handler has to provide the page at `va`.
+    Missing {
+        va: Va,
+        write: bool,
+    },
+}
+
+impl From<Errno> for Failure {
+    fn from(errno: Errno) -> Failure {
+        Failure::Errno(errno)
+    }
+}
+
 /// What stops a walk.
 enum Stop {
     Fault { write: bool },
@@ -105,8 +126,16 @@ struct Want {
 /// # Errors
 /// EBUSY when an invalidation came since `notifier_seq`: begin again. EPERM when write was asked for and
 /// the mapping does not allow it. EFAULT when a page was asked for where nothing readable is mapped or the
-/// fault failed, or the process is dead. EINVAL for arguments that do not fit together.
+/// fault failed, the page has to be provided by a user-fault handler (this call cannot wait for one: see
+/// [`hmm_range_fault_unlocked`]), or the process is dead. EINVAL for arguments that do not fit together.
 pub fn hmm_range_fault(guard: &MmapReadGuard<'_>, range: &mut HmmRange<'_>) -> Result<(), Errno> {
+    fill(guard, range).map_err(|failure| match failure {
+        Failure::Errno(errno) => errno,
+        Failure::Missing { .. } => Errno::EFAULT,
+    })
+}
+
+fn fill(guard: &MmapReadGuard<'_>, range: &mut HmmRange<'_>) -> Result<(), Failure> {
     let pages = range.end.page().saturating_sub(range.start.page());
     if !range.start.is_aligned()
         || !range.end.is_aligned()
@@ -116,21 +145,21 @@ pub fn hmm_range_fault(guard: &MmapReadGuard<'_>, range: &mut HmmRange<'_>) -> R
         || range.start < range.notifier.start()
         || range.end > range.notifier.end()
     {
-        return Err(Errno::EINVAL);
+        return Err(Errno::EINVAL.into());
     }
     let mut next = 0;
     loop {
         if !guard.mm().is_alive() {
-            return Err(Errno::EFAULT);
+            return Err(Errno::EFAULT.into());
         }
         if range.notifier.read_retry(range.notifier_seq) {
-            return Err(Errno::EBUSY);
+            return Err(Errno::EBUSY.into());
         }
         let Some(stop) = walk(guard, range, &mut next)? else {
             return Ok(());
         };
         match stop {
-            Stop::Lost => return Err(Errno::EFAULT),
+            Stop::Lost => return Err(Errno::EFAULT.into()),
             Stop::Wait { pfn } => {
                 guard.mm().system().frames.wait_unlocked(pfn);
                 sync::preempt();
@@ -142,7 +171,10 @@ pub fn hmm_range_fault(guard: &MmapReadGuard<'_>, range: &mut HmmRange<'_>) -> R
                     write,
                     unshare: false,
                 };
-                handle_mm_fault(guard, vma, va, flags).map_err(|_| Errno::EFAULT)?;
+                handle_mm_fault(guard, vma, va, flags).map_err(|fault| match fault {
+                    VmFault::Retry => Failure::Missing { va, write },
+                    VmFault::Oom | VmFault::Sigbus => Failure::Errno(Errno::EFAULT),
+                })?;
             }
         }
     }

@@ -25,6 +25,7 @@
 //! 3. Locks of drivers that their notifier callbacks take. A driver must not hold one while it calls
 //!    anything here except `read_retry`, `set_seq` and `set_page_dirty`.
 //! 4. The page table's lock, parent's before child's; several at once only in order of [`Mm::id`].
+//!    Just before it the state of a user-fault registration.
 //! 5. The subscriptions' lock, and a driver's lock of its free list (taken by `folio_free`).
 //! 6. The locks of `std` inside the table of all pages, page caches, swap space and control groups. They stand
 //!    for atomic operations: nothing is called and no thread switches while one is held.
@@ -61,6 +62,7 @@ pub mod system;
 #[cfg(test)]
 mod testing;
 pub mod trace;
+pub mod userfault;
 pub mod vma;
 mod vma_tree;
 
@@ -69,7 +71,7 @@ pub use config::SystemConfig;
 pub use errno::Errno;
 pub use exclusive::make_device_exclusive;
 pub use file::File;
-pub use hmm::{HmmPfn, HmmRange, hmm_range_fault};
+pub use hmm::{HmmPfn, HmmRange, hmm_range_fault, hmm_range_fault_unlocked};
 pub use memcg::Memcg;
 pub use memremap::{DevFault, DevPagemap, DevPagemapOps, DeviceMemory, VmFault};
 pub use migrate::{
@@ -84,4 +86,5 @@ pub use pte::Pte;
 pub use swap::SwapSlot;
 pub use system::System;
 pub use trace::{NoTrace, Tracer};
+pub use userfault::{UserFault, UserFaultEvent};
 pub use vma::{Advice, MmapOptions, MremapOptions, Prot, VmaInfo};

@@ -18,6 +18,9 @@ pub enum VmFault {
     /// The page is lost or does not exist.
     #[error("bus error")]
     Sigbus,
+    /// The page has to be provided by a user-fault handler, and mmap_lock dropped for that.
+    #[error("waits for a user-fault handler")]
+    Retry,
 }
 
 /// Kind of device memory.

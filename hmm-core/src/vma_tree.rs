@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::addr::{HUGE_SIZE, PAGE_SIZE, TASK_SIZE, Va};
 use crate::errno::Errno;
 use crate::page_cache::PageCache;
+use crate::userfault::Queue;
 use crate::vma::{HugeAdvice, Prot, VmaFlags, VmaInfo};
 
 /// Where mappings without a fixed address go: the lowest free place from here on.
@@ -61,6 +62,14 @@ impl Backing {
     }
 }
 
+fn same_queue(a: &Option<Arc<Queue>>, b: &Option<Arc<Queue>>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+        (None, None) => true,
+        _ => false,
+    }
+}
+
 /// A mapping. Its bounds are page aligned.
 #[derive(Clone)]
 pub(crate) struct Vma {
@@ -71,6 +80,8 @@ pub(crate) struct Vma {
     pub backing: Backing,
     /// New, or grown or moved, since the soft-dirty bits were cleared: all its pages count as written.
     pub soft_dirty: bool,
+    /// Who provides its pages, if not the kernel.
+    pub userfault: Option<Arc<Queue>>,
 }
 
 impl Vma {
@@ -98,7 +109,8 @@ impl Vma {
     pub fn huge_area(&self, va: Va) -> Option<Va> {
         let base = va.huge_align_down();
         let inside = base >= self.start && self.end - base >= HUGE_SIZE;
-        (inside && self.is_anon() && self.flags.huge == HugeAdvice::Always).then_some(base)
+        let free = self.is_anon() && self.userfault.is_none();
+        (inside && free && self.flags.huge == HugeAdvice::Always).then_some(base)
     }
 
     pub fn info(&self) -> VmaInfo {
@@ -128,6 +140,7 @@ impl Vma {
         self.end == next.start
             && self.prot == next.prot
             && self.flags == next.flags
+            && same_queue(&self.userfault, &next.userfault)
             && self.backing.continues(pages, &next.backing)
     }
 }
@@ -270,6 +283,7 @@ mod tests {
             flags: VmaFlags::default(),
             backing: Backing::Anon,
             soft_dirty: false,
+            userfault: None,
         }
     }
 

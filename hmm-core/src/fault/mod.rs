@@ -26,6 +26,7 @@ pub(crate) struct FaultFlags {
 
 /// Handles a fault at `va` (page aligned) in `vma`, whose permissions the caller has checked. Success
 /// means that something changed or another thread is ahead: the caller looks again, and may fault again.
+/// Who can drop mmap_lock answers [`VmFault::Retry`] by waiting for `MmapReadGuard::missing`.
 pub(crate) fn handle_mm_fault(
     guard: &MmapReadGuard<'_>,
     vma: &Vma,
@@ -49,6 +50,9 @@ pub(crate) fn handle_mm_fault(
     }
     match entry.pte {
         Pte::None => {
+            if vma.userfault.is_some() {
+                return Err(VmFault::Retry);
+            }
             let empty = pt.is_area_empty(va.page());
             drop(pt);
             if let Some(base) = vma.huge_area(va).filter(|_| empty)

@@ -67,7 +67,7 @@ fn collect(mm: &Arc<Mm>, vma: &Vma, pt: &mut PageTable, args: &MigrateVma, va: V
     let sys = mm.system();
     let pte = pt.get(va.page());
     let (pfn, write) = match pte {
-        Pte::None if vma.is_anon() => return MigratePfn::empty(),
+        Pte::None if vma.is_anon() && vma.userfault.is_none() => return MigratePfn::empty(),
         Pte::Present(PresentPte { pfn, .. }) if sys.is_zero_page(pfn) => {
             return if args.select.system {
                 MigratePfn::empty()

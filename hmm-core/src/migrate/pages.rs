@@ -8,14 +8,14 @@ use crate::mm::{Mm, MmapReadGuard};
 use crate::notifier::{Invalidation, MmuNotifyEvent};
 use crate::pte::{PresentPte, Pte};
 use crate::system::System;
-use crate::vma::VmaInfo;
+use crate::vma_tree::Vma;
 
 /// Makes each destination take its source's place: state and charge move, and where there was no page the
 /// new one is mapped. Clears [`crate::MigratePfn::MIGRATE`] of sources that stay: no destination, a page that got
 /// a user meanwhile, a place that the CPU touched first, shared memory, or a control group that is full.
 pub fn migrate_vma_pages(guard: &MmapReadGuard<'_>, args: &mut MigrateVma) {
     let mm = guard.mm();
-    let vma = guard.find_vma(args.start);
+    let vma = guard.vma(args.start);
     // One section for all places without page, opened only if there are any.
     let mut section: Option<Invalidation<'_>> = None;
     for i in 0..args.src.len() {
@@ -37,7 +37,7 @@ pub fn migrate_vma_pages(guard: &MmapReadGuard<'_>, args: &mut MigrateVma) {
                         args.pgmap_owner,
                     )
                 });
-                vma.is_some_and(|vma| insert(mm, &vma, args.va(i), new))
+                vma.is_some_and(|vma| insert(mm, vma, args.va(i), new))
             }
         };
         if !moved {
@@ -67,14 +67,15 @@ pub(super) fn switch(sys: &System, old: Pfn, new: Pfn, is_fault_page: bool) -> b
 }
 
 /// Maps a cleared page where there was none (migrate_vma_insert_page).
-fn insert(mm: &Arc<Mm>, vma: &VmaInfo, va: Va, new: Pfn) -> bool {
+fn insert(mm: &Arc<Mm>, vma: &Vma, va: Va, new: Pfn) -> bool {
     let sys = mm.system();
-    if !vma.anon || !mm.is_alive() || !mm.memcg().try_charge() {
+    if !vma.is_anon() || !mm.is_alive() || !mm.memcg().try_charge() {
         return false;
     }
     let mut pt = mm.pt.lock();
     let empty = match pt.get(va.page()) {
-        Pte::None => true,
+        // A user-fault handler's holes are not for us to fill.
+        Pte::None => vma.userfault.is_none(),
         Pte::Present(present) => sys.is_zero_page(present.pfn),
         _ => false,
     };

@@ -84,6 +84,11 @@ impl Mm {
                 Ok(()) => {}
                 Err(VmFault::Oom) => return Err(Errno::ENOMEM),
                 Err(VmFault::Sigbus) => return Err(Errno::SIGBUS),
+                Err(VmFault::Retry) => {
+                    let missing = guard.missing(va.align_down(), write);
+                    drop(guard);
+                    missing.wait();
+                }
             }
         }
     }

@@ -46,6 +46,9 @@ impl Mm {
                 self.free_lazily(first, last);
             } else {
                 self.zap(first, last, MmuNotifyEvent::Clear);
+                if let Some(queue) = &vma.userfault {
+                    queue.removed(first, last);
+                }
             }
         }
         Ok(guard.vmas.covers(start, end))

@@ -18,7 +18,9 @@ impl Mm {
         // Whoever faults in pages between the release and here holds the lock for reading; unmapping
         // notifies once more, so what it installed goes too.
         let mut vmas = self.vmas.write();
+        let handlers: Vec<_> = vmas.iter().filter_map(|v| v.userfault.clone()).collect();
         self.unmap_locked(&mut vmas, Va(0), Va(TASK_SIZE));
+        handlers.iter().for_each(|queue| queue.end());
         self.drop_huge_zero_page();
     }
 }

@@ -43,6 +43,7 @@ impl Mm {
             for vma in vmas.iter() {
                 let mut copy = vma.clone();
                 copy.flags.locked = false;
+                copy.userfault = None;
                 theirs.insert(copy);
                 if vma.is_private() && result.is_ok() {
                     result = self.copy_range(&child, vma);

@@ -101,6 +101,7 @@ impl Mm {
             },
             backing,
             soft_dirty: true,
+            userfault: None,
         });
         self.sys
             .event("mmap", &[("mm", self.id), ("addr", start.0), ("len", len)]);
@@ -136,6 +137,7 @@ impl Mm {
                 ],
             );
             self.zap(vma.start, vma.end, MmuNotifyEvent::Unmap);
+            self.userfault_unmapped(&vma);
         }
     }
 

@@ -34,7 +34,7 @@ impl Mm {
             self.munmap(start, len)?;
             return Err(match fault {
                 VmFault::Oom => Errno::ENOMEM,
-                VmFault::Sigbus => Errno::EFAULT,
+                VmFault::Sigbus | VmFault::Retry => Errno::EFAULT,
             });
         }
         Ok(start)

@@ -6,10 +6,12 @@ use crate::addr::{PAGE_SIZE, Pfn, Va};
 use crate::errno::Errno;
 use crate::fault::{FaultFlags, handle_mm_fault};
 use crate::frame::Frame;
+use crate::memremap::VmFault;
 use crate::migrate::bring_coherent_home;
 use crate::mm::Mm;
 use crate::pte::{PresentPte, Pte};
 use crate::system::System;
+use crate::userfault::Waiter;
 use crate::vma_tree::{Vma, user_range};
 
 /// How long a reference is held.
@@ -108,6 +110,19 @@ impl Mm {
     }
 
     fn hold_page(self: &Arc<Mm>, va: Va, term: Term) -> Result<Pfn, Errno> {
+        loop {
+            match self.hold_unless_missing(va, term)? {
+                Ok(pfn) => return Ok(pfn),
+                Err(missing) => missing.wait(),
+            }
+        }
+    }
+
+    fn hold_unless_missing(
+        self: &Arc<Mm>,
+        va: Va,
+        term: Term,
+    ) -> Result<Result<Pfn, Waiter>, Errno> {
         let guard = self.mmap_read_lock();
         self.check_alive()?;
         let vma = guard
@@ -119,7 +134,7 @@ impl Mm {
                 Ok(pfn) => {
                     self.sys
                         .event("pin", &[("mm", self.id), ("addr", va.0), ("pfn", pfn.0)]);
-                    return Ok(pfn);
+                    return Ok(Ok(pfn));
                 }
                 Err(Need::Home(pfn)) => bring_coherent_home(&self.sys, pfn)?,
                 Err(Need::Fault) => {
@@ -127,7 +142,11 @@ impl Mm {
                         write: vma.prot.write,
                         unshare: !vma.prot.write && term == Term::Long,
                     };
-                    handle_mm_fault(&guard, vma, va, flags).map_err(|_| Errno::EFAULT)?;
+                    match handle_mm_fault(&guard, vma, va, flags) {
+                        Ok(()) => {}
+                        Err(VmFault::Retry) => return Ok(Err(guard.missing(va, flags.write))),
+                        Err(_) => return Err(Errno::EFAULT),
+                    }
                 }
             }
         }

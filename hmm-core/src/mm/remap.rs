@@ -122,12 +122,15 @@ impl Mm {
                 left.flags.locked = false;
                 // Its contents are gone.
                 left.soft_dirty = true;
+                left.userfault = None;
                 vmas.insert(left);
             }
+            self.userfault_unmapped(&part);
             vmas.insert(Vma {
                 start: target,
                 end: target + new_len,
                 soft_dirty: true,
+                userfault: None,
                 ..part
             });
         }

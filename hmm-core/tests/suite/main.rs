@@ -17,3 +17,4 @@ mod races;
 mod schedules;
 mod soft_dirty;
 mod threads;
+mod userfault;

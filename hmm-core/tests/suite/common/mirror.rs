@@ -1,11 +1,13 @@
 //! A device's view of one process: its page table, kept right by a notifier, and its accesses.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, Weak};
 
 use hmm_core::{
     Errno, HmmPfn, HmmRange, Mm, MmuIntervalNotifier, MmuIntervalNotifierOps, MmuNotifierRange,
-    MmuNotifyEvent, Pfn, Pte, Va, hmm_range_fault, make_device_exclusive, sync,
+    MmuNotifyEvent, Pfn, Pte, Va, hmm_range_fault, hmm_range_fault_unlocked, make_device_exclusive,
+    sync,
 };
 
 use super::PAGE;
@@ -85,6 +87,20 @@ fn erase(table: &mut BTreeMap<u64, Entry>, start: Va, end: Va) {
     }
 }
 
+fn install(table: &mut BTreeMap<u64, Entry>, start: Va, pfns: &[HmmPfn]) {
+    for (i, pfn) in pfns.iter().enumerate() {
+        assert!(pfn.is_valid() && !pfn.is_error());
+        table.insert(
+            start.page() + i as u64,
+            Entry {
+                pfn: pfn.pfn(),
+                write: pfn.is_write(),
+                atomic: false,
+            },
+        );
+    }
+}
+
 impl Mirror {
     pub(super) fn new(device: &Arc<Device>, mm: &Arc<Mm>) -> Arc<Mirror> {
         let mirror = Arc::new(Mirror {
@@ -151,22 +167,46 @@ impl Mirror {
                 if notifier.read_retry(seq) {
                     continue;
                 }
-                for (i, pfn) in pfns.iter().enumerate() {
-                    assert!(pfn.is_valid() && !pfn.is_error() && (pfn.is_write() || !write));
-                    table.insert(
-                        at.page() + i as u64,
-                        Entry {
-                            pfn: pfn.pfn(),
-                            write: pfn.is_write(),
-                            atomic: false,
-                        },
-                    );
+                for pfn in &pfns {
+                    assert!(pfn.is_write() || !write);
                 }
+                install(&mut table, at, &pfns);
                 break;
             }
             at = stop;
         }
         Ok(())
+    }
+
+    /// As [`Mirror::fault`] in one go, without holding mmap_lock.
+    pub fn fault_unlocked(
+        &self,
+        start: Va,
+        end: Va,
+        write: bool,
+        attempts: Option<NonZeroU32>,
+    ) -> Result<(), Errno> {
+        let notifier = self.notifier.lock().unwrap().clone().ok_or(Errno::EBADF)?;
+        let mut pfns = vec![HmmPfn::default(); ((end - start) / PAGE) as usize];
+        loop {
+            let mut range = HmmRange {
+                notifier: Arc::clone(&notifier),
+                notifier_seq: 0,
+                start,
+                end,
+                pfns: &mut pfns,
+                default_flags: HmmPfn::REQ_FAULT | if write { HmmPfn::REQ_WRITE } else { 0 },
+                pfn_flags_mask: 0,
+                dev_private_owner: self.device.owner,
+            };
+            hmm_range_fault_unlocked(&self.mm, &mut range, attempts)?;
+            let seq = range.notifier_seq;
+            let mut table = self.table.lock();
+            if !notifier.read_retry(seq) {
+                install(&mut table, start, &pfns);
+                return Ok(());
+            }
+        }
     }
 
     /// The device reads; returns the rounds of fault service it took.
