@@ -249,7 +249,7 @@ impl Mm {
                 match handle_mm_fault(&guard, vma, va, flags) {
                     Ok(()) => {}
                     Err(VmFault::Oom) => return Err(Errno::ENOMEM),
-                    Err(VmFault::Sigbus) => break,
+                    Err(VmFault::Sigbus | VmFault::Retry) => break,
                 }
             }
         }

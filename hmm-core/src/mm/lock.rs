@@ -105,7 +105,7 @@ impl Mm {
         };
         match handle_mm_fault(guard, vma, va, flags) {
             Ok(()) => Ok(false),
-            Err(VmFault::Oom) => Err(Errno::EAGAIN),
+            Err(VmFault::Oom | VmFault::Retry) => Err(Errno::EAGAIN),
             Err(VmFault::Sigbus) => Err(Errno::ENOMEM),
         }
     }
