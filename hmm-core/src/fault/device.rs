@@ -2,8 +2,9 @@
 
 use crate::addr::{Pfn, Va};
 use crate::memremap::{DevFault, VmFault};
-use crate::mm::MmapReadGuard;
+use crate::mm::{Mm, MmapReadGuard};
 use crate::pagetable::PageTable;
+use crate::pte::Pte;
 use crate::sync::{self, MutexGuard};
 use crate::vma_tree::Vma;
 
@@ -46,5 +47,10 @@ pub(super) fn fault(
     };
     sys.frames.unlock(pfn);
     sys.frames.put(pfn);
+    let stayed = |mm: &Mm| matches!(mm.pt.lock().get(va.page()), Pte::Device { .. });
+    if result.is_ok() && stayed(guard.mm()) {
+        // Somebody holds a reference in passing: a retry at once could keep that thread from dropping it.
+        sync::yield_now();
+    }
     result
 }

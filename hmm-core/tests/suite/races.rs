@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::common::device::Device;
 use crate::common::*;
-use hmm_core::sync::spawn;
+use hmm_core::sync::{Schedule, run_with, spawn};
 use hmm_core::{Advice, Errno, Prot};
 
 const DEV: u64 = 7;
@@ -413,4 +413,33 @@ fn device_pages_are_dropped_and_moved_while_the_cpu_wants_them() {
         check_quiet(&sys);
         assert_eq!(device.used(), 0);
     });
+}
+
+#[test]
+fn a_cpu_fault_lets_those_go_on_who_hold_the_page_for_a_moment() {
+    for seed in 0..2000 {
+        let schedule = Schedule::pct(seed, 3, 150).most_points(100_000);
+        let result = run_with(schedule, || {
+            let sys = system(64);
+            let device = Device::new(&sys, 16, DEV);
+            let mm = sys.create_mm();
+            let mirror = device.open(&mm);
+            let va = map(&mm, 1, Prot::READ_WRITE);
+            fill(&mm, va, 1, 1);
+            let theirs = Arc::clone(&mm);
+            let toucher = spawn(move || {
+                for _ in 0..4 {
+                    expect(&theirs, va, 1, 1);
+                }
+            });
+            for _ in 0..4 {
+                let moved = mirror.to_device(va, 1);
+                assert!(matches!(moved, Ok(()) | Err(Errno::ENOENT)));
+            }
+            toucher.join();
+            mirror.check();
+            check_quiet(&sys);
+        });
+        assert_eq!(result, Ok(()), "seed {seed}");
+    }
 }
