@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::complain;
 use crate::machine::{Backend, MAX_CYCLES, MachineConfig};
-use crate::{graph_cmd, run_cmd};
+use crate::{explore_cmd, graph_cmd, run_cmd};
 
 /// Exit status of a failed check.
 pub const FAILED: u8 = 1;
@@ -26,6 +26,8 @@ struct Cli {
 enum Command {
     /// Runs scenario scripts (files, or all *.rhai files of folders).
     Run(run_cmd::RunArgs),
+    /// Runs scenario scripts under many schedules, until one fails; shrinks its schedule.
+    Explore(explore_cmd::ExploreArgs),
     /// Walks a graph on the device: BFS over linked heap nodes, checked against a CPU's.
     Graph(graph_cmd::GraphArgs),
 }
@@ -71,6 +73,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let status = match cli.command {
         Command::Run(args) => run_cmd::run(&args),
+        Command::Explore(args) => explore_cmd::run(&args),
         Command::Graph(args) => graph_cmd::run(&args),
     };
     ExitCode::from(status)

@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 pub mod cli;
+pub mod explore;
+pub mod explore_cmd;
 pub mod graph;
 pub mod graph_cmd;
 pub mod kernels;
@@ -11,6 +13,7 @@ pub mod oracle;
 pub mod out;
 pub mod rc;
 pub mod run_cmd;
+pub mod schedule_args;
 pub mod script;
 pub mod warps;
 pub mod wave;

@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::{Common, FAILED, unusable};
 use crate::machine::Backend;
-use crate::script::{ScenarioResult, Stats, Variant, run_variant, variants};
+use crate::schedule_args::ScheduleArgs;
+use crate::script::{ScenarioResult, Script, Stats, Variant, run_script, variants};
 use crate::wave::WaveFile;
 use crate::world::Outputs;
 use crate::{complain, say};
@@ -23,6 +24,8 @@ pub struct RunArgs {
     variant: Option<Variant>,
     #[command(flatten)]
     common: Common,
+    #[command(flatten)]
+    schedule: ScheduleArgs,
 }
 
 /// Runs scripts; the exit status.
@@ -41,6 +44,10 @@ pub fn run(args: &RunArgs) -> u8 {
         Ok(outputs) => outputs,
         Err(text) => return unusable(&text),
     };
+    let decisions = match args.schedule.decisions() {
+        Ok(decisions) => decisions,
+        Err(text) => return unusable(&text),
+    };
     let wave = match common.wave.as_deref().map(WaveFile::new).transpose() {
         Ok(wave) => wave,
         Err(text) => return unusable(&text),
@@ -51,7 +58,17 @@ pub fn run(args: &RunArgs) -> u8 {
     };
     let mut results = Vec::new();
     for (file, variant) in &runs {
-        let result = run_variant(file, *variant, &common.machine(), &outputs);
+        let machine = common.machine();
+        let result = match Script::load(file) {
+            Ok(script) => {
+                let script = script.as_variant(*variant);
+                let schedule = args
+                    .schedule
+                    .schedule(&script, &machine, decisions.as_ref());
+                run_script(&script, &machine, &outputs, &schedule).0
+            }
+            Err(error) => ScenarioResult::unusable(file, error),
+        };
         tell(&result);
         results.push(result);
     }
@@ -93,7 +110,10 @@ fn tell(result: &ScenarioResult) {
 }
 
 /// Every run of the scripts: once for each variant that a script names, `only` one of them if given.
-fn each_variant(
+///
+/// # Errors
+/// One line.
+pub fn each_variant(
     files: Vec<PathBuf>,
     only: Option<Variant>,
 ) -> Result<Vec<(PathBuf, Option<Variant>)>, String> {
@@ -114,7 +134,10 @@ fn each_variant(
 }
 
 /// The scripts that the arguments name, folders in the order of their names.
-fn collect(named: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
+///
+/// # Errors
+/// One line.
+pub fn collect(named: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
     let mut files = Vec::new();
     for path in named {
         if !path.is_dir() {
@@ -161,6 +184,7 @@ fn outputs(common: &Common, runs: usize) -> Result<Outputs, String> {
     Ok(Outputs {
         log: common.log.clone(),
         wave: None,
+        quiet: false,
     })
 }
 

@@ -17,6 +17,8 @@ pub struct Outputs {
     pub log: Option<PathBuf>,
     /// Where waves go (FST).
     pub wave: Option<PathBuf>,
+    /// Nothing that a script prints is shown.
+    pub quiet: bool,
 }
 
 /// A machine with everything on it.

@@ -175,7 +175,10 @@ impl Run {
                 to: choice.thread,
                 hold: choice.hold,
             };
-            let (what, at) = doing.unwrap_or(("starting or ending a thread", Location::caller()));
+            let (what, at) = match doing {
+                Some((what, at)) => (what, Some(at)),
+                None => ("starting or ending a thread", None),
+            };
             self.recorder.note(decision, what, at);
         }
         Some(choice.thread)

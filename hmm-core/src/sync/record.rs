@@ -11,8 +11,8 @@ pub struct Switch {
     pub decision: Decision,
     /// What the thread was about to do or had just done, such as "taking a mutex".
     pub what: &'static str,
-    /// Where in the source.
-    pub at: &'static Location<'static>,
+    /// Where in the source, if that is known.
+    pub at: Option<&'static Location<'static>>,
     /// In how many later choices, in a row, the thread could have run and others were chosen.
     pub passed_over: u32,
 }
@@ -55,7 +55,7 @@ impl Recorder {
         &mut self,
         decision: Decision,
         what: &'static str,
-        at: &'static Location<'static>,
+        at: Option<&'static Location<'static>>,
     ) {
         if decision.point == Point::Preempt {
             if self.away.len() <= decision.thread {

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hmm_core::{PAGE_SIZE, Pfn, PhysMem};
 
+use super::paged::PagedMemory;
 use crate::rc::BusError;
 
 /// Bytes of the window above the managed pages.
@@ -14,7 +15,7 @@ pub const DMA_BYTES: u64 = 16 << 20;
 /// System memory. A page's bus address is its number times 4096.
 #[derive(Debug)]
 pub struct SystemMemory {
-    bytes: Mutex<Vec<u8>>,
+    bytes: Mutex<PagedMemory>,
     ram: u64,
     free: Mutex<Free>,
     touches: AtomicU64,
@@ -29,7 +30,7 @@ impl SystemMemory {
     #[must_use]
     pub fn new(ram: u64) -> Self {
         Self {
-            bytes: Mutex::new(vec![0; (ram + DMA_BYTES) as usize]),
+            bytes: Mutex::new(PagedMemory::new((ram + DMA_BYTES) as usize)),
             ram,
             free: Mutex::new(Free(BTreeMap::from([(ram, DMA_BYTES)]))),
             touches: AtomicU64::new(0),
@@ -65,7 +66,7 @@ impl SystemMemory {
             free.0.insert(addr + bytes, start + len - addr - bytes);
         }
         drop(free);
-        self.lock()[addr as usize..(addr + bytes) as usize].fill(0);
+        self.lock().zero(addr as usize, bytes as usize);
         Some(addr)
     }
 
@@ -104,7 +105,7 @@ impl SystemMemory {
     pub fn bus_read(&self, addr: u64, buf: &mut [u8]) -> Result<(), BusError> {
         let bytes = self.lock();
         let from = range(&bytes, addr, buf.len())?;
-        buf.copy_from_slice(&bytes[from]);
+        bytes.read(from, buf);
         Ok(())
     }
 
@@ -115,7 +116,7 @@ impl SystemMemory {
     pub fn bus_write(&self, addr: u64, data: &[u8]) -> Result<(), BusError> {
         let mut bytes = self.lock();
         let to = range(&bytes, addr, data.len())?;
-        bytes[to].copy_from_slice(data);
+        bytes.write(to, data);
         Ok(())
     }
 
@@ -129,45 +130,46 @@ impl SystemMemory {
         self.touches.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<u8>> {
+    fn lock(&self) -> MutexGuard<'_, PagedMemory> {
         self.bytes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn range(bytes: &[u8], addr: u64, len: usize) -> Result<std::ops::Range<usize>, BusError> {
+/// Where an access starts, if there is memory for all of it.
+fn range(bytes: &PagedMemory, addr: u64, len: usize) -> Result<usize, BusError> {
     let start = usize::try_from(addr).map_err(|_| BusError(addr))?;
-    let end = start
+    start
         .checked_add(len)
         .filter(|&end| end <= bytes.len())
-        .ok_or(BusError(addr))?;
-    Ok(start..end)
+        .map(|_| start)
+        .ok_or(BusError(addr))
 }
 
-fn page(pfn: Pfn, offset: usize, len: usize) -> std::ops::Range<usize> {
-    let start = (pfn.0 * PAGE_SIZE) as usize + offset;
-    start..start + len
+fn page(pfn: Pfn, offset: usize) -> usize {
+    (pfn.0 * PAGE_SIZE) as usize + offset
 }
 
 impl PhysMem for SystemMemory {
     fn read(&self, pfn: Pfn, offset: usize, buf: &mut [u8]) {
         self.touch();
-        buf.copy_from_slice(&self.lock()[page(pfn, offset, buf.len())]);
+        self.lock().read(page(pfn, offset), buf);
     }
 
     fn write(&self, pfn: Pfn, offset: usize, data: &[u8]) {
         self.touch();
-        self.lock()[page(pfn, offset, data.len())].copy_from_slice(data);
+        self.lock().write(page(pfn, offset), data);
     }
 
     fn zero_page(&self, pfn: Pfn) {
         self.touch();
-        self.lock()[page(pfn, 0, PAGE_SIZE as usize)].fill(0);
+        self.lock().zero(page(pfn, 0), PAGE_SIZE as usize);
     }
 
     fn copy_page(&self, dst: Pfn, src: Pfn) {
         self.touch();
-        let to = page(dst, 0, PAGE_SIZE as usize).start;
-        self.lock()
-            .copy_within(page(src, 0, PAGE_SIZE as usize), to);
+        let mut data = [0; PAGE_SIZE as usize];
+        let mut bytes = self.lock();
+        bytes.read(page(src, 0), &mut data);
+        bytes.write(page(dst, 0), &data);
     }
 }

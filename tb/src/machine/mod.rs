@@ -10,6 +10,7 @@ mod host;
 mod hw;
 mod memory;
 mod model;
+mod paged;
 #[cfg(feature = "rtl")]
 mod rtl;
 #[cfg(feature = "rtl")]

@@ -10,14 +10,26 @@ use super::session::Session;
 use super::{device, job, process, threads};
 use crate::{complain, say};
 
-/// An engine with all calls of scenarios.
+/// An engine that reads scripts.
 #[must_use]
-pub fn engine(session: &Arc<Session>) -> Engine {
+pub fn compiler() -> Engine {
     let mut engine = Engine::new();
     engine.set_max_expr_depths(128, 64);
     engine.set_max_call_levels(64);
-    engine.on_print(|text| say!("{text}"));
-    engine.on_debug(|text, _, position| complain!("{position:?}: {text}"));
+    engine
+}
+
+/// An engine with all calls of scenarios.
+#[must_use]
+pub fn engine(session: &Arc<Session>) -> Engine {
+    let mut engine = compiler();
+    if session.outputs().quiet {
+        engine.on_print(|_| {});
+        engine.on_debug(|_, _, _| {});
+    } else {
+        engine.on_print(|text| say!("{text}"));
+        engine.on_debug(|text, _, position| complain!("{position:?}: {text}"));
+    }
     constants(&mut engine, session);
     assertions(&mut engine);
     machine(&mut engine, session);

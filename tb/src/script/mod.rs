@@ -5,6 +5,7 @@ mod device;
 mod error;
 mod job;
 mod process;
+mod program;
 mod session;
 mod threads;
 mod variants;
@@ -13,12 +14,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use hmm_core::sync;
+use hmm_core::sync::{self, Recording, Schedule};
 use rhai::{AST, Engine, EvalAltResult, Position};
 
 use crate::machine::MachineConfig;
 use crate::warps;
 use crate::world::{Outputs, World};
+pub use program::Script;
 use session::Session;
 pub use variants::Variant;
 
@@ -51,7 +53,9 @@ pub struct ScenarioResult {
 }
 
 impl ScenarioResult {
-    fn unusable(file: &Path, error: String) -> Self {
+    /// Of a script that could not be used.
+    #[must_use]
+    pub fn unusable(file: &Path, error: String) -> Self {
         Self {
             file: file.to_path_buf(),
             variant: None,
@@ -112,26 +116,24 @@ pub fn run_variant(
     config: &MachineConfig,
     outputs: &Outputs,
 ) -> ScenarioResult {
-    let coherent = variant.map_or(config.coherent, Variant::coherent);
-    ScenarioResult {
-        variant,
-        ..run_file(file, &config.clone().coherent(coherent), outputs)
+    let schedule = Schedule::seeded(config.seed);
+    match Script::load(file) {
+        Ok(script) => run_script(&script.as_variant(variant), config, outputs, &schedule).0,
+        Err(error) => ScenarioResult {
+            variant,
+            ..ScenarioResult::unusable(file, error)
+        },
     }
 }
 
-/// Runs one script.
+/// Runs one script, interleaved by the machine's seed.
 #[must_use]
 pub fn run_file(file: &Path, config: &MachineConfig, outputs: &Outputs) -> ScenarioResult {
-    let text = match std::fs::read_to_string(file) {
-        Ok(text) => text,
-        Err(error) => {
-            return ScenarioResult::unusable(
-                file,
-                format!("cannot read {}: {error}", file.display()),
-            );
-        }
-    };
-    run_text(file, &text, config, outputs)
+    let schedule = Schedule::seeded(config.seed);
+    match Script::load(file) {
+        Ok(script) => run_script(&script, config, outputs, &schedule).0,
+        Err(error) => ScenarioResult::unusable(file, error),
+    }
 }
 
 /// Runs a script given as text; `file` names it in messages.
@@ -142,21 +144,37 @@ pub fn run_text(
     config: &MachineConfig,
     outputs: &Outputs,
 ) -> ScenarioResult {
+    let schedule = Schedule::seeded(config.seed);
+    match Script::compile(file, text) {
+        Ok(script) => run_script(&script, config, outputs, &schedule).0,
+        Err(error) => ScenarioResult::unusable(file, error),
+    }
+}
+
+/// Runs a script under a schedule; tells too what the scheduler decided. The machine's seed still decides latencies
+/// and pauses.
+#[must_use]
+pub fn run_script(
+    script: &Script,
+    config: &MachineConfig,
+    outputs: &Outputs,
+    schedule: &Schedule,
+) -> (ScenarioResult, Recording) {
     let start = Instant::now();
     let seed = config.seed;
-    let (owned_file, owned_text) = (file.to_path_buf(), text.to_string());
-    let (config, outputs) = (config.clone(), outputs.clone());
-    let ended = sync::run(seed, move || {
-        scenario(&owned_file, &owned_text, config, outputs)
-    });
+    let own = script.clone();
+    let coherent = script.variant().map_or(config.coherent, Variant::coherent);
+    let (config, outputs) = (config.clone().coherent(coherent), outputs.clone());
+    let (ended, recording) = sync::run_recorded(schedule, move || scenario(&own, config, outputs));
+    let file = script.file();
     let ended = ended.unwrap_or_else(|error| Ended {
         error: Some(format!("{}: {error} (seed {seed})", file.display())),
         ..Ended::default()
     });
     let mut stats = ended.stats.into_iter();
-    ScenarioResult {
+    let result = ScenarioResult {
         file: file.to_path_buf(),
-        variant: None,
+        variant: script.variant(),
         error: ended.error,
         unusable: ended.unusable,
         cycles: ended.cycles,
@@ -165,60 +183,56 @@ pub fn run_text(
         stats: stats.next().unwrap_or_default(),
         other_stats: stats.collect(),
         wall_seconds: start.elapsed().as_secs_f64(),
-    }
+    };
+    (result, recording)
 }
 
-fn scenario(file: &Path, text: &str, config: MachineConfig, outputs: Outputs) -> Ended {
+fn scenario(script: &Script, config: MachineConfig, outputs: Outputs) -> Ended {
     let seed = config.seed;
+    let file = script.file();
     let session = Arc::new(Session::new(config, outputs));
     let engine = Arc::new(api::engine(&session));
-    let place = |position: Position| match position.line() {
-        Some(line) => format!("{}:{line}", file.display()),
-        None => file.display().to_string(),
-    };
-    let mut unusable = false;
-    let error = match engine.compile(text) {
-        Err(error) => {
-            unusable = true;
-            Some(format!("{}: {}", place(error.position()), error.err_type()))
-        }
-        Ok(ast) => execute(&session, &engine, ast).err().map(|error| {
-            let cycle = session.made().map_or(0, |world| world.machine.now());
-            let text = match session.made() {
-                // What the call saw was only that nothing answers any more.
-                Some(world) if world.machine.over_limit() => format!(
-                    "{}: cycle limit of {} cycles reached",
-                    error::field(&error, "call").unwrap_or_default(),
-                    world.machine.config().max_cycles
-                ),
-                _ => error::text(&error),
-            };
-            format!(
-                "{}: {text} (cycle {cycle}, seed {seed})",
-                place(error::position(&error))
-            )
-        }),
-    };
+    let error = execute(&session, &engine, script.ast()).err().map(|error| {
+        let cycle = session.made().map_or(0, |world| world.machine.now());
+        let text = match session.made() {
+            // What the call saw was only that nothing answers any more.
+            Some(world) if world.machine.over_limit() => format!(
+                "{}: cycle limit of {} cycles reached",
+                error::field(&error, "call").unwrap_or_default(),
+                world.machine.config().max_cycles
+            ),
+            _ => error::text(&error),
+        };
+        let place = place(file, error::position(&error));
+        format!("{place}: {text} (cycle {cycle}, seed {seed})")
+    });
     session.set_code(None);
     let name = file.display().to_string();
     match session.made() {
         Some(world) => finish(&world, &name, error, seed),
         None => Ended {
-            unusable: unusable || session.broken().is_some(),
+            unusable: session.broken().is_some(),
             error,
             ..Ended::default()
         },
     }
 }
 
+/// `FILE:LINE`, or the file alone.
+fn place(file: &Path, position: Position) -> String {
+    match position.line() {
+        Some(line) => format!("{}:{line}", file.display()),
+        None => file.display().to_string(),
+    }
+}
+
 fn execute(
     session: &Arc<Session>,
     engine: &Arc<Engine>,
-    ast: AST,
+    ast: &Arc<AST>,
 ) -> Result<(), Box<EvalAltResult>> {
-    let ast = Arc::new(ast);
-    session.set_code(Some((Arc::clone(engine), Arc::clone(&ast))));
-    let done = engine.run_ast(&ast);
+    session.set_code(Some((Arc::clone(engine), Arc::clone(ast))));
+    let done = engine.run_ast(ast);
     if done.is_err()
         && let Some(world) = session.made()
         && !world.machine.over_limit()

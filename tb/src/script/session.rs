@@ -1,5 +1,6 @@
 //! One scenario while it runs: its machine, made when first needed, and its threads.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hmm_core::sync;
@@ -17,6 +18,7 @@ pub struct Session {
     outputs: Outputs,
     world: sync::Mutex<Option<Arc<World>>>,
     threads: Mutex<Vec<ThreadHandle>>,
+    started: AtomicU64,
     code: Mutex<Option<(Arc<Engine>, Arc<AST>)>>,
     broken: Mutex<Option<String>>,
 }
@@ -30,6 +32,7 @@ impl Session {
             outputs,
             world: sync::Mutex::new(None),
             threads: Mutex::default(),
+            started: AtomicU64::new(0),
             code: Mutex::default(),
             broken: Mutex::default(),
         }
@@ -40,6 +43,12 @@ impl Session {
     pub fn coherent(&self) -> bool {
         let config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
         config.coherent
+    }
+
+    /// What the run writes.
+    #[must_use]
+    pub fn outputs(&self) -> &Outputs {
+        &self.outputs
     }
 
     /// The machine, made now if it is not there yet.
@@ -104,6 +113,12 @@ impl Session {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// Number of the thread that is started next, from 1.
+    #[must_use]
+    pub fn next_thread(&self) -> u64 {
+        self.started.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// Notes a thread.

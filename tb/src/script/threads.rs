@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hmm_core::sync;
-use rhai::{Array, Dynamic, Engine, FnPtr, Map};
+use rhai::{Array, Dynamic, Engine, FnPtr, Map, NativeCallContext};
 
 use super::device::Dev;
 use super::error::{Result, throw};
@@ -20,7 +20,10 @@ impl ThreadHandle {
     pub fn join(&mut self) -> Result<Dynamic> {
         // Taken out first: no lock of std may be held while waiting.
         let handle = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        handle.map_or(Ok(Dynamic::UNIT), sync::JoinHandle::join)
+        match handle {
+            Some(handle) => handle.join(),
+            None => Ok(Dynamic::UNIT),
+        }
     }
 }
 
@@ -76,7 +79,7 @@ fn for_thread(closure: &FnPtr) -> FnPtr {
 pub fn register(engine: &mut Engine, session: &Arc<Session>) {
     engine.register_type_with_name::<ThreadHandle>("Thread");
     let session = Arc::downgrade(session);
-    engine.register_fn("start", move |closure: FnPtr| -> Result<ThreadHandle> {
+    let start = move |context: NativeCallContext, closure: FnPtr| -> Result<ThreadHandle> {
         let call = "start";
         let session = session
             .upgrade()
@@ -85,10 +88,13 @@ pub fn register(engine: &mut Engine, session: &Arc<Session>) {
             .code()
             .ok_or_else(|| throw(call, "ESRCH", "the scenario has ended"))?;
         let closure = for_thread(&closure);
-        let handle = sync::spawn(move || closure.call::<Dynamic>(&engine, &ast, ()));
-        let thread = ThreadHandle(Arc::new(Mutex::new(Some(handle))));
+        let line = context.call_position().line().unwrap_or(0);
+        let name = format!("thread {} of line {line}", session.next_thread());
+        let body = move || closure.call::<Dynamic>(&engine, &ast, ());
+        let thread = ThreadHandle(Arc::new(Mutex::new(Some(sync::spawn_named(name, body)))));
         session.add_thread(thread.clone());
         Ok(thread)
-    });
+    };
+    engine.register_fn("start", start);
     engine.register_fn("join", ThreadHandle::join);
 }
