@@ -13,7 +13,7 @@ use crate::mm::{Mm, Rss};
 use crate::pagetable::{Entry, PageTable};
 use crate::pte::{MigrationKind, PresentPte, Pte};
 use crate::swap::SwapSlot;
-use crate::sync::MutexGuard;
+use crate::sync::{MutexGuard, RwLockReadGuard};
 use crate::system::System;
 use crate::vma_tree::VmaTree;
 
@@ -77,15 +77,37 @@ impl System {
         if let Some(text) = self.first_violation() {
             return Err(text);
         }
-        let mms = self.mms();
+        loop {
+            let mms = self.mms();
+            if let Some(result) = self.check_mms(&mms, quiescent) {
+                return result;
+            }
+        }
+    }
+
+    /// None if there is another process by the time that all tables are locked.
+    fn check_mms(&self, mms: &[Arc<Mm>], quiescent: bool) -> Option<Result<(), String>> {
         // Mappings can be compared where no thread is changing them just now.
         let vmas: Vec<_> = mms.iter().map(|mm| mm.vmas.try_read()).collect();
         // All tables at once, in order of their ids: entries and page states change under these locks.
         let tables: Vec<(&Arc<Mm>, MutexGuard<'_, PageTable>)> =
             mms.iter().map(|mm| (mm, mm.pt.lock())).collect();
+        let last_id = mms.last().map_or(0, |mm| mm.id());
+        if self.next_mm_after(last_id).is_some() {
+            return None;
+        }
+        Some(self.check_locked(&tables, &vmas, quiescent))
+    }
+
+    fn check_locked(
+        &self,
+        tables: &[(&Arc<Mm>, MutexGuard<'_, PageTable>)],
+        vmas: &[Option<RwLockReadGuard<'_, VmaTree>>],
+        quiescent: bool,
+    ) -> Result<(), String> {
         let mut seen: BTreeMap<Pfn, Seen> = BTreeMap::new();
         let mut swapped: BTreeMap<SwapSlot, u32> = BTreeMap::new();
-        for ((mm, pt), vmas) in tables.iter().zip(&vmas) {
+        for ((mm, pt), vmas) in tables.iter().zip(vmas) {
             self.check_table(mm, pt, &mut seen)?;
             backing::count_slots(pt, &mut swapped);
             if let Some(vmas) = vmas {

@@ -3,6 +3,7 @@
 mod common;
 
 mod address_space;
+mod advice;
 mod coherent;
 mod devices;
 mod exclusive;
@@ -14,7 +15,9 @@ mod mirror_migrate;
 mod mixed;
 mod plain_memory;
 mod races;
+
 mod schedules;
 mod soft_dirty;
+mod swap;
 mod threads;
 mod userfault;
