@@ -4,11 +4,12 @@
 //   - CtxSet, Invalidate, Replay, Cancel: the MMU has acknowledged it;
 //   - Stop: no warp and no copy of the context runs, the MMU has acknowledged, and what had begun
 //     in between has ended too;
-//   - KillJob: no warp of the job runs.
+//   - KillJob: no warp of the job runs;
+//   - Suspend: its warps stand still; Resume: they go on.
 //   A range that does not fit the 48-bit space is widened to all of it; an empty one is a Nop.
 // A bad entry (version, opcode, mode) stops the ring: error BadEntry, CONS stays at it, no Fence.
 // Handshakes: cmd_valid_o/cmd_ready_i, then a pulse on cmd_done_i. kill_*_valid_o stays until its
-//   kill_*_done_i, which may come in the same cycle.
+//   kill_*_done_i, which may come in the same cycle; so does hold_valid_o.
 // Latency: 3 cycles for a Nop without Fence once fetched, else by the units asked.
 module ctrl_unit
   import hmmu_pkg::*;
@@ -42,6 +43,10 @@ module ctrl_unit
   output logic        kill_launch_by_ctx_o,
   output logic [31:0] kill_launch_job_o,
   input  logic        kill_launch_done_i,
+  // Launch unit: hold the job kill_launch_job_o, or let it go on.
+  output logic        hold_valid_o,
+  output logic        hold_on_o,
+  input  logic        hold_done_i,
   // Copy engine: kill the descriptor of a context.
   output logic        kill_copy_valid_o,
   input  logic        kill_copy_done_i,
@@ -50,7 +55,7 @@ module ctrl_unit
 
   typedef enum logic [2:0] {
     CtrlIdle   = 3'd0,
-    CtrlKill   = 3'd1,   // waits for the launch unit and the copy engine
+    CtrlKill   = 3'd1,   // waits for the launch unit and the copy engine (kill, hold)
     CtrlCmd    = 3'd2,   // shows the command to the MMU
     CtrlWait   = 3'd3,   // waits for its acknowledgement
     CtrlPost   = 3'd4,   // fence and interrupt
@@ -58,7 +63,7 @@ module ctrl_unit
   } ctrl_e;
 
   ctrl_e       state_q;
-  logic        kill_launch_q, kill_copy_q;
+  logic        kill_launch_q, kill_copy_q, hold_q;
   logic        stopped_ctx_q;      // Stop: the MMU has acknowledged
   logic        entry_valid, post_ready, fetch_err, fetch_stop;
   logic        known, bad, empty;
@@ -120,7 +125,7 @@ module ctrl_unit
   always_comb begin
     unique case (entry.op)
       CtrlOpNop, CtrlOpInvalidate, CtrlOpReplay, CtrlOpCancel, CtrlOpStop,
-      CtrlOpKillJob: known = 1'b1;
+      CtrlOpKillJob, CtrlOpSuspend, CtrlOpResume: known = 1'b1;
       CtrlOpCtxSet:  known = entry.arg1[1:0] != 2'd3;
       default:       known = 1'b0;
     endcase
@@ -156,6 +161,8 @@ module ctrl_unit
   assign kill_launch_job_o    = entry.arg0[31:0];
   assign kill_copy_valid_o    = state_q == CtrlKill && kill_copy_q;
   assign kill_ctx_o           = entry.ctx;
+  assign hold_valid_o         = state_q == CtrlKill && hold_q;
+  assign hold_on_o            = entry.op == CtrlOpSuspend;
 
   assign err_valid_o = fetch_err || state_q == CtrlBad;
   assign err_code_o  = fetch_err ? ErrorCodeRingFetch : ErrorCodeBadEntry;
@@ -166,18 +173,20 @@ module ctrl_unit
       state_q       <= CtrlIdle;
       kill_launch_q <= 1'b0;
       kill_copy_q   <= 1'b0;
+      hold_q        <= 1'b0;
       stopped_ctx_q <= 1'b0;
     end else begin
       unique case (state_q)
         CtrlIdle: if (entry_valid) begin
           kill_launch_q <= entry.op == CtrlOpStop || entry.op == CtrlOpKillJob;
           kill_copy_q   <= entry.op == CtrlOpStop;
+          hold_q        <= entry.op == CtrlOpSuspend || entry.op == CtrlOpResume;
           stopped_ctx_q <= 1'b0;
           if (bad) state_q <= CtrlBad;
           else begin
             unique case (entry.op)
               CtrlOpNop:                 state_q <= CtrlPost;
-              CtrlOpStop, CtrlOpKillJob: state_q <= CtrlKill;
+              CtrlOpStop, CtrlOpKillJob, CtrlOpSuspend, CtrlOpResume: state_q <= CtrlKill;
               default:                   state_q <= empty ? CtrlPost : CtrlCmd;
             endcase
           end
@@ -185,7 +194,8 @@ module ctrl_unit
         CtrlKill: begin
           if (kill_launch_done_i) kill_launch_q <= 1'b0;
           if (kill_copy_done_i)   kill_copy_q   <= 1'b0;
-          if (!kill_launch_q && !kill_copy_q) begin
+          if (hold_done_i)        hold_q        <= 1'b0;
+          if (!kill_launch_q && !kill_copy_q && !hold_q) begin
             state_q <= entry.op == CtrlOpStop && !stopped_ctx_q ? CtrlCmd : CtrlPost;
           end
         end

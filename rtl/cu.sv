@@ -17,7 +17,10 @@
 // writes nothing. If they find none for some cycles, one issue is held back.
 //
 // Threads: thread_valid_i/thread_ready_o; their ends: end_valid_o/end_ready_i. kill_i is a level
-// by job slot; EvStop ends the warps of its context with status Stopped. Memory clients: data reads,
+// by job slot; EvStop ends the warps of its context with status Stopped. held_i, too: while it is
+// high the warps of the job come to stand before their next instruction, and busy_o falls when all
+// do. An instruction that waits for a translation is given up and issued again when held_i falls;
+// what is on its way to memory completes first. Memory clients: data reads,
 // writes and compare-and-swaps, fetch reads; tags are warp numbers, one access per warp and port.
 module cu
   import hmmu_pkg::*;
@@ -38,6 +41,8 @@ module cu
   input  logic                   end_ready_i,
   output thread_end_t            end_o,
   input  logic [JobSlots-1:0]    kill_i,
+  input  logic [JobSlots-1:0]    held_i,
+  output logic [JobSlots-1:0]    busy_o,
 
   output logic                   miss_data_valid_o,
   input  logic                   miss_data_ready_i,
@@ -87,7 +92,7 @@ module cu
   warp_t                  addr_err_warp;
   logic                   start_wb_valid, start_wb_ready;
   wb_t                    start_wb;
-  warps_t                 run, ready, report, kill;
+  warps_t                 run, ready, report, kill, held, replay;
   logic [Warps-1:0][47:0] pc;
   ctx_t [Warps-1:0]       ctx;
   logic [Warps-1:0][3:0]  job;
@@ -114,6 +119,8 @@ module cu
     .kill_i,
     .stop_i          (event_i.ev == EvStop),
     .stop_ctx_i      (event_i.ctx),
+    .held_i,
+    .busy_o,
     .hold_i          (hold),
     .issue_o         (issue),
     .issue_warp_o    (issue_warp),
@@ -123,6 +130,7 @@ module cu
     .step_valid_i    (step_valid),
     .step_i          (step),
     .release_i       (fetch_release | data_release),
+    .replay_i        (replay),
     .wb_release_i    (late_release),
     .wb_warp_i       (late.warp),
     .fetch_trap_i    (fetch_trap),
@@ -143,6 +151,7 @@ module cu
     .ready_o         (ready),
     .report_o        (report),
     .kill_o          (kill),
+    .held_o          (held),
     .pc_o            (pc),
     .ctx_o           (ctx),
     .job_o           (job),
@@ -174,6 +183,7 @@ module cu
     .pc_i            (pc),
     .ctx_i           (ctx),
     .kill_i          (kill),
+    .held_i          (held),
     .release_o       (fetch_release),
     .trap_o          (fetch_trap),
     .trap_code_o     (fetch_code),
@@ -236,6 +246,7 @@ module cu
   logic [63:0] instret_mem [Warps];
   logic [63:0] instret;
   warps_t      counted_q;   // instret_mem is of the present thread
+  warps_t      again_q;     // its next instruction was counted before it was given up
 
   assign imm     = {{32{dec_q.imm[31]}}, dec_q.imm};
   assign s3_pc   = {{16{pc[s3_warp_q][47]}}, pc[s3_warp_q]};
@@ -279,7 +290,7 @@ module cu
   end
 
   // What becomes of the warp.
-  logic run_alu, run_mem, run_muldiv;
+  logic run_alu, run_mem, run_muldiv, retire;
   always_comb begin
     step_valid = s3_valid_q;
     step = '{warp: s3_warp_q, step: StepNext, target: {sum[47:1], 1'b0}, set_pc: 1'b0,
@@ -327,7 +338,8 @@ module cu
   end
 
   assign fence_i            = run_alu && dec_q.fence_i;
-  assign cnt_instructions_o = run_alu || run_mem || run_muldiv;
+  assign retire             = run_alu || run_mem || run_muldiv;
+  assign cnt_instructions_o = retire && !again_q[s3_warp_q];
 
   // ---------------------------------------------------------------- pipeline registers
   logic     s4_we_q, lsu_valid_q;
@@ -375,7 +387,11 @@ module cu
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
       counted_q <= '0;
+      again_q   <= '0;
     end else begin
+      again_q <= again_q | replay;
+      if (retire) again_q[s3_warp_q]  <= 1'b0;
+      if (start)  again_q[start_warp] <= 1'b0;
       if (cnt_instructions_o) counted_q[s3_warp_q]  <= 1'b1;
       if (start)              counted_q[start_warp] <= 1'b0;
     end
@@ -412,9 +428,11 @@ module cu
     .req_i            (lsu_req_q),
     .ctx_i            (ctx),
     .kill_i           (kill),
+    .held_i           (held),
     .start_i          (start),
     .start_warp_i     (start_warp),
     .release_o        (data_release),
+    .replay_o         (replay),
     .trap_o           (data_trap),
     .trap_code_o      (data_code),
     .addr_err_valid_o (addr_err),
@@ -475,7 +493,7 @@ module cu
       for (int unsigned w = 0; w < Warps; w++) begin
         if (!run[w])                state_q[w] <= WarpStateIdle;
         else if (report[w])         state_q[w] <= WarpStateReport;
-        else if (ready[w])          state_q[w] <= WarpStateFetch;
+        else if (ready[w])          state_q[w] <= held[w] ? WarpStateHeld : WarpStateFetch;
         else if (fetch_parked[w])   state_q[w] <= WarpStateFetchMiss;
         else if (fetch_busy[w])     state_q[w] <= WarpStateFetch;
         else if (lsu_parked[w])     state_q[w] <= WarpStateDataMiss;

@@ -8,6 +8,7 @@
 //
 // Kill: a warp that waits for a translation, or for another warp, is released at once; one that
 // reads memory is released when the data has come. A late wake of its slot finds nobody.
+// Hold: the same; the warp is fetched again when its job goes on.
 //
 // Invalidation: a line that was translated before an overlapping event is dropped when it arrives
 // and asked for again. drain_done_o is low until all reads of that time have come back.
@@ -35,6 +36,7 @@ module cu_fetch
   input  logic [Warps-1:0][47:0]  pc_i,
   input  ctx_t [Warps-1:0]        ctx_i,
   input  logic [Warps-1:0]        kill_i,
+  input  logic [Warps-1:0]        held_i,
   output logic [Warps-1:0]        release_o,
   output logic [Warps-1:0]        trap_o,         // translation ended with trap_code_o
   output logic [7:0]              trap_code_o,
@@ -248,8 +250,8 @@ module cu_fetch
   assign full_set = one(look_full, look_warp_q);
   assign rsp_set  = one(mem_rsp_valid_i, rsp_warp);
   assign pick_set = one(pick, pick_warp);
-  // Killed while nothing of it is on its way.
-  assign dropped  = kill_i & (parked_q | full_q | (want_q & ~lkp_set) | merged_q);
+  // Killed or held while nothing of it is on its way.
+  assign dropped  = (kill_i | held_i) & (parked_q | full_q | (want_q & ~lkp_set) | merged_q);
 
   assign trap_o      = wake_err ? woken & ~dropped : '0;
   assign trap_code_o = wake_code;

@@ -14,6 +14,8 @@
 //
 // Kill: a parked warp is released at once, an AMO between two memory operations ends; anything
 // that is on its way to memory completes. A late wake finds nobody.
+// Hold: the same, but what was not done is done again: replay_o comes with release_o, and the
+// caller issues the instruction anew. Registers and reservation are as before it.
 //
 // drain_done_o is low from the cycle after an invalidation or stop until every access that was
 // translated before it has retired.
@@ -34,10 +36,12 @@ module cu_lsu
   input  lsu_req_t          req_i,
   input  ctx_t [Warps-1:0]  ctx_i,
   input  logic [Warps-1:0]  kill_i,
+  input  logic [Warps-1:0]  held_i,
   input  logic              start_i,         // a new thread: it holds no reservation
   input  warp_t             start_warp_i,
 
   output logic [Warps-1:0]  release_o,
+  output logic [Warps-1:0]  replay_o,        // with release_o: the access did not take place
   output logic [Warps-1:0]  trap_o,
   output logic [7:0]        trap_code_o,
   output logic              addr_err_valid_o,
@@ -214,7 +218,7 @@ module cu_lsu
   logic [3:0] timer_q;
   warps_t     retry, dropped;
   assign retry   = wake != '0 || timer_q == '0 ? full_q : '0;
-  assign dropped = kill_i & (parked_q | full_q | (want_q & ~one(again, again_warp)));
+  assign dropped = (kill_i | held_i) & (parked_q | full_q | (want_q & ~one(again, again_warp)));
 
   assign trap_o      = wake_err ? woken & ~dropped : '0;
   assign trap_code_o = wake_code;
@@ -294,7 +298,7 @@ module cu_lsu
   meta_t       rsp_meta;
   logic [3:0]  rsp_offset;
   logic [63:0] rsp_raw, rsp_value, rsp_expected;
-  logic        rsp_swap, swapped, rsp_loops, rsp_last;
+  logic        rsp_swap, swapped, rsp_open, rsp_loops, rsp_undone, rsp_last;
 
   assign rsp_warp     = mem_rsp_i.tag[WarpW-1:0];
   assign rsp_meta     = meta_mem[rsp_warp];
@@ -305,9 +309,11 @@ module cu_lsu
   assign rsp_expected = rsp_meta.op.kind == MemSc ? resv_value_mem[rsp_warp] : old_mem[rsp_warp];
   assign swapped      = rsp_meta.op.size == 2'd2 ? rsp_raw[31:0] == rsp_expected[31:0]
                                                  : rsp_raw == rsp_expected;
-  // An AMO goes on until its swap took place, unless its thread is killed.
-  assign rsp_loops    = rsp_meta.op.kind == MemAmo && !(rsp_swap && swapped)
+  // An AMO goes on until its swap took place, unless its thread is killed or held.
+  assign rsp_open     = mem_rsp_valid_i && rsp_meta.op.kind == MemAmo && !(rsp_swap && swapped)
                      && !mem_rsp_i.err && !kill_i[rsp_warp];
+  assign rsp_loops    = rsp_open && !held_i[rsp_warp];
+  assign rsp_undone   = rsp_open && held_i[rsp_warp];
   assign rsp_last     = mem_rsp_valid_i && !rsp_loops;
   assign mem_err_o    = one(mem_rsp_valid_i && mem_rsp_i.err, rsp_warp);
 
@@ -323,9 +329,10 @@ module cu_lsu
 
   // ---------------------------------------------------------------- results
   // A failed SC has no response: it takes a cycle in which none comes.
-  logic  fail_now;
+  logic  rsp_done, fail_now;
   warp_t fail_warp, done_warp;
   wb_t   done;
+  assign rsp_done  = rsp_last && !rsp_undone && !mem_rsp_i.err;
   assign fail_now  = fail_q != '0 && !mem_rsp_valid_i;
   assign fail_warp = lowest(fail_q);
   assign done_warp = mem_rsp_valid_i ? rsp_warp : fail_warp;
@@ -339,17 +346,18 @@ module cu_lsu
   ) u_results (
     .clk_i,
     .rst_ni,
-    .push_i  ((rsp_last && !mem_rsp_i.err) || fail_now),
+    .push_i  (rsp_done || fail_now),
     .data_i  (done),
     .valid_o (wb_valid_o),
     .ready_i (wb_ready_i),
     .data_o  (wb_o)
   );
 
-  assign release_o = dropped | one(stored, req_warp_q);
+  assign replay_o  = dropped | one(rsp_undone, rsp_warp);
+  assign release_o = replay_o | one(stored, req_warp_q);
 
-  assign cnt_load_o  = rsp_last && !mem_rsp_i.err;
-  assign cnt_store_o = stored || (rsp_last && !mem_rsp_i.err && rsp_swap && swapped);
+  assign cnt_load_o  = rsp_done;
+  assign cnt_store_o = stored || (rsp_done && rsp_swap && swapped);
 
   // ---------------------------------------------------------------- next state
   warps_t lkp_set, hit_set, miss_set, pick_set, retired, active_q, active_d, pending_q;
@@ -385,10 +393,10 @@ module cu_lsu
       look_q    <= lkp_set;
       parked_q  <= (parked_q | miss_set) & ~woken & ~dropped;
       full_q    <= (full_q & ~retry & ~dropped) | one(look_full, look_warp_q);
-      issue_q   <= ((issue_q | hit_set) & ~pick_set) | one(mem_rsp_valid_i && rsp_loops, rsp_warp);
+      issue_q   <= ((issue_q | hit_set) & ~pick_set) | one(rsp_loops, rsp_warp);
       mem_q     <= (mem_q & ~retired & ~one(mem_rsp_valid_i, rsp_warp)) | pick_set;
       swap_q    <= (swap_q & ~one(rsp_last, rsp_warp))
-                 | one(mem_rsp_valid_i && rsp_loops, rsp_warp);
+                 | one(rsp_loops, rsp_warp);
       fail_q    <= (fail_q & ~one(fail_now, fail_warp)) | one(enter && sc_fail, req_i.warp);
       resv_q    <= (resv_q | one(rsp_last && !mem_rsp_i.err && rsp_meta.op.kind == MemLr, rsp_warp))
                  & ~one(start_i, start_warp_i)

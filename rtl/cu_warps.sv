@@ -8,6 +8,9 @@
 // End: end_valid_o/end_ready_i, one thread at a time, and only then the warp is idle again.
 // Kill and stop: a ready warp ends instead of being issued; units release the others by kill_o.
 // An end that was reached before stands.
+// Hold: a ready warp of a held job (held_i) is not issued; units release the others by held_o, with
+// replay_i if their instruction has not been done: it is issued again. busy_o tells by job which
+// ones are not there yet. A kill ends held warps too.
 module cu_warps
   import hmmu_pkg::*;
   import hmmu_regs_pkg::*;
@@ -30,6 +33,8 @@ module cu_warps
   input  logic [JobSlots-1:0]     kill_i,
   input  logic                    stop_i,
   input  ctx_t                    stop_ctx_i,
+  input  logic [JobSlots-1:0]     held_i,
+  output logic [JobSlots-1:0]     busy_o,           // a warp of the job is within an instruction
 
   input  logic                    hold_i,
   output logic                    issue_o,
@@ -41,6 +46,7 @@ module cu_warps
   input  logic                    step_valid_i,
   input  step_t                   step_i,
   input  logic [Warps-1:0]        release_i,
+  input  logic [Warps-1:0]        replay_i,         // with release_i: the same instruction again
   input  logic                    wb_release_i,
   input  warp_t                   wb_warp_i,
   input  logic [Warps-1:0]        fetch_trap_i,
@@ -63,6 +69,7 @@ module cu_warps
   output logic [Warps-1:0]        ready_o,
   output logic [Warps-1:0]        report_o,
   output logic [Warps-1:0]        kill_o,
+  output logic [Warps-1:0]        held_o,
   output logic [Warps-1:0][47:0]  pc_o,
   output ctx_t [Warps-1:0]        ctx_o,
   output logic [Warps-1:0][3:0]   job_o,
@@ -104,9 +111,9 @@ module cu_warps
   assign {csr_index_o, csr_threads_o} = thread_mem[csr_warp_i];
 
   // ---------------------------------------------------------------- issue
-  warps_t candidates, behind;
+  warps_t candidates, behind, held;
   warp_t  last_q;
-  assign candidates   = ready_q & ~kill_o;
+  assign candidates   = ready_q & ~kill_o & ~held;
   assign behind       = candidates & ~((warps_t'(2) << last_q) - warps_t'(1));
   assign issue_o      = candidates != '0 && !hold_i;
   assign issue_warp_o = behind != '0 ? lowest(behind) : lowest(candidates);
@@ -114,6 +121,23 @@ module cu_warps
   assign issue_pc_o   = pc_q[issue_warp_o] + {45'b0, next_q[issue_warp_o], 2'b0};
   // 4 bytes past the end of the lower half: no address of Sv48.
   assign issue_bad_o  = next_q[issue_warp_o] && issue_pc_o == 48'h8000_0000_0000;
+
+  // ---------------------------------------------------------------- hold
+  function automatic logic of_job(logic [3:0] job, logic [JobSlots-1:0] jobs);
+    return job < 4'(JobSlots) && jobs[job[$clog2(JobSlots)-1:0]];
+  endfunction
+
+  always_comb begin
+    for (int unsigned w = 0; w < Warps; w++) held[w] = run_q[w] && of_job(job_q[w], held_i);
+    for (int unsigned j = 0; j < JobSlots; j++) begin
+      busy_o[j] = 1'b0;
+      for (int unsigned w = 0; w < Warps; w++) begin
+        if (run_q[w] && !ready_q[w] && !report_q[w] && job_q[w] == 4'(j)) busy_o[j] = 1'b1;
+      end
+    end
+  end
+
+  assign held_o = held;
 
   // ---------------------------------------------------------------- start of a thread
   typedef enum logic [2:0] {
@@ -194,7 +218,7 @@ module cu_warps
 
   always_comb begin
     for (int unsigned w = 0; w < Warps; w++) begin
-      kill_now[w] = run_q[w] && job_q[w] < 4'(JobSlots) && kill_i[job_q[w][$clog2(JobSlots)-1:0]];
+      kill_now[w] = run_q[w] && of_job(job_q[w], kill_i);
     end
   end
 
@@ -269,6 +293,7 @@ module cu_warps
         if (step_i.step == StepNext || step_i.step == StepWait) next_q[step_i.warp] <= 1'b1;
         if (step_i.set_pc) pc_q[step_i.warp] <= step_i.target;
       end
+      for (int unsigned w = 0; w < Warps; w++) if (replay_i[w]) next_q[w] <= 1'b0;
       if (accept) begin
         pc_q[free_warp]   <= thread_i.entry[47:0];
         ctx_q[free_warp]  <= thread_i.ctx;
@@ -316,6 +341,7 @@ module cu_warps
     if (rst_ni) begin
       assert ((ready_q & ~run_q) == '0) else $error("an idle warp is ready");
       assert ((ready_q & report_q) == '0) else $error("a warp that ended is ready");
+      assert ((replay_i & ~release_i) == '0) else $error("a replay without release");
       assert (!(step_valid_i && ready_q[step_i.warp])) else $error("a ready warp is in the pipeline");
     end
   end

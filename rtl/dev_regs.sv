@@ -54,6 +54,7 @@ module dev_regs
   input  logic                             launch_stopped_i,
   input  logic                             fault_full_i,
   input  logic [Warps-1:0][63:0]           warp_state_i,
+  input  logic [JobSlots-1:0][63:0]        job_state_i,
   input  logic [NumErrors-1:0]             err_valid_i,
   input  error_code_e [NumErrors-1:0]      err_code_i,
   input  client_e [NumErrors-1:0]          err_unit_i,
@@ -83,7 +84,7 @@ module dev_regs
   assign reg_ready_o   = 1'b1;
 
   // ------------------------------------------------------------------ decode
-  logic        write, is_ring, is_warp, is_counter;
+  logic        write, is_ring, is_warp, is_job, is_counter;
   logic [1:0]  ring;
   logic [1:0]  ring_word;
   logic [12:0] word;       // 64-bit word of BAR0
@@ -104,6 +105,7 @@ module dev_regs
   assign ring       = word[4:3];
   assign ring_word  = word[1:0];
   assign is_warp    = word >= RegWarpState[15:3] && word < RegWarpState[15:3] + 13'(Warps);
+  assign is_job     = word >= RegJobState[15:3] && word < RegJobState[15:3] + 13'(JobSlots);
   assign is_counter = word[12:6] == RegCounter[15:9];
 
   // ------------------------------------------------------------------ read
@@ -135,6 +137,8 @@ module dev_regs
           endcase
         end else if (is_warp) begin
           rdata_d = warp_state_i[$clog2(Warps)'(word - RegWarpState[15:3])];
+        end else if (is_job) begin
+          rdata_d = job_state_i[$clog2(JobSlots)'(word - RegJobState[15:3])];
         end else if (is_counter) begin
           rdata_d = counter;
         end

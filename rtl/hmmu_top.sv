@@ -115,6 +115,7 @@ module hmmu_top
   logic        fault_full;
   logic [7:0]  irq;
   logic [Warps-1:0][63:0] warp_state;
+  logic [JobSlots-1:0][63:0] job_state;
 
   logic        [NumErrors-1:0] err_valid;
   error_code_e [NumErrors-1:0] err_code;
@@ -130,7 +131,8 @@ module hmmu_top
   logic        kill_launch_valid, kill_launch_by_ctx, kill_launch_done, kill_copy_valid, kill_copy_done;
   logic [31:0] kill_launch_job;
   ctx_t        kill_ctx;
-  logic [JobSlots-1:0] kill_mask;
+  logic [JobSlots-1:0] kill_mask, held_mask, job_busy;
+  logic                hold_valid, hold_on, hold_done;
   logic        thread_valid, thread_ready, end_valid, end_ready;
   thread_t     thread;
   thread_end_t thread_end;
@@ -421,6 +423,7 @@ module hmmu_top
     .launch_stopped_i (launch_stopped),
     .fault_full_i     (fault_full),
     .warp_state_i     (warp_state),
+    .job_state_i      (job_state),
     .err_valid_i      (err_valid),
     .err_code_i       (err_code),
     .err_unit_i       (err_unit),
@@ -457,6 +460,9 @@ module hmmu_top
     .kill_launch_by_ctx_o (kill_launch_by_ctx),
     .kill_launch_job_o    (kill_launch_job),
     .kill_launch_done_i   (kill_launch_done),
+    .hold_valid_o         (hold_valid),
+    .hold_on_o            (hold_on),
+    .hold_done_i          (hold_done),
     .kill_copy_valid_o    (kill_copy_valid),
     .kill_copy_done_i     (kill_copy_done),
     .kill_ctx_o           (kill_ctx)
@@ -534,6 +540,10 @@ module hmmu_top
     .kill_job_i      (kill_launch_job),
     .kill_ctx_i      (kill_ctx),
     .kill_done_o     (kill_launch_done),
+    .hold_valid_i    (hold_valid),
+    .hold_on_i       (hold_on),
+    .hold_done_o     (hold_done),
+    .job_state_o     (job_state),
     .thread_valid_o  (thread_valid),
     .thread_ready_i  (thread_ready),
     .thread_o        (thread),
@@ -541,6 +551,8 @@ module hmmu_top
     .end_ready_o     (end_ready),
     .end_i           (thread_end),
     .kill_mask_o     (kill_mask),
+    .held_mask_o     (held_mask),
+    .busy_i          (job_busy),
     .cnt_jobs_o      (n_jobs)
   );
   assign err_unit[ErrLaunch] = ClientLaunch;
@@ -556,6 +568,8 @@ module hmmu_top
     .end_ready_i            (end_ready),
     .end_o                  (thread_end),
     .kill_i                 (kill_mask),
+    .held_i                 (held_mask),
+    .busy_o                 (job_busy),
     .miss_data_valid_o      (miss_valid[XlatCuData]),
     .miss_data_ready_i      (miss_ready[XlatCuData]),
     .miss_data_o            (miss[XlatCuData]),

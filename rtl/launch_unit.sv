@@ -11,6 +11,10 @@
 //   cycle. The jobs deal no more threads, kill_mask_o ends their warps, their status is Killed (by
 //   id) or Stopped (by context). kill_done_o comes when their Completions are written. No entry is
 //   taken meanwhile. A job that is still in the ring is not found.
+// Hold: hold_valid_i, by job id, stays until hold_done_o, which may come in the same cycle. With
+//   hold_on_i the job deals no more threads and held_mask_o holds its warps; hold_done_o comes when
+//   busy_i says that all of them stand still. A thread that nobody has taken goes back. Without
+//   hold_on_i the job goes on. A kill ends a held job as any other.
 // thread_valid_o/thread_ready_i: a thread of a job that is killed may be withdrawn. Ends are always
 //   accepted.
 module launch_unit
@@ -43,6 +47,11 @@ module launch_unit
   input  logic [31:0]         kill_job_i,
   input  ctx_t                kill_ctx_i,
   output logic                kill_done_o,
+  // Hold: names its job by kill_job_i.
+  input  logic                hold_valid_i,
+  input  logic                hold_on_i,
+  output logic                hold_done_o,
+  output logic [JobSlots-1:0][63:0] job_state_o,
   // Compute unit.
   output logic                thread_valid_o,
   input  logic                thread_ready_i,
@@ -51,6 +60,8 @@ module launch_unit
   output logic                end_ready_o,
   input  thread_end_t         end_i,
   output logic [JobSlots-1:0] kill_mask_o,
+  output logic [JobSlots-1:0] held_mask_o,
+  input  logic [JobSlots-1:0] busy_i,        // warps of the job are within an instruction
   output logic                cnt_jobs_o
 );
 
@@ -70,7 +81,7 @@ module launch_unit
 
   // ---------------------------------------------------------------- job slots
   launch_entry_t entry_mem [JobSlots];   // as launched
-  slots_t        valid_q, killed_q;
+  slots_t        valid_q, killed_q, held_q;
   logic [31:0]   next_q    [JobSlots];   // index of the next thread to deal
   logic [31:0]   threads_q [JobSlots];
   logic [31:0]   id_q      [JobSlots];
@@ -139,6 +150,21 @@ module launch_unit
   assign kill_done_o = kill_valid_i && kill_hit == '0;
   assign kill_mask_o = killed_q;
 
+  // ---------------------------------------------------------------- hold
+  slots_t hold_hit, in_port;
+
+  always_comb begin
+    for (int unsigned s = 0; s < JobSlots; s++) begin
+      hold_hit[s]    = hold_valid_i && valid_q[s] && id_q[s] == kill_job_i;
+      job_state_o[s] = valid_q[s] ? {29'd0, killed_q[s], held_q[s], 1'b1, id_q[s]} : '0;
+    end
+  end
+
+  // A thread that is taken in this cycle makes its job busy in the next one.
+  assign hold_done_o = hold_valid_i
+                    && (!hold_on_i || (hold_hit & (~held_q | in_port | busy_i)) == '0);
+  assign held_mask_o = held_q;
+
   // ---------------------------------------------------------------- dealing
   slots_t        open, behind;
   slot_t         deal_slot, last_q;
@@ -148,14 +174,16 @@ module launch_unit
 
   always_comb begin
     for (int unsigned s = 0; s < JobSlots; s++) begin
-      open[s] = valid_q[s] && !killed_q[s] && !kill_set[s] && next_q[s] != threads_q[s];
+      open[s] = valid_q[s] && !killed_q[s] && !kill_set[s] && !held_q[s]
+             && next_q[s] != threads_q[s];
     end
   end
 
   assign behind     = open & ~((slots_t'(2) << last_q) - slots_t'(1));
   assign deal_slot  = behind != '0 ? lowest(behind) : lowest(open);
   assign deal_entry = entry_mem[deal_slot];
-  assign withdraw   = thread_valid_q && !thread_ready_i && killed_q[slot_t'(thread_q.job)];
+  assign in_port    = one(thread_valid_q, slot_t'(thread_q.job));
+  assign withdraw   = !thread_ready_i && (in_port & (killed_q | held_q)) != '0;
   assign deal       = open != '0 && (!thread_valid_q || thread_ready_i);
 
   assign thread_valid_o = thread_valid_q;
@@ -216,6 +244,7 @@ module launch_unit
     if (!rst_ni) begin
       valid_q        <= '0;
       killed_q       <= '0;
+      held_q         <= '0;
       last_q         <= '0;
       thread_valid_q <= 1'b0;
       post_q         <= 1'b0;
@@ -225,6 +254,8 @@ module launch_unit
       bad_q    <= fetch_stop;
       valid_q  <= (valid_q | one(take, free_slot)) & ~one(post_ready, post_slot_q);
       killed_q <= (killed_q | kill_set) & ~one(post_ready, post_slot_q);
+      held_q   <= (hold_on_i ? held_q | hold_hit : held_q & ~hold_hit)
+                & ~one(post_ready, post_slot_q);
       if (deal) last_q <= deal_slot;
 
       if (deal)                            thread_valid_q <= 1'b1;
@@ -241,7 +272,7 @@ module launch_unit
 
   always_ff @(posedge clk_i) begin
     for (int unsigned s = 0; s < JobSlots; s++) begin
-      if (dealt_set[s]) next_q[s] <= next_q[s] + 32'd1;
+      next_q[s]    <= next_q[s] + 32'(dealt_set[s]) - 32'(withdrawn_set[s]);
       running_q[s] <= running_q[s] + 8'(dealt_set[s]) - 8'(ended_set[s]) - 8'(withdrawn_set[s]);
       if (kill_set[s] && status_q[s] == 8'(JobStatusOk)) begin
         status_q[s] <= kill_by_ctx_i ? 8'(JobStatusStopped) : 8'(JobStatusKilled);

@@ -126,6 +126,18 @@ impl Commands {
         })
     }
 
+    /// Holds a job, if it is in one of the device's slots: returns when its warps stand still.
+    pub fn suspend_job(&self, ctx: CtxId, job: u32) -> Result<(), DriverError> {
+        let command = entry(CtrlOp::Suspend, ctx).with_arg0(u64::from(job));
+        self.run(command, || format!("the suspension of job {job}"))
+    }
+
+    /// Lets a job go on.
+    pub fn resume_job(&self, ctx: CtxId, job: u32) -> Result<(), DriverError> {
+        let command = entry(CtrlOp::Resume, ctx).with_arg0(u64::from(job));
+        self.run(command, || format!("the resumption of job {job}"))
+    }
+
     /// Ends a job.
     pub fn kill_job(&self, ctx: CtxId, job: u32) -> Result<(), DriverError> {
         let command = entry(CtrlOp::KillJob, ctx).with_arg0(u64::from(job));

@@ -180,6 +180,7 @@ impl Context {
             args: block,
             context: Arc::clone(self),
             end: Mutex::new(None),
+            hold: Mutex::default(),
         });
         let fields = [
             ("job", u64::from(id)),

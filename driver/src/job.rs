@@ -6,6 +6,7 @@ use crate::context::Context;
 use crate::core::Core;
 use crate::error::{DriverError, JobError};
 use crate::health::LOOK_EVERY;
+use crate::hold::Hold;
 use crate::hw::DmaAddr;
 use hmm_core::Errno;
 use hmm_core::sync::Mutex;
@@ -46,6 +47,7 @@ pub(crate) struct JobState {
     pub args: ArgBlock,
     pub context: Arc<Context>,
     pub end: Mutex<Option<JobEnd>>,
+    pub hold: Mutex<Hold>,
 }
 
 /// A launched job. Dropping it does not end it.
@@ -100,14 +102,15 @@ impl Job {
     /// The errno of the page fault that could not be served (EFAULT, EPERM, ENOMEM, ...); ESRCH when the context
     /// was closed or its process ended; EINTR after [`Job::kill`]; EIO for a memory error or a lost device;
     /// EINVAL for an instruction that the device does not have; SIGBUS for a misaligned access; ETIMEDOUT when it
-    /// ran longer than the configuration allows (it is killed then).
+    /// ran longer than the configuration allows, not counting the time for which it was suspended (it is killed
+    /// then). A suspended job does not end by itself: somebody else must resume or kill it.
     pub fn wait(&self) -> Result<u64, JobError> {
-        let deadline = self
-            .core
-            .config
-            .timeouts
-            .job
-            .map(|cycles| self.launched.saturating_add(cycles));
+        let limit = self.core.config.timeouts.job;
+        let over = || {
+            let now = self.core.hw.clock.now();
+            let held = self.state.hold.lock().cycles(now);
+            limit.is_some_and(|limit| now - self.launched >= limit.saturating_add(held))
+        };
         let mut next_look = self.core.hw.clock.now().saturating_add(LOOK_EVERY);
         loop {
             if let Some(end) = self.ended() {
@@ -129,7 +132,7 @@ impl Job {
             if self.core.health.check().is_err() {
                 return Err(lost);
             }
-            if deadline.is_some_and(|deadline| self.core.hw.clock.now() >= deadline) {
+            if over() {
                 let _ = self.kill();
                 return Err(JobError {
                     errno: Errno::ETIMEDOUT,
@@ -158,6 +161,25 @@ impl Job {
     /// Ends it; returns when none of its threads runs any more. A job that has ended already keeps its result.
     pub fn kill(&self) -> Result<(), DriverError> {
         self.core.launcher.kill(&self.core, &self.state)
+    }
+
+    /// Suspends it: returns when none of its threads does anything more, with every thread before an instruction
+    /// and all that they did in memory. Faults of its accesses may still be served. It keeps its slot and
+    /// its warps on the device, of which there are few: while it has all of them, no other job runs. Suspending twice
+    /// does nothing.
+    ///
+    /// # Errors
+    /// ESRCH when it has ended. EIO when the device does not answer.
+    pub fn suspend(&self) -> Result<(), DriverError> {
+        self.core.launcher.hold(&self.core, &self.state, true)
+    }
+
+    /// Lets it go on where it was suspended. A job that is not suspended runs on.
+    ///
+    /// # Errors
+    /// As [`Job::suspend`].
+    pub fn resume(&self) -> Result<(), DriverError> {
+        self.core.launcher.hold(&self.core, &self.state, false)
     }
 
     /// Its number, as in traces.

@@ -38,6 +38,8 @@ pub(crate) struct Launcher {
     entries: Entries,
     log2: u32,
     job_slots: usize,
+    /// Slots of the device.
+    slots: u64,
     state: Mutex<State>,
 }
 
@@ -48,11 +50,13 @@ impl Launcher {
         let entries = Entries::new(hw, log2)?;
         hw.bar.write(reg::LAUNCH_BASE, entries.base().0)?;
         hw.bar.write(reg::LAUNCH_SIZE, u64::from(log2))?;
+        let slots = job_slots as u64;
         let job_slots = job_slots.clamp(1, count as usize - 1);
         Ok(Self {
             entries,
             log2,
             job_slots,
+            slots,
             state: Mutex::new(State::default()),
         })
     }
@@ -72,6 +76,21 @@ impl Launcher {
     /// Gives a completion's memory back.
     pub fn free_completion(core: &Core, completion: DmaAddr) {
         core.hw.dma.free(completion, Completion::BYTES as u64);
+    }
+
+    /// Job slots of the device.
+    pub fn slots(&self) -> u64 {
+        self.slots
+    }
+
+    /// Calls `note`, against the handing out of jobs, and tells whether the job still waits here.
+    pub fn if_waiting(&self, job: &Arc<JobState>, note: impl FnOnce()) -> bool {
+        let state = self.state.lock();
+        note();
+        state
+            .waiting
+            .iter()
+            .any(|waiting| Arc::ptr_eq(waiting, job))
     }
 
     /// Queues a job; [`Launcher::pump`] starts it.
@@ -100,7 +119,8 @@ impl Launcher {
             false
         });
         while state.running.len() < self.job_slots && !core.health.is_lost() {
-            let Some(job) = state.waiting.pop_front() else {
+            let next = state.waiting.iter().position(|job| !job.hold.lock().on);
+            let Some(job) = next.and_then(|place| state.waiting.remove(place)) else {
                 break;
             };
             self.entries

@@ -22,6 +22,7 @@ pub mod error;
 mod exclusive;
 mod faults;
 mod health;
+mod hold;
 mod home;
 pub mod hw;
 pub mod job;

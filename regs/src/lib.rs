@@ -80,6 +80,8 @@ pub mod reg {
     pub const FAULT_CONS: u64 = 0x01d8;
     /// (ro) One per hardware warp of compute unit 0: bits 47:0 program counter, 51:48 enum WarpState, 55:52 context, 59:56 job slot.
     pub const WARP_STATE: u64 = 0x0200;
+    /// (ro) One per job slot: bits 31:0 id of the job, 32 a job is in the slot, 33 it is suspended, 34 it is being ended.
+    pub const JOB_STATE: u64 = 0x0240;
     /// (ro) Counter shadows, in the order of enum Counter, as of the last write to SNAPSHOT.
     pub const COUNTER: u64 = 0x0400;
 }
@@ -102,11 +104,15 @@ pub enum CtrlOp {
     Stop = 5,
     /// Ends the job with id arg0 (JobStatus Killed); completes when none of its warps runs.
     KillJob = 6,
+    /// Holds the job with id arg0: completes when each of its warps stands before an instruction, none of which has begun, and everything that they did before is in memory. An access that waited for a translation or for a fault has not begun: it is tried anew after Resume, its fault record stays valid. Threads that have not started stay so. Invalidate, Replay, Cancel, Stop and KillJob work as ever; a Cancel ends only accesses that wait, and those of a held job do not. A job that is in no slot (not yet taken from the launch ring, or ended) is not found: the command completes and JOB_STATE shows it.
+    Suspend = 7,
+    /// Lets the job with id arg0 go on.
+    Resume = 8,
 }
 
 impl CtrlOp {
     /// All values, in order.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Nop,
         Self::CtxSet,
         Self::Invalidate,
@@ -114,6 +120,8 @@ impl CtrlOp {
         Self::Cancel,
         Self::Stop,
         Self::KillJob,
+        Self::Suspend,
+        Self::Resume,
     ];
 
     /// The value with this encoding, if there is one.
@@ -126,6 +134,8 @@ impl CtrlOp {
             4 => Some(Self::Cancel),
             5 => Some(Self::Stop),
             6 => Some(Self::KillJob),
+            7 => Some(Self::Suspend),
+            8 => Some(Self::Resume),
             _ => None,
         }
     }
@@ -140,6 +150,8 @@ impl CtrlOp {
             Self::Cancel => "cancel",
             Self::Stop => "stop",
             Self::KillJob => "kill_job",
+            Self::Suspend => "suspend",
+            Self::Resume => "resume",
         }
     }
 }
@@ -556,11 +568,13 @@ pub enum WarpState {
     Memory = 7,
     /// Reports its end.
     Report = 8,
+    /// Its job is suspended.
+    Held = 9,
 }
 
 impl WarpState {
     /// All values, in order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Idle,
         Self::Fetch,
         Self::FetchMiss,
@@ -570,6 +584,7 @@ impl WarpState {
         Self::DataMiss,
         Self::Memory,
         Self::Report,
+        Self::Held,
     ];
 
     /// The value with this encoding, if there is one.
@@ -584,6 +599,7 @@ impl WarpState {
             6 => Some(Self::DataMiss),
             7 => Some(Self::Memory),
             8 => Some(Self::Report),
+            9 => Some(Self::Held),
             _ => None,
         }
     }
@@ -600,6 +616,7 @@ impl WarpState {
             Self::DataMiss => "data_miss",
             Self::Memory => "memory",
             Self::Report => "report",
+            Self::Held => "held",
         }
     }
 }

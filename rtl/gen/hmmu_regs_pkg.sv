@@ -36,6 +36,7 @@ package hmmu_regs_pkg;
   parameter logic [15:0] RegFaultProd = 16'h01d0;
   parameter logic [15:0] RegFaultCons = 16'h01d8;
   parameter logic [15:0] RegWarpState = 16'h0200;
+  parameter logic [15:0] RegJobState = 16'h0240;
   parameter logic [15:0] RegCounter = 16'h0400;
 
   // Control-ring commands.
@@ -46,7 +47,9 @@ package hmmu_regs_pkg;
     CtrlOpReplay = 8'd3,
     CtrlOpCancel = 8'd4,
     CtrlOpStop = 8'd5,
-    CtrlOpKillJob = 8'd6
+    CtrlOpKillJob = 8'd6,
+    CtrlOpSuspend = 8'd7,
+    CtrlOpResume = 8'd8
   } ctrl_op_e;
 
   // What a context does with an address.
@@ -130,7 +133,8 @@ package hmmu_regs_pkg;
     WarpStateTranslate = 4'd5,
     WarpStateDataMiss = 4'd6,
     WarpStateMemory = 4'd7,
-    WarpStateReport = 4'd8
+    WarpStateReport = 4'd8,
+    WarpStateHeld = 4'd9
   } warp_state_e;
 
   // MSI-X vectors.

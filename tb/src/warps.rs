@@ -41,6 +41,7 @@ fn describe(warp: u64, word: u64) -> String {
         WarpState::DataMiss => "waits for a data translation (a walk or a fault)",
         WarpState::Memory => "waits for its memory access",
         WarpState::Report => "reports its end",
+        WarpState::Held => "is held: its job is suspended",
     };
     // Bit 47 of an address is its sign.
     let pc = ((word << 16) as i64 >> 16) as u64;

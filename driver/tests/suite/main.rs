@@ -10,5 +10,6 @@ mod link_errors;
 mod memory;
 mod migration;
 mod races;
+mod suspend;
 mod traps;
 mod two_devices;

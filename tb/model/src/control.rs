@@ -176,6 +176,13 @@ fn begin(board: &mut Board, units: &mut Units<'_>, entry: &CtrlEntry, op: CtrlOp
             }
         }
         CtrlOp::Stop | CtrlOp::KillJob => return Phase::Ending,
+        // An instruction is all or nothing here: nothing is under way.
+        CtrlOp::Suspend | CtrlOp::Resume => {
+            let held = op == CtrlOp::Suspend;
+            units
+                .launch
+                .hold(units.cu, entry.arg0() as u32, held, board.time);
+        }
     }
     Phase::Fence(board.after(1))
 }

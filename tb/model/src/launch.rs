@@ -21,6 +21,8 @@ struct Job {
     running: u32,
     /// No more threads are started.
     killed: bool,
+    /// Suspended.
+    held: bool,
     end: End,
     post: Option<Post>,
 }
@@ -91,7 +93,7 @@ impl LaunchUnit {
             .find(|&slot| {
                 self.slots[slot]
                     .as_ref()
-                    .is_some_and(|job| !job.killed && job.next < job.threads())
+                    .is_some_and(|job| !job.killed && !job.held && job.next < job.threads())
             })
     }
 
@@ -145,6 +147,25 @@ impl LaunchUnit {
         !self.killing
     }
 
+    /// Suspends the job with this id, or lets it go on. One that is in no slot is not found.
+    pub(crate) fn hold(&mut self, cu: &mut ComputeUnit, id: u32, held: bool, now: u64) {
+        for (slot, job) in self.slots.iter_mut().enumerate() {
+            if let Some(job) = job
+                && job.entry.job() == u64::from(id)
+            {
+                job.held = held;
+                cu.hold(slot, held, now);
+            }
+        }
+    }
+
+    /// Register JOB_STATE of a slot.
+    pub(crate) fn job_state(&self, slot: usize) -> u64 {
+        self.slots[slot].as_ref().map_or(0, |job| {
+            job.entry.job() | 1 << 32 | u64::from(job.held) << 33 | u64::from(job.killed) << 34
+        })
+    }
+
     pub(crate) fn tick(&mut self, board: &mut Board, cu: &mut ComputeUnit) {
         self.finish(board);
         if !self.killing
@@ -179,6 +200,7 @@ impl LaunchUnit {
             next: 0,
             running: 0,
             killed: false,
+            held: false,
             end,
             post: None,
         });

@@ -41,6 +41,9 @@ impl Device {
             _ if (reg::WARP_STATE..reg::WARP_STATE + 8 * WARPS as u64).contains(&offset) => self
                 .cu
                 .warp_state(((offset - reg::WARP_STATE) / 8) as usize),
+            _ if (reg::JOB_STATE..reg::JOB_STATE + 8 * JOB_SLOTS as u64).contains(&offset) => self
+                .launch
+                .job_state(((offset - reg::JOB_STATE) / 8) as usize),
             _ if (reg::COUNTER..reg::COUNTER + 8 * 64).contains(&offset) => self
                 .board
                 .counters

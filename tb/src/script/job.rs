@@ -6,7 +6,7 @@ use hmm_core::Mm;
 use hmmu_driver::{Context, Job, JobError, Program};
 use rhai::Engine;
 
-use super::error::{self, ORACLE, Result, missing, throw};
+use super::error::{self, ORACLE, Result, throw};
 use crate::kernels::{Builtin, Effect};
 use crate::oracle::{Data, Mismatch, Outcome, Ticket};
 use crate::world::World;
@@ -78,6 +78,16 @@ impl JobHandle {
             .map_err(|e| error::job(call, &e))
     }
 
+    fn suspend(&mut self) -> Result<()> {
+        let held = self.0.job.suspend();
+        held.map_err(|e| error::driver("job.suspend", &e))
+    }
+
+    fn resume(&mut self) -> Result<()> {
+        let runs = self.0.job.resume();
+        runs.map_err(|e| error::driver("job.resume", &e))
+    }
+
     fn kill(&mut self) -> Result<()> {
         self.0.job.kill().map_err(|e| error::driver("job.kill", &e))
     }
@@ -122,10 +132,6 @@ pub fn register(engine: &mut Engine) {
     engine.register_fn("wait", JobHandle::wait);
     engine.register_fn("done", |job: &mut JobHandle| job.0.job.done());
     engine.register_fn("kill", JobHandle::kill);
-    engine.register_fn("suspend", |_: &mut JobHandle| -> Result<()> {
-        Err(missing("job.suspend", "suspending a job"))
-    });
-    engine.register_fn("resume", |_: &mut JobHandle| -> Result<()> {
-        Err(missing("job.resume", "resuming a job"))
-    });
+    engine.register_fn("suspend", JobHandle::suspend);
+    engine.register_fn("resume", JobHandle::resume);
 }

@@ -29,6 +29,10 @@ enum Seen {
     KillCopy {
         ctx: u64,
     },
+    Hold {
+        on: bool,
+        job: u64,
+    },
     Fence {
         addr: u64,
         value: u64,
@@ -47,6 +51,7 @@ struct Bench {
     command_due: Option<u64>,
     launch_due: Option<u64>,
     copy_due: Option<u64>,
+    hold_due: Option<u64>,
     cycle: u64,
     slowest: u64,
     errors: Vec<(u64, u64)>,
@@ -70,6 +75,7 @@ impl Bench {
             command_due: None,
             launch_due: None,
             copy_due: None,
+            hold_due: None,
             cycle: 0,
             slowest: 40,
             errors: Vec::new(),
@@ -92,10 +98,12 @@ impl Bench {
         let cycle = self.cycle;
         let due = |at: Option<u64>| at.is_some_and(|at| at <= cycle);
         let (launch, copy) = (due(self.launch_due), due(self.copy_due));
+        let hold = due(self.hold_due);
         let done = due(self.command_due);
         self.block.set("time_i", cycle);
         self.block.set("kill_launch_done_i", u64::from(launch));
         self.block.set("kill_copy_done_i", u64::from(copy));
+        self.block.set("hold_done_i", u64::from(hold));
         self.block.set("cmd_done_i", u64::from(done));
         let ready = self.command_due.is_none() && chance(&mut self.rng, 50);
         self.block.set("cmd_ready_i", u64::from(ready));
@@ -118,6 +126,14 @@ impl Bench {
             });
         }
         self.sample_units(launch, copy, ready);
+        if hold {
+            self.hold_due = None;
+        } else if self.block.get("hold_valid_o") == 1 && self.hold_due.is_none() {
+            let on = self.block.get("hold_on_o") == 1;
+            let job = self.block.get("kill_launch_job_o");
+            self.log.push(Seen::Hold { on, job });
+            self.hold_due = Some(self.later() + 1);
+        }
         if self.block.get("irq_ctrl_o") == 1 {
             self.log.push(Seen::Interrupt);
         }
@@ -209,6 +225,10 @@ fn expected(entry: &CtrlEntry) -> Vec<Seen> {
             job: entry.arg0() & 0xffff_ffff,
             ctx: 0,
         }),
+        op @ (7 | 8) => seen.push(Seen::Hold {
+            on: op == 7,
+            job: entry.arg0() & 0xffff_ffff,
+        }),
         op => {
             let kills = [
                 Seen::KillLaunch {
@@ -248,7 +268,7 @@ fn random_entry(rng: &mut TestRng, number: u64) -> CtrlEntry {
     };
     let fence = chance(rng, 70);
     let arg1 = rng.random::<u64>();
-    let op = rng.random_range(0..7);
+    let op = rng.random_range(0..9);
     CtrlEntry::default()
         .with_version(1)
         .with_op(op)
@@ -294,7 +314,7 @@ fn a_bad_entry_stops_the_ring_and_a_new_size_starts_it_again() {
     let bad = [
         good.with_version(0),
         good.with_version(2),
-        good.with_op(7),
+        good.with_op(9),
         good.with_op(255),
         good.with_op(1).with_arg1(3),
     ];

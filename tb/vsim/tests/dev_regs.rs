@@ -103,6 +103,14 @@ fn identity_and_status_show_what_the_device_is_and_does() {
         let value = 0x0123_4567_89ab_cdef_u64.rotate_left(8 * warp);
         assert_eq!(bench.read(reg::WARP_STATE + 8 * u64::from(warp)), value);
     }
+    for slot in 0..4 {
+        let value = 0xfedc_ba98_7654_3210_u64.rotate_left(8 * slot);
+        bench.block.set_bits("job_state_i", 64 * slot, 64, value);
+    }
+    for slot in 0..4 {
+        let value = 0xfedc_ba98_7654_3210_u64.rotate_left(8 * slot);
+        assert_eq!(bench.read(reg::JOB_STATE + 8 * u64::from(slot)), value);
+    }
     let first = bench.read(reg::TIME);
     assert_eq!(bench.read(reg::TIME), first + 1, "one a cycle");
     assert_eq!(bench.block.get("time_o"), first + 2);

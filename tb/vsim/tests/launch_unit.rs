@@ -2,7 +2,7 @@
 
 mod queue;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hmmu_regs::{ErrorCode, JobStatus, LaunchEntry};
 use hmmu_vsim::Block;
@@ -60,6 +60,10 @@ struct Bench {
     /// Longest run of a thread in cycles.
     slowest: u64,
     kill: Option<(bool, u64)>,
+    /// A hold, or its end, that is asked for: the job, and which.
+    hold: Option<(u64, bool)>,
+    /// Jobs that are held.
+    held: BTreeSet<u64>,
     /// Jobs in the order of their dealt threads.
     order: Vec<u64>,
     errors: Vec<u64>,
@@ -110,6 +114,8 @@ impl Bench {
             eager: 50,
             slowest: 60,
             kill: None,
+            hold: None,
+            held: BTreeSet::new(),
             order: Vec::new(),
             errors: Vec::new(),
             half: BTreeMap::new(),
@@ -150,11 +156,32 @@ impl Bench {
         let (by_ctx, victim) = self.kill.unwrap_or_default();
         self.b.set("kill_valid_i", u64::from(self.kill.is_some()));
         self.b.set("kill_by_ctx_i", u64::from(by_ctx));
-        self.b.set("kill_job_i", victim);
+        self.b
+            .set("kill_job_i", self.hold.map_or(victim, |(id, _)| id));
+        self.b.set("hold_valid_i", u64::from(self.hold.is_some()));
+        let on = self.hold.is_some_and(|(_, on)| on);
+        self.b.set("hold_on_i", u64::from(on));
+        // Held threads stand still some cycles after they are told.
+        let mask = self.b.get("held_mask_o");
+        let moving =
+            |t: &&Running| mask >> t.slot & 1 == 0 || !(self.cycle + t.index).is_multiple_of(5);
+        let busy = self.running.iter().filter(moving);
+        let busy = busy.fold(0, |busy, t| busy | 1 << t.slot);
+        self.b.set("busy_i", busy);
         self.b.set("kill_ctx_i", victim & 15);
         self.b.eval();
         if ready && self.b.get("thread_valid_o") == 1 {
             self.take_thread();
+        }
+        if let Some((id, on)) = self.hold
+            && self.b.get("hold_done_o") == 1
+        {
+            self.hold = None;
+            if on {
+                self.held.insert(id);
+            } else {
+                self.held.remove(&id);
+            }
         }
         if self.b.get("kill_done_o") == 1 {
             self.kill = None;
@@ -223,6 +250,10 @@ impl Bench {
             [expected.threads(), expected.arg(), expected.ctx()]
         );
         let (index, slot) = (get(160, 32), get(324, 4));
+        assert!(
+            !self.held.contains(&id),
+            "job {id}: a thread while it is held"
+        );
         let job = self.jobs.get_mut(&id).expect("known");
         assert_eq!(index, job.dealt, "job {id}: threads come in order");
         assert!(!job.completed, "job {id}: a thread after its completion");
@@ -423,6 +454,69 @@ fn a_kill_withdraws_a_thread_that_waits_for_a_warp() {
     assert_eq!((bench.jobs[&2].dealt, bench.jobs[&2].completed), (0, true));
     bench.running.iter_mut().for_each(|t| t.due = 0);
     bench.run_until(200, "job 1", Bench::all_done);
+}
+
+#[test]
+fn held_jobs_deal_no_threads_and_lose_none() {
+    for seed in 0..40 {
+        let mut bench = Bench::new(seed, fine);
+        bench.eager = [20, 100][(seed % 2) as usize];
+        (1..=4).for_each(|id| bench.launch(id, id, 60));
+        bench.run_until(2000, "the first threads", |b| b.cycle > 200);
+        let mut changes = 0;
+        while !bench.all_done() {
+            assert!(bench.cycle < 60_000, "seed {seed}: {:?}", bench.jobs);
+            if bench.hold.is_none() && chance(&mut bench.rng, 8) && changes < 60 {
+                let id = bench.rng.random_range(1..=5);
+                let on =
+                    !bench.held.contains(&id) && !bench.jobs.get(&id).is_some_and(|j| j.completed);
+                bench.hold = Some((id, on));
+                changes += 1;
+            }
+            if changes == 60 && bench.hold.is_none() {
+                let held = bench.held.first().copied();
+                bench.hold = held.map(|id| (id, false));
+            }
+            bench.step();
+            let states: Vec<u64> = (0..4)
+                .map(|slot| bench.b.get_bits("job_state_o", 64 * slot, 64))
+                .collect();
+            for state in states.iter().filter(|s| *s >> 32 & 1 == 1) {
+                let id = state & 0xffff_ffff;
+                assert!((1..=4).contains(&id));
+                if bench.hold.is_none() && !bench.jobs[&id].completed {
+                    assert_eq!(*state >> 33 & 1 == 1, bench.held.contains(&id), "job {id}");
+                }
+            }
+        }
+        for (id, job) in &bench.jobs {
+            assert_eq!((job.dealt, job.ended), (60, 60), "seed {seed}: job {id}");
+        }
+    }
+}
+
+#[test]
+fn a_kill_ends_a_held_job() {
+    for by_ctx in [false, true] {
+        let mut bench = Bench::new(3, fine);
+        bench.launch(1, 1, 100);
+        bench.run_until(300, "threads", |b| b.jobs[&1].dealt > 3);
+        bench.slowest = 1_000_000;
+        bench.hold = Some((1, true));
+        bench.run_until(100, "the hold", |b| b.hold.is_none());
+        bench.jobs.get_mut(&1).expect("launched").status = if by_ctx {
+            JobStatus::Stopped as u64
+        } else {
+            JobStatus::Killed as u64
+        };
+        bench.kill = Some((by_ctx, 1));
+        bench.run_until(300, "the end of the kill", |b| b.kill.is_none());
+        assert!(bench.jobs[&1].completed);
+        // The slot's next job is not held.
+        bench.slowest = 20;
+        bench.launch(2, 1, 10);
+        bench.run_until(3000, "the next job", Bench::all_done);
+    }
 }
 
 #[test]

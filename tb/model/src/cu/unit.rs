@@ -43,11 +43,17 @@ struct Warp {
     waits: Option<(Key, u64)>,
     /// It ends at its next turn, with this status and info.
     ending: Option<(u8, u64)>,
+    /// Its job is suspended: it has no turns.
+    held: bool,
 }
 
 impl Warp {
     fn runnable(&self, now: u64) -> bool {
-        self.state != WarpState::Idle && self.waits.is_none() && self.ready <= now
+        self.waiting_for_turn() && self.ready <= now
+    }
+
+    fn waiting_for_turn(&self) -> bool {
+        self.state != WarpState::Idle && self.waits.is_none() && !self.held
     }
 
     /// Executes one instruction. Status and info, if the thread ended.
@@ -106,6 +112,7 @@ impl ComputeUnit {
             ready: 0,
             waits: None,
             ending: None,
+            held: false,
         };
         Self {
             icache: ICache::new(),
@@ -140,6 +147,7 @@ impl ComputeUnit {
             ready,
             waits: None,
             ending: None,
+            held: false,
         };
         true
     }
@@ -162,6 +170,25 @@ impl ComputeUnit {
         ended
     }
 
+    /// Holds the warps of a job slot before their next instruction, or lets them go on. One that waits tries its
+    /// access anew then.
+    pub(crate) fn hold(&mut self, slot: usize, held: bool, now: u64) {
+        for warp in &mut self.warps {
+            // One that is about to end issues nothing more.
+            if warp.state == WarpState::Idle || warp.slot != slot || warp.ending.is_some() {
+                continue;
+            }
+            if held {
+                warp.waits = None;
+                warp.state = WarpState::Held;
+            } else if warp.held {
+                warp.state = WarpState::Fetch;
+                warp.ready = warp.ready.max(now);
+            }
+            warp.held = held;
+        }
+    }
+
     pub(crate) fn on_event(&mut self, event: &Event, now: u64) {
         if let Event::Drop { ctx, lo, hi } = event {
             self.icache.drop_range(*ctx, *lo, *hi);
@@ -180,10 +207,7 @@ impl ComputeUnit {
 
     /// When a warp may next have a turn.
     pub(crate) fn next(&self, now: u64) -> u64 {
-        let turns = self
-            .warps
-            .iter()
-            .filter(|warp| warp.state != WarpState::Idle && warp.waits.is_none());
+        let turns = self.warps.iter().filter(|warp| warp.waiting_for_turn());
         turns
             .map(|warp| warp.ready.max(now + 1))
             .min()

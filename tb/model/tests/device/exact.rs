@@ -2,6 +2,7 @@
 
 use crate::ram::SharedRam;
 use crate::rig::Rig;
+use hmmu_model::rv64::enc::*;
 use hmmu_model::{Device, DeviceConfig, OutOfVram, VramAddr};
 use hmmu_regs::*;
 
@@ -50,6 +51,21 @@ fn interrupts_stay_pending_while_msix_is_off() {
     device.tick(1);
     assert_eq!(device.take_message().map(|message| message.data), Some(77));
     assert_eq!(device.read_register(MSIX_PBA), 0);
+}
+
+/// On the RTL most misses of one page meet in a slot of an L1 TLB already, and never become requests that count.
+#[test]
+fn every_merge_counts() {
+    let mut rig = Rig::new();
+    rig.load(0, &[ld(5, 10, 0), sd(11, 10, 0), ECALL]);
+    rig.launch(0, 0x7f00_0000_0000, 8);
+    rig.fault();
+    rig.tick(5000);
+    assert_eq!(
+        rig.count(Counter::FaultMerges) + rig.count(Counter::WalkMerges),
+        7 + 7,
+        "7 fetches and 7 loads"
+    );
 }
 
 #[test]

@@ -16,9 +16,16 @@ mod jobs;
 mod migration;
 mod registers;
 mod rings;
+mod suspend;
 
 // What only this one does.
 mod exact;
 mod time;
 
 pub use functional::make;
+
+/// An instruction is one action here, its D bit with it. On the RTL an invalidation can come between a store's walk,
+/// which has set D, and the store, which then faults and sets D anew: a page may be called dirty that is not.
+pub const DIRTY_IS_EXACT: bool = true;
+/// Of many like cases the tests take every so many.
+pub const STEP: usize = 1;

@@ -80,6 +80,8 @@ impl Rig {
         rig.device.write_register(reg::FAULT_BASE, rig.faults);
         rig.device
             .write_register(reg::FAULT_SIZE, u64::from(rig.fault_log2));
+        // A lost completion shall not take longer than the tests wait.
+        rig.device.write_register(reg::CPL_TIMEOUT, 400);
         rig.device.write_register(reg::CONTROL, 1);
         rig.roots = [
             PhysAddr::vram(VramAddr(rig.vram_page())),
@@ -248,6 +250,25 @@ impl Rig {
         }
         self.device
             .vram_write(VramAddr(at.0 & !PhysAddr::VRAM), &value.to_le_bytes());
+    }
+
+    /// Bytes of physical memory.
+    pub fn phys_bytes(&mut self, at: PhysAddr, len: u64) -> Vec<u8> {
+        if at.0 & PhysAddr::VRAM == 0 {
+            return self.ram.bytes(at.0, len);
+        }
+        let mut bytes = vec![0; len as usize];
+        self.device
+            .vram_read(VramAddr(at.0 & !PhysAddr::VRAM), &mut bytes);
+        bytes
+    }
+
+    pub fn phys_set(&mut self, at: PhysAddr, bytes: &[u8]) {
+        if at.0 & PhysAddr::VRAM == 0 {
+            return self.ram.set(at.0, bytes);
+        }
+        self.device
+            .vram_write(VramAddr(at.0 & !PhysAddr::VRAM), bytes);
     }
 
     /// Where the entry of `level` for `va` is; tables on the way are made.

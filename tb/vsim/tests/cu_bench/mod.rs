@@ -95,6 +95,8 @@ pub struct Bench {
     pub ends: Vec<End>,
     /// Job slots that are being killed.
     pub kill: u64,
+    /// Job slots that are held.
+    pub held: u64,
     pub now: u64,
     pub instructions: u64,
     pub loads: u64,
@@ -119,6 +121,7 @@ impl Bench {
             queue: VecDeque::new(),
             ends: Vec::new(),
             kill: 0,
+            held: 0,
             now: 0,
             instructions: 0,
             loads: 0,
@@ -165,6 +168,7 @@ impl Bench {
         } = self;
         b.set("time_i", *now);
         b.set("kill_i", self.kill);
+        b.set("held_i", self.held);
         data.drive(b, *now, memory, rng);
         fetch.drive(b, *now, memory, rng);
         let sent = mmu.drive(b, *now, rng);
