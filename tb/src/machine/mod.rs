@@ -21,6 +21,8 @@ pub use device::{Device, DeviceFailure, HostMark, HostState};
 pub use host::HostSide;
 pub use hw::hardware;
 pub use memory::SystemMemory;
+#[cfg(feature = "rtl")]
+pub use rtl::RtlDevice;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -8,7 +8,7 @@ use super::config::MachineConfig;
 use super::device::{Device, DeviceFailure, HostMark};
 use super::host::HostSide;
 use super::vram::{Vram, VramRequest};
-use crate::rc::{Beat, CompleterConfig, LinkBytes, RcConfig, ReadFault, RootComplex};
+use crate::rc::{Beat, CompleterConfig, HostPort, LinkBytes, RcConfig, ReadFault, RootComplex};
 
 /// Bus addresses of the device's windows, above and below 4 GiB as firmware places them.
 const BAR0: u64 = 0xf000_0000;
@@ -69,7 +69,11 @@ impl RtlDevice {
         })
     }
 
-    fn clock(&mut self, host: &mut HostSide) -> Result<(), DeviceFailure> {
+    /// One clock.
+    ///
+    /// # Errors
+    /// An assertion of the design failed.
+    pub fn clock(&mut self, host: &mut dyn HostPort) -> Result<(), DeviceFailure> {
         let offer = self.complex.offer();
         let data = self.vram.data();
         let beat = offer.unwrap_or_default();
