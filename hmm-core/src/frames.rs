@@ -257,6 +257,46 @@ impl Frames {
         })
     }
 
+    /// Takes references and locks of `n` pages with consecutive numbers, all or none: none if one is
+    /// locked. The lock of `skip` is the caller's already.
+    pub fn try_get_locked_run(&self, first: Pfn, n: u64, skip: Option<Pfn>) -> bool {
+        let ours = |n| skip == Some(first + n);
+        let can = self.all(first, n, |n, frame| {
+            frame.refs > 0 && (ours(n) || !frame.locked)
+        });
+        if can {
+            self.with_run(first, n, |_, frame| {
+                frame.refs += 1;
+                frame.locked = true;
+            });
+        }
+        can
+    }
+
+    /// Unlocks `n` pages with consecutive numbers, but not `skip`.
+    #[track_caller]
+    pub fn unlock_run(&self, first: Pfn, n: u64, skip: Option<Pfn>) {
+        self.with_run(first, n, |n, frame| {
+            let pfn = first + n;
+            if skip != Some(pfn) {
+                let was = std::mem::replace(&mut frame.locked, false);
+                assert!(was, "an unlock of {pfn}, which is not locked");
+            }
+        });
+        for n in 0..n.min(LOCK_QUEUES as u64) {
+            self.queue(first + n).wake_all();
+        }
+        sync::preempt();
+    }
+
+    /// Drops a reference to each of `n` pages with consecutive numbers.
+    #[track_caller]
+    pub fn put_run(&self, first: Pfn, n: u64) {
+        for n in 0..n {
+            self.put(first + n);
+        }
+    }
+
     /// Drops a reference. The last one frees the page, which may call the driver: no lock of a page
     /// table may be held.
     #[track_caller]

@@ -9,6 +9,7 @@ pub use unlocked::hmm_range_fault_unlocked;
 use crate::addr::{Pfn, Va};
 use crate::errno::Errno;
 use crate::fault::{FaultFlags, handle_mm_fault};
+use crate::frame::Frame;
 use crate::memremap::VmFault;
 use crate::mm::MmapReadGuard;
 use crate::notifier::MmuIntervalNotifier;
@@ -61,8 +62,15 @@ impl HmmPfn {
         Pfn(self.0 & ((1 << HmmPfn::ORDER_SHIFT) - 1))
     }
 
-    fn valid(pfn: Pfn, write: bool) -> HmmPfn {
-        HmmPfn(pfn.0 | HmmPfn::VALID | if write { HmmPfn::WRITE } else { 0 })
+    fn valid(pfn: Pfn, write: bool, order: u32) -> HmmPfn {
+        let write = if write { HmmPfn::WRITE } else { 0 };
+        let order = u64::from(order) << HmmPfn::ORDER_SHIFT;
+        HmmPfn(pfn.0 | HmmPfn::VALID | write | order)
+    }
+
+    /// The same of the `n`-th next page of a huge page.
+    fn nth(self, n: u64) -> HmmPfn {
+        HmmPfn(self.0 + if self.is_valid() { n } else { 0 })
     }
 }
 
@@ -110,10 +118,21 @@ enum Stop {
 }
 
 /// What a request wants of a page.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct Want {
     fault: bool,
     write: bool,
+}
+
+impl HmmRange<'_> {
+    fn want(&self, index: usize) -> Want {
+        let request = (self.pfns[index].0 & self.pfn_flags_mask) | self.default_flags;
+        let fault = request & HmmPfn::REQ_FAULT != 0;
+        Want {
+            fault,
+            write: fault && request & HmmPfn::REQ_WRITE != 0,
+        }
+    }
 }
 
 /// Fills in `range.pfns`. Pages whose request says so are faulted in as a CPU access would, so a page in
@@ -191,11 +210,7 @@ fn walk(
     let mut vma: Option<&Vma> = None;
     while *next < range.pfns.len() {
         let va = Va::of_page(range.start.page() + *next as u64);
-        let request = (range.pfns[*next].0 & range.pfn_flags_mask) | range.default_flags;
-        let want = Want {
-            fault: request & HmmPfn::REQ_FAULT != 0,
-            write: request & HmmPfn::REQ_FAULT != 0 && request & HmmPfn::REQ_WRITE != 0,
-        };
+        let want = range.want(*next);
         if vma.is_none_or(|vma| va >= vma.end) {
             vma = guard.vma(va);
         }
@@ -215,9 +230,14 @@ fn walk(
             want,
             range.dev_private_owner,
         ) {
-            Ok(result) => {
-                range.pfns[*next] = result;
-                *next += 1;
+            Ok((result, pages)) => {
+                // All that one huge entry covers, as far as the same is wanted of it.
+                let mut n = 0;
+                while n < pages && *next < range.pfns.len() && range.want(*next) == want {
+                    range.pfns[*next] = result.nth(n);
+                    *next += 1;
+                    n += 1;
+                }
             }
             Err(Stop::Fault { write: true }) if !found.prot.write => return Err(Errno::EPERM),
             Err(stop) => return Ok(Some(stop)),
@@ -226,7 +246,8 @@ fn walk(
     Ok(None)
 }
 
-/// What the page at `va` gives, or what must happen first.
+/// What the page at `va` gives, or what must happen first; and for how many pages from there on, all of one
+/// entry, it is the same (but for their numbers).
 fn look(
     sys: &System,
     pt: &mut PageTable,
@@ -234,15 +255,17 @@ fn look(
     va: Va,
     want: Want,
     owner: u64,
-) -> Result<HmmPfn, Stop> {
+) -> Result<(HmmPfn, u64), Stop> {
+    let entry = pt.get_sized(va.page());
+    let rest = entry.pages() - (va.page() - entry.page);
     let missing = |otherwise: HmmPfn| {
         if want.fault {
             Err(Stop::Fault { write: want.write })
         } else {
-            Ok(otherwise)
+            Ok((otherwise, rest))
         }
     };
-    match pt.get(va.page()) {
+    match entry.at(va.page()) {
         Pte::None
         | Pte::Swap { .. }
         | Pte::Present(PresentPte { none: true, .. })
@@ -251,7 +274,7 @@ fn look(
             if want.write && !write {
                 missing(HmmPfn::default())
             } else {
-                Ok(HmmPfn::valid(pfn, write))
+                Ok((HmmPfn::valid(pfn, write, entry.order), rest))
             }
         }
         Pte::Device { pfn, .. } if sys.frames.owner_of(pfn) != Some(owner) => {
@@ -261,7 +284,24 @@ fn look(
             pfn, write, none, ..
         } => {
             if !want.write || write {
-                return Ok(HmmPfn::valid(pfn, write));
+                return Ok((HmmPfn::valid(pfn, write, entry.order), rest));
+            }
+            // All of a huge page becomes writable, or this page of it alone, which splits it.
+            let writable = |pfn| Pte::Device {
+                pfn,
+                write: true,
+                none,
+                soft_dirty: true,
+            };
+            let own = |frame: &Frame| frame.exclusive || frame.sole_user();
+            let first = entry.pte.pfn().filter(|_| entry.is_huge());
+            if let Some(first) = first.filter(|_| vma.prot.write)
+                && sys.frames.all(first, entry.pages(), |_, frame| own(frame))
+            {
+                sys.frames
+                    .with_run(first, entry.pages(), |_, frame| frame.exclusive = true);
+                pt.replace(entry, writable(first));
+                return Ok((HmmPfn::valid(pfn, true, entry.order), rest));
             }
             let ours = vma.prot.write
                 && sys.frames.with(pfn, |frame| {
@@ -271,25 +311,17 @@ fn look(
             if !ours {
                 return missing(HmmPfn::default());
             }
-            pt.set(
-                va.page(),
-                Pte::Device {
-                    pfn,
-                    write: true,
-                    none,
-                    soft_dirty: true,
-                },
-            );
-            Ok(HmmPfn::valid(pfn, true))
+            pt.set(va.page(), writable(pfn));
+            Ok((HmmPfn::valid(pfn, true, 0), 1))
         }
         Pte::Migration { pfn, .. } => {
             if want.fault {
                 Err(Stop::Wait { pfn })
             } else {
-                Ok(HmmPfn::default())
+                Ok((HmmPfn::default(), 1))
             }
         }
         Pte::Poison if want.fault => Err(Stop::Lost),
-        Pte::Poison => Ok(HmmPfn::default()),
+        Pte::Poison => Ok((HmmPfn::default(), 1)),
     }
 }

@@ -77,7 +77,7 @@ pub use memremap::{DevFault, DevPagemap, DevPagemapOps, DeviceMemory, VmFault};
 pub use migrate::{
     MigrateDevice, MigratePfn, MigrateSelect, MigrateVma, bring_coherent_home,
     migrate_device_finalize, migrate_device_pages, migrate_device_pfns, migrate_device_range,
-    migrate_vma_finalize, migrate_vma_pages, migrate_vma_setup,
+    migrate_device_range_compound, migrate_vma_finalize, migrate_vma_pages, migrate_vma_setup,
 };
 pub use mm::{Mm, MmapReadGuard, PagemapBits, PagemapEntry, PinnedPages, Rss};
 pub use notifier::{MmuIntervalNotifier, MmuIntervalNotifierOps, MmuNotifierRange, MmuNotifyEvent};

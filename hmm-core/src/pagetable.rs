@@ -19,8 +19,16 @@ enum Child {
 
 #[derive(Debug)]
 enum Node {
-    Upper { children: Vec<Child>, used: usize },
-    Leaf { entries: Vec<Pte>, used: usize },
+    Upper {
+        children: Vec<Child>,
+        used: usize,
+    },
+    Leaf {
+        entries: Vec<Pte>,
+        used: usize,
+        /// Made of a huge entry, and no mapping begins or ends inside since.
+        was_huge: bool,
+    },
 }
 
 impl Node {
@@ -34,6 +42,7 @@ impl Node {
         Node::Leaf {
             entries: vec![Pte::None; FANOUT],
             used: 0,
+            was_huge: false,
         }
     }
 
@@ -42,6 +51,7 @@ impl Node {
         Node::Leaf {
             entries: (0..HUGE_PAGES).map(|n| huge.nth(n)).collect(),
             used: FANOUT,
+            was_huge: true,
         }
     }
 
@@ -180,16 +190,35 @@ impl PageTable {
         }
     }
 
-    /// Splits a huge entry that covers pages on both sides of the boundary before `page`.
+    /// A mapping begins or ends at `page`: splits a huge entry that covers pages on both sides.
     pub fn split_before(&mut self, page: u64) {
-        if page != huge_base(page) {
-            self.split(page);
+        if page != huge_base(page)
+            && let Some(was_huge) = split_in(&mut self.root, UPPER_LEVELS, page)
+        {
+            *was_huge = false;
         }
     }
 
     /// Splits the huge entry that covers `page`, if there is one.
     pub fn split(&mut self, page: u64) {
         split_in(&mut self.root, UPPER_LEVELS, page);
+    }
+
+    /// Whether the single entries around `page` come from one huge entry, and one mapping still covers
+    /// them all. They may have changed.
+    pub fn was_huge(&self, page: u64) -> bool {
+        let mut node = &self.root;
+        let mut level = UPPER_LEVELS;
+        loop {
+            match node {
+                Node::Leaf { was_huge, .. } => return *was_huge,
+                Node::Upper { children, .. } => match &children[index(page, level)] {
+                    Child::Table(child) => node = child,
+                    Child::Empty | Child::Huge(_) => return false,
+                },
+            }
+            level = level.saturating_sub(1);
+        }
     }
 
     /// Whether the huge area of `page` has no entry at all. Costs no more than looking one up.
@@ -241,7 +270,7 @@ impl PageTable {
 
 fn set_in(node: &mut Node, level: u32, page: u64, pte: Pte) -> Pte {
     match node {
-        Node::Leaf { entries, used } => {
+        Node::Leaf { entries, used, .. } => {
             let old = std::mem::replace(&mut entries[index(page, 0)], pte);
             *used += usize::from(!pte.is_none());
             *used -= usize::from(!old.is_none());
@@ -307,15 +336,20 @@ fn set_huge_in(node: &mut Node, level: u32, page: u64, new: Child) {
     }
 }
 
-fn split_in(node: &mut Node, level: u32, page: u64) {
-    let Node::Upper { children, .. } = node else {
-        return;
-    };
-    let slot = &mut children[index(page, level)];
-    match slot {
-        Child::Empty => {}
-        Child::Huge(huge) => *slot = Child::Table(Box::new(Node::split(*huge))),
-        Child::Table(child) => split_in(child, level - 1, page),
+/// Splits, and gives the mark of the lowest table around `page`, if there is one.
+fn split_in(node: &mut Node, level: u32, page: u64) -> Option<&mut bool> {
+    match node {
+        Node::Leaf { was_huge, .. } => Some(was_huge),
+        Node::Upper { children, .. } => {
+            let slot = &mut children[index(page, level)];
+            if let Child::Huge(huge) = slot {
+                *slot = Child::Table(Box::new(Node::split(*huge)));
+            }
+            match slot {
+                Child::Table(child) => split_in(child, level.saturating_sub(1), page),
+                Child::Empty | Child::Huge(_) => None,
+            }
+        }
     }
 }
 

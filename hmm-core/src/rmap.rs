@@ -1,5 +1,11 @@
 //! Working on a page wherever it is mapped.
 
+mod huge;
+
+pub(crate) use huge::{
+    install_migration_entries, remove_migration_entries_huge, try_to_migrate_huge,
+};
+
 use crate::addr::{PAGE_SIZE, Pfn, Va};
 use crate::frame::Place;
 use crate::notifier::MmuNotifyEvent;

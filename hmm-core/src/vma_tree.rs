@@ -95,6 +95,11 @@ impl Vma {
         matches!(self.backing, Backing::Anon)
     }
 
+    /// Its pages are huge ones that are never split (MAP_HUGETLB).
+    pub fn is_hugetlb(&self) -> bool {
+        false
+    }
+
     /// The object behind it, and which of its pages is at `va`.
     pub fn object_page(&self, va: Va) -> Option<(&Arc<PageCache>, u64)> {
         match &self.backing {

@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
-use crate::addr::{Pfn, Va};
+use crate::addr::{HUGE_PAGES, HUGE_SIZE, Pfn, Va};
 use crate::errno::Errno;
+use crate::migrate::compound::span;
 use crate::migrate::types::{MigratePfn, MigrateVma};
 use crate::migrate::unmap::unmap_sources;
 use crate::mm::{Mm, MmapReadGuard};
 use crate::notifier::MmuNotifyEvent;
 use crate::pagetable::PageTable;
 use crate::pte::{PresentPte, Pte};
-use crate::rmap::install_migration_entry;
+use crate::rmap::{install_migration_entries, install_migration_entry};
+use crate::system::System;
 use crate::vma_tree::Vma;
 
 /// Fills `args.src`: collects the pages of the range that are selected, locks them (only trying: two
@@ -19,7 +21,7 @@ use crate::vma_tree::Vma;
 ///
 /// # Errors
 /// EINVAL for an unaligned or empty range, a range that is not inside of one mapping, a mapping without
-/// read permission or of a driver's pages, or a dead process.
+/// read permission, of a driver's pages or of hugetlb pages, or a dead process.
 pub fn migrate_vma_setup(guard: &MmapReadGuard<'_>, args: &mut MigrateVma) -> Result<(), Errno> {
     let mm = guard.mm();
     if !args.start.is_aligned()
@@ -30,7 +32,7 @@ pub fn migrate_vma_setup(guard: &MmapReadGuard<'_>, args: &mut MigrateVma) -> Re
         return Err(Errno::EINVAL);
     }
     let vma = guard.vma(args.start).ok_or(Errno::EINVAL)?;
-    if args.end > vma.end || !vma.prot.read || vma.flags.mixed {
+    if args.end > vma.end || !vma.prot.read || vma.flags.mixed || vma.is_hugetlb() {
         return Err(Errno::EINVAL);
     }
     args.src = vec![MigratePfn::default(); args.npages()];
@@ -43,13 +45,19 @@ pub fn migrate_vma_setup(guard: &MmapReadGuard<'_>, args: &mut MigrateVma) -> Re
     );
     {
         let mut pt = mm.pt.lock();
-        for i in 0..args.src.len() {
-            args.src[i] = collect(mm, vma, &mut pt, args, args.va(i));
+        let mut i = 0;
+        while i < args.src.len() {
+            let va = args.va(i);
+            let src = collect_huge(mm, vma, &mut pt, args, va)
+                .unwrap_or_else(|| collect(mm, vma, &mut pt, args, va));
+            args.src[i] = src;
+            i += span(src);
         }
     }
     drop(invalidation);
     unmap_sources(mm.system(), &mut args.src, args.fault_page);
-    args.cpages = args.src.iter().filter(|src| src.is_migrate()).count() as u64;
+    let going = args.src.iter().filter(|src| src.is_migrate());
+    args.cpages = going.map(|src| src.pages()).sum();
     let (start, len) = (args.start.0, args.end - args.start);
     mm.system().event(
         "migrate_setup",
@@ -66,7 +74,7 @@ pub fn migrate_vma_setup(guard: &MmapReadGuard<'_>, args: &mut MigrateVma) -> Re
 fn collect(mm: &Arc<Mm>, vma: &Vma, pt: &mut PageTable, args: &MigrateVma, va: Va) -> MigratePfn {
     let sys = mm.system();
     let pte = pt.get(va.page());
-    let (pfn, write) = match pte {
+    match pte {
         Pte::None if vma.is_anon() && vma.userfault.is_none() => return MigratePfn::empty(),
         Pte::Present(PresentPte { pfn, .. }) if sys.is_zero_page(pfn) => {
             return if args.select.system {
@@ -75,20 +83,10 @@ fn collect(mm: &Arc<Mm>, vma: &Vma, pt: &mut PageTable, args: &MigrateVma, va: V
                 MigratePfn::default()
             };
         }
-        Pte::Present(PresentPte { pfn, write, .. }) if pfn.is_device() => {
-            let ours = sys.device_owner(pfn) == Some(args.pgmap_owner);
-            if !args.select.device_coherent || !ours {
-                return MigratePfn::default();
-            }
-            (pfn, write)
-        }
-        Pte::Present(PresentPte { pfn, write, .. }) if args.select.system => (pfn, write),
-        Pte::Device { pfn, write, .. }
-            if args.select.device_private && sys.frames.owner_of(pfn) == Some(args.pgmap_owner) =>
-        {
-            (pfn, write)
-        }
-        _ => return MigratePfn::default(),
+        _ => {}
+    }
+    let Some((pfn, write)) = selected(sys, args, pte) else {
+        return MigratePfn::default();
     };
     if !take(mm, args.fault_page, pfn) {
         return MigratePfn::default();
@@ -98,6 +96,61 @@ fn collect(mm: &Arc<Mm>, vma: &Vma, pt: &mut PageTable, args: &MigrateVma, va: V
         return MigratePfn::default();
     }
     MigratePfn::source(pfn, write)
+}
+
+/// The page of an entry, and whether it may be written, if the migration wants such pages.
+fn selected(sys: &System, args: &MigrateVma, pte: Pte) -> Option<(Pfn, bool)> {
+    let ours = |pfn| sys.device_owner(pfn) == Some(args.pgmap_owner);
+    match pte {
+        Pte::Present(PresentPte { pfn, write, .. }) => {
+            let wanted = if pfn.is_device() {
+                args.select.device_coherent && ours(pfn)
+            } else {
+                args.select.system
+            };
+            wanted.then_some((pfn, write))
+        }
+        Pte::Device { pfn, write, .. } => {
+            (args.select.device_private && ours(pfn)).then_some((pfn, write))
+        }
+        _ => None,
+    }
+}
+
+/// The 2 MiB from `va` on as one source. None if they have to be looked at page by page.
+fn collect_huge(
+    mm: &Arc<Mm>,
+    vma: &Vma,
+    pt: &mut PageTable,
+    args: &MigrateVma,
+    va: Va,
+) -> Option<MigratePfn> {
+    let sys = mm.system();
+    if !args.select.compound || !va.is_huge_aligned() || args.end - va < HUGE_SIZE {
+        return None;
+    }
+    let entry = pt.get_sized(va.page());
+    if !entry.is_huge() {
+        let empty = entry.pte.is_none() && pt.is_area_empty(va.page());
+        let huge = vma.huge_area(va).filter(|_| empty);
+        return huge.map(|_| MigratePfn::empty().whole());
+    }
+    if entry.pte.pfn().is_some_and(|pfn| sys.is_zero_page(pfn)) {
+        return args.select.system.then(|| MigratePfn::empty().whole());
+    }
+    let (first, write) = selected(sys, args, entry.pte)?;
+    if !sys
+        .frames
+        .try_get_locked_run(first, HUGE_PAGES, args.fault_page)
+    {
+        return None;
+    }
+    if !install_migration_entries(sys, pt, mm, entry) {
+        sys.frames.unlock_run(first, HUGE_PAGES, args.fault_page);
+        sys.frames.put_run(first, HUGE_PAGES);
+        return None;
+    }
+    Some(MigratePfn::source(first, write).whole())
 }
 
 /// References and locks a page; the page of the fault is locked by the fault path already.

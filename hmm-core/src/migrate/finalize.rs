@@ -3,7 +3,7 @@
 use crate::addr::Pfn;
 use crate::migrate::types::{MigratePfn, MigrateVma};
 use crate::mm::MmapReadGuard;
-use crate::rmap::remove_migration_entries;
+use crate::rmap::{remove_migration_entries, remove_migration_entries_huge};
 use crate::system::System;
 
 /// Maps each page where it now is (the destination where [`MigratePfn::MIGRATE`] is still set, else the
@@ -18,18 +18,21 @@ pub(super) fn finish(
     dst: &[MigratePfn],
     fault_page: Option<Pfn>,
 ) {
-    for (src, dst) in src.iter().zip(dst) {
+    for (&src, &dst) in src.iter().zip(dst) {
         if let Some(old) = src.pfn() {
-            let to = dst.pfn().filter(|_| src.is_migrate()).unwrap_or(old);
-            remove_migration_entries(sys, old, to);
-            if fault_page != Some(old) {
-                sys.frames.unlock(old);
+            let moved = src.is_migrate() && src.is_compound() == dst.is_compound();
+            let to = dst.pfn().filter(|_| moved).unwrap_or(old);
+            if src.is_compound() {
+                remove_migration_entries_huge(sys, old, to);
+            } else {
+                remove_migration_entries(sys, old, to);
             }
-            sys.frames.put(old);
+            sys.frames.unlock_run(old, src.pages(), fault_page);
+            sys.frames.put_run(old, src.pages());
         }
         if let Some(new) = dst.pfn() {
-            sys.frames.unlock(new);
-            sys.frames.put(new);
+            sys.frames.unlock_run(new, dst.pages(), None);
+            sys.frames.put_run(new, dst.pages());
         }
     }
 }

@@ -7,6 +7,7 @@
 
 mod coherent;
 mod collect;
+mod compound;
 mod device;
 mod finalize;
 mod pages;
@@ -17,7 +18,7 @@ pub use coherent::bring_coherent_home;
 pub use collect::migrate_vma_setup;
 pub use device::{
     MigrateDevice, migrate_device_finalize, migrate_device_pages, migrate_device_pfns,
-    migrate_device_range,
+    migrate_device_range, migrate_device_range_compound,
 };
 pub use finalize::migrate_vma_finalize;
 pub use pages::migrate_vma_pages;

@@ -1,27 +1,9 @@
 //! Huge pages of private memory: faults, copy-on-write, splits.
 
-use hmm_core::{Advice, HUGE_PAGES, HUGE_SIZE, Mm, MmapOptions, Prot, Pte, Rss, System, Va};
+use hmm_core::{Advice, HUGE_PAGES, HUGE_SIZE, Mm, Prot, Pte, Rss, System};
 use std::sync::Arc;
 
 use crate::common::*;
-
-/// Whether the area at `va` is mapped by an aligned run of pages, as one entry is seen from outside.
-pub fn is_run(mm: &Mm, va: Va) -> bool {
-    let first = mm.pte(va).pfn();
-    first.is_some_and(|first| {
-        first.is_huge_aligned()
-            && (0..HUGE_PAGES).all(|n| mm.pte(va + n * PAGE).pfn() == Some(first + n))
-    })
-}
-
-fn map_huge(mm: &Mm, areas: u64) -> Va {
-    let options = MmapOptions {
-        huge: true,
-        ..MmapOptions::default()
-    };
-    mm.mmap(areas * HUGE_SIZE, Prot::READ_WRITE, options)
-        .unwrap()
-}
 
 fn world(pages: u64) -> (Arc<System>, Arc<Mm>) {
     let sys = system(pages);

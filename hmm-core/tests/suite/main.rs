@@ -8,6 +8,7 @@ mod coherent;
 mod devices;
 mod exclusive;
 mod files;
+mod huge_migrate;
 mod huge_pages;
 mod migrate_corners;
 mod mirror_anon;

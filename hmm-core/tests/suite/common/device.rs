@@ -1,11 +1,12 @@
 //! Device memory in software, like the kernel's test driver.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, Weak};
 
 use hmm_core::{
-    DevFault, DevPagemap, DevPagemapOps, DeviceMemory, Errno, MigrateSelect, MigrateVma, Mm, Pfn,
-    System, Va, VmFault, migrate_device_finalize, migrate_device_pages, migrate_device_range,
+    DevFault, DevPagemap, DevPagemapOps, DeviceMemory, Errno, HUGE_ORDER, HUGE_PAGES, HUGE_SIZE,
+    MigratePfn, MigrateSelect, MigrateVma, Mm, Pfn, System, Va, VmFault, migrate_device_finalize,
+    migrate_device_pages, migrate_device_range, migrate_device_range_compound,
     migrate_vma_finalize, migrate_vma_pages, migrate_vma_setup, sync,
 };
 
@@ -19,6 +20,10 @@ struct Memory {
     pages: BTreeMap<Pfn, Vec<u8>>,
     /// That many allocations fail.
     fail: u64,
+    /// That many allocations of 2 MiB fail, here or at home.
+    fail_huge: u64,
+    /// It migrates 2 MiB at once where it can.
+    huge: bool,
     /// Pages that become free are not given out again.
     leaving: bool,
     /// The CPU's loads and stores fail.
@@ -49,12 +54,20 @@ impl Memory {
 impl DevPagemapOps for Ops {
     fn migrate_to_ram(&self, fault: &DevFault<'_>) -> Result<(), VmFault> {
         let device = self.0.upgrade().ok_or(VmFault::Sigbus)?;
-        let mut args = MigrateVma::new(fault.va, fault.va + PAGE, device.select(), device.owner);
+        let (start, len) = match fault.huge_start().filter(|_| device.is_huge()) {
+            Some(start) => (start, HUGE_SIZE),
+            None => (fault.va, PAGE),
+        };
+        let mut args = MigrateVma::new(start, start + len, device.select(), device.owner);
         args.fault_page = Some(fault.pfn);
         migrate_vma_setup(fault.guard, &mut args).map_err(|_| VmFault::Sigbus)?;
         let mut result = Ok(());
         if args.cpages > 0 {
-            result = device.copy_home(&mut args);
+            let all = device.copy_home(&mut args);
+            // Only the page of the fault has to come.
+            let own = ((fault.va - start) / PAGE) as usize;
+            let home = args.dst[0].is_compound() || args.dst[own].pfn().is_some();
+            result = if home { Ok(()) } else { all };
             migrate_vma_pages(fault.guard, &mut args);
         }
         migrate_vma_finalize(fault.guard, &mut args);
@@ -109,6 +122,8 @@ impl Device {
             free: Vec::new(),
             pages: BTreeMap::new(),
             fail: 0,
+            fail_huge: 0,
+            huge: false,
             leaving: false,
             broken: false,
         }));
@@ -138,10 +153,32 @@ impl Device {
 
     /// What it brings home.
     fn select(&self) -> MigrateSelect {
-        match self.kind {
+        let select = match self.kind {
             DeviceMemory::Coherent => MigrateSelect::DEVICE_COHERENT,
             _ => MigrateSelect::DEVICE_PRIVATE,
+        };
+        self.sized(select)
+    }
+
+    fn sized(&self, select: MigrateSelect) -> MigrateSelect {
+        if self.is_huge() {
+            select.compound()
+        } else {
+            select
         }
+    }
+
+    /// Migrates 2 MiB at once where it can from now on.
+    pub fn set_huge(&self) {
+        self.memory.lock().unwrap().huge = true;
+    }
+
+    fn is_huge(&self) -> bool {
+        self.memory.lock().unwrap().huge
+    }
+
+    pub fn fail_huge_allocations(&self, n: u64) {
+        self.memory.lock().unwrap().fail_huge = n;
     }
 
     /// The CPU's accesses to coherent memory fail from now on, or work again.
@@ -195,11 +232,99 @@ impl Device {
         Some(pfn)
     }
 
-    fn copy(&self, src: Pfn, dst: Pfn) {
+    fn fails_huge(&self) -> bool {
+        let mut memory = self.memory.lock().unwrap();
+        let fails = memory.fail_huge > 0;
+        memory.fail_huge -= u64::from(fails);
+        fails
+    }
+
+    fn alloc_huge(&self) -> Option<Pfn> {
+        if self.fails_huge() {
+            return None;
+        }
+        let first = {
+            let mut memory = self.memory.lock().unwrap();
+            let free: BTreeSet<Pfn> = memory.free.iter().copied().collect();
+            let first = free.iter().copied().find(|&pfn| {
+                pfn.is_huge_aligned() && (0..HUGE_PAGES).all(|n| free.contains(&(pfn + n)))
+            })?;
+            memory
+                .free
+                .retain(|&pfn| pfn < first || pfn >= first + HUGE_PAGES);
+            for n in 0..HUGE_PAGES {
+                memory.pages.insert(first + n, vec![0x5a; PAGE_LEN]);
+            }
+            first
+        };
+        self.pagemap().init_folio(first, HUGE_ORDER);
+        Some(first)
+    }
+
+    fn alloc_home(&self) -> Option<Pfn> {
+        let pfn = self.sys.alloc_page()?;
+        self.sys.lock_page(pfn);
+        Some(pfn)
+    }
+
+    fn alloc_huge_home(&self) -> Option<Pfn> {
+        if self.fails_huge() {
+            return None;
+        }
+        let first = self.sys.alloc_folio(HUGE_ORDER)?;
+        for n in 0..HUGE_PAGES {
+            self.sys.lock_page(first + n);
+        }
+        Some(first)
+    }
+
+    /// Fills a destination: with the source's contents, or zeros where there was no page.
+    fn fill(&self, src: Option<Pfn>, dst: Pfn) {
         let mut page = [0; PAGE_LEN];
-        self.read(src, 0, &mut page);
+        if let Some(src) = src {
+            self.read(src, 0, &mut page);
+        }
         self.put(dst, 0, &page);
         sync::yield_now();
+    }
+
+    /// Allocates and fills destinations for all sources that go. What gets none stays. Returns whether all did.
+    fn copy_all(
+        &self,
+        src: &[MigratePfn],
+        dst: &mut [MigratePfn],
+        alloc: impl Fn() -> Option<Pfn>,
+        alloc_huge: impl Fn() -> Option<Pfn>,
+    ) -> bool {
+        let mut all = true;
+        for i in 0..src.len() {
+            if !src[i].is_migrate() {
+                continue;
+            }
+            let from = |n| src[i].pfn().map(|first| first + n);
+            let whole = if src[i].is_compound() {
+                alloc_huge()
+            } else {
+                None
+            };
+            if let Some(first) = whole {
+                for n in 0..HUGE_PAGES {
+                    self.fill(from(n), first + n);
+                }
+                dst[i] = MigratePfn::huge(first);
+                continue;
+            }
+            for n in 0..src[i].pages() {
+                match alloc() {
+                    Some(page) => {
+                        self.fill(from(n), page);
+                        dst[i + n as usize] = MigratePfn::page(page);
+                    }
+                    None => all = false,
+                }
+            }
+        }
+        all
     }
 
     /// The device's own tables need no care here: the migration's invalidation has emptied them, and what is
@@ -215,27 +340,20 @@ impl Device {
                 .find_vma(at)
                 .filter(|vma| vma.prot.read)
                 .ok_or(Errno::EINVAL)?;
-            let stop = end.min(vma.end).min(at + 64 * PAGE);
-            let mut args = MigrateVma::new(at, stop, MigrateSelect::SYSTEM, self.owner);
+            let chunk = if self.is_huge() {
+                at.huge_align_down() + HUGE_SIZE
+            } else {
+                at + 64 * PAGE
+            };
+            let stop = end.min(vma.end).min(chunk);
+            let select = self.sized(MigrateSelect::SYSTEM);
+            let mut args = MigrateVma::new(at, stop, select, self.owner);
             migrate_vma_setup(&guard, &mut args)?;
-            for i in 0..args.npages() {
-                if !args.src[i].is_migrate() {
-                    continue;
-                }
-                let Some(dst) = self.alloc() else { continue };
-                match args.src[i].pfn() {
-                    Some(src) => self.copy(src, dst),
-                    None => self.put(dst, 0, &[0; PAGE_LEN]),
-                }
-                args.dst[i] = hmm_core::MigratePfn::page(dst);
-            }
+            let alloc = || self.alloc();
+            self.copy_all(&args.src, &mut args.dst, alloc, || self.alloc_huge());
             migrate_vma_pages(&guard, &mut args);
-            moved += args
-                .src
-                .iter()
-                .zip(&args.dst)
-                .filter(|(s, d)| s.is_migrate() && d.pfn().is_some())
-                .count() as u64;
+            let going = args.src.iter().filter(|src| src.is_migrate());
+            moved += going.map(|src| src.pages()).sum::<u64>();
             migrate_vma_finalize(&guard, &mut args);
             at = stop;
         }
@@ -261,7 +379,7 @@ impl Device {
                 .src
                 .iter()
                 .filter(|src| src.pfn().is_some() && src.is_migrate());
-            moved += sources.count() as u64;
+            moved += sources.map(|src| src.pages()).sum::<u64>();
             migrate_vma_finalize(&guard, &mut args);
             copied.map_err(|_| Errno::ENOMEM)?;
             at = stop;
@@ -270,16 +388,13 @@ impl Device {
     }
 
     fn copy_home(&self, args: &mut MigrateVma) -> Result<(), VmFault> {
-        for i in 0..args.npages() {
-            let Some(src) = args.src[i].pfn().filter(|_| args.src[i].is_migrate()) else {
-                continue;
-            };
-            let dst = self.sys.alloc_page().ok_or(VmFault::Oom)?;
-            self.sys.lock_page(dst);
-            self.copy(src, dst);
-            args.dst[i] = hmm_core::MigratePfn::page(dst);
+        // Places without page are no business of this direction.
+        for src in args.src.iter_mut().filter(|src| src.pfn().is_none()) {
+            *src = MigratePfn::default();
         }
-        Ok(())
+        let alloc = || self.alloc_home();
+        let all = self.copy_all(&args.src, &mut args.dst, alloc, || self.alloc_huge_home());
+        if all { Ok(()) } else { Err(VmFault::Oom) }
     }
 
     /// Takes all device memory away.
@@ -291,15 +406,15 @@ impl Device {
             memory.free.clear();
         }
         while pagemap.used() > 0 {
-            let mut args = migrate_device_range(&self.sys, pagemap.base(), pagemap.pages());
-            for i in 0..args.src.len() {
-                if let Some(src) = args.src[i].pfn().filter(|_| args.src[i].is_migrate()) {
-                    let dst = self.sys.alloc_page().expect("memory for all pages");
-                    self.sys.lock_page(dst);
-                    self.copy(src, dst);
-                    args.dst[i] = hmm_core::MigratePfn::page(dst);
-                }
-            }
+            let range = if self.is_huge() {
+                migrate_device_range_compound
+            } else {
+                migrate_device_range
+            };
+            let mut args = range(&self.sys, pagemap.base(), pagemap.pages());
+            let alloc = || self.alloc_home();
+            let all = self.copy_all(&args.src, &mut args.dst, alloc, || self.alloc_huge_home());
+            assert!(all, "memory for all pages");
             migrate_device_pages(&self.sys, &mut args);
             migrate_device_finalize(&self.sys, &mut args);
             sync::yield_now();

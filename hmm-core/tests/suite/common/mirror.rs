@@ -5,9 +5,9 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, Weak};
 
 use hmm_core::{
-    Errno, HmmPfn, HmmRange, Mm, MmuIntervalNotifier, MmuIntervalNotifierOps, MmuNotifierRange,
-    MmuNotifyEvent, Pfn, Pte, Va, hmm_range_fault, hmm_range_fault_unlocked, make_device_exclusive,
-    sync,
+    Errno, HUGE_ORDER, HmmPfn, HmmRange, Mm, MmuIntervalNotifier, MmuIntervalNotifierOps,
+    MmuNotifierRange, MmuNotifyEvent, Pfn, Pte, Va, hmm_range_fault, hmm_range_fault_unlocked,
+    make_device_exclusive, sync,
 };
 
 use super::PAGE;
@@ -383,7 +383,8 @@ impl Mirror {
             page if page.is_device() => 0x50,
             _ => 0,
         };
-        kind | if pfn.is_write() { 2 } else { 1 }
+        let size = if pfn.order() == HUGE_ORDER { 4 } else { 0 };
+        kind | size | if pfn.is_write() { 2 } else { 1 }
     }
 
     /// Rule 1: what the device maps, the CPU's table maps too (only when nothing is under way).

@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use hmm_core::sync::{self, Schedule};
 use hmm_core::{
-    DeviceMemory, Errno, Mm, MmapOptions, NoTrace, PAGE_SIZE, Pfn, PhysMem, Prot, System,
-    SystemConfig, Va,
+    DeviceMemory, Errno, HUGE_PAGES, HUGE_SIZE, Mm, MmapOptions, NoTrace, PAGE_SIZE, Pfn, PhysMem,
+    Prot, System, SystemConfig, Va,
 };
 
 pub const PAGE: u64 = PAGE_SIZE;
@@ -82,6 +82,24 @@ pub fn kinds(f: impl Fn(DeviceMemory) + Send + Sync + 'static) {
         f(DeviceMemory::Private);
         f(DeviceMemory::Coherent);
     });
+}
+
+/// Whether the area at `va` is mapped by an aligned run of pages, as one entry is seen from outside.
+pub fn is_run(mm: &Mm, va: Va) -> bool {
+    let first = mm.pte(va).pfn();
+    first.is_some_and(|first| {
+        first.is_huge_aligned()
+            && (0..HUGE_PAGES).all(|n| mm.pte(va + n * PAGE).pfn() == Some(first + n))
+    })
+}
+
+pub fn map_huge(mm: &Mm, areas: u64) -> Va {
+    let options = MmapOptions {
+        huge: true,
+        ..MmapOptions::default()
+    };
+    mm.mmap(areas * HUGE_SIZE, Prot::READ_WRITE, options)
+        .unwrap()
 }
 
 pub fn map_shared(mm: &Mm, pages: u64) -> Va {
