@@ -11,6 +11,8 @@ use crate::sync::{self, WaitQueue};
 
 /// Device ranges start at a multiple of this many pages (a section of 2 MiB).
 const DEVICE_ALIGN: u64 = HUGE_PAGES;
+/// One past the largest page number that the entries of a range fault can hold.
+const PFN_LIMIT: u64 = 1 << 52;
 const LOCK_QUEUES: usize = 64;
 
 /// A range of device memory.
@@ -24,6 +26,8 @@ struct DeviceRange {
     ops: Option<Arc<dyn DevPagemapOps>>,
     /// No page may come into use any more.
     dying: bool,
+    /// Nobody will take the range away: the last page lets go of the driver.
+    abandoned: bool,
 }
 
 struct Inner {
@@ -338,12 +342,15 @@ impl Frames {
         };
         range.used -= 1;
         let last = range.used == 0;
+        let over = last && range.abandoned;
         // The driver would give a lost page out again.
         let ops = range.ops.clone().filter(|_| !poisoned);
+        let last_handle = if over { range.ops.take() } else { None };
         drop(inner);
         if let Some(ops) = ops {
             ops.folio_free(pfn);
         }
+        drop(last_handle);
         if last {
             self.unused.wake_all();
         }
@@ -397,12 +404,15 @@ impl Frames {
         npages: u64,
         owner: u64,
         ops: Arc<dyn DevPagemapOps>,
-    ) -> Pfn {
+    ) -> Option<Pfn> {
+        let count = usize::try_from(npages).ok()?;
+        let mut frames = Vec::new();
+        frames.try_reserve_exact(count).ok()?;
         let mut inner = self.inner();
         let base = inner.next_device;
-        inner.next_device = base + npages.next_multiple_of(DEVICE_ALIGN);
-        let mut frames = Vec::new();
-        frames.resize_with(npages as usize, Frame::default);
+        let end = npages.checked_next_multiple_of(DEVICE_ALIGN)?;
+        inner.next_device = Pfn(base.0.checked_add(end).filter(|&end| end <= PFN_LIMIT)?);
+        frames.resize_with(count, Frame::default);
         inner.devices.push(DeviceRange {
             base,
             frames,
@@ -411,8 +421,26 @@ impl Frames {
             used: 0,
             ops: Some(ops),
             dying: false,
+            abandoned: false,
         });
-        base
+        Some(base)
+    }
+
+    /// As [`Frames::remove_device`] without waiting: the last page, if there is one in use, lets go of the driver.
+    pub fn abandon_device(&self, base: Pfn) {
+        let mut inner = self.inner();
+        let Some(range) = inner.device(base) else {
+            return;
+        };
+        range.dying = true;
+        range.abandoned = true;
+        let ops = if range.used == 0 {
+            range.ops.take()
+        } else {
+            None
+        };
+        drop(inner);
+        drop(ops);
     }
 
     /// Takes a free device page into use: one reference, locked.

@@ -110,7 +110,7 @@ impl DevPagemap {
     /// Adds `npages` of device memory in a free range of page numbers. `owner` tells devices apart.
     ///
     /// # Errors
-    /// EINVAL for no pages or an owner of 0.
+    /// EINVAL for no pages or an owner of 0, ENOMEM when there is no room for so many.
     pub fn new(
         sys: &Arc<System>,
         kind: DeviceMemory,
@@ -121,7 +121,10 @@ impl DevPagemap {
         if npages == 0 || owner == 0 {
             return Err(Errno::EINVAL);
         }
-        let base = sys.frames.add_device(kind, npages, owner, ops);
+        let base = sys
+            .frames
+            .add_device(kind, npages, owner, ops)
+            .ok_or(Errno::ENOMEM)?;
         sys.event("device_memory", &[("pfn", base.0), ("pages", npages)]);
         Ok(Arc::new(DevPagemap {
             sys: Arc::clone(sys),
@@ -181,8 +184,19 @@ impl DevPagemap {
     }
 
     /// Takes the range away: forbids new pages and waits until all are free, so evict them first and hold
-    /// no lock that this needs. Then lets go of the driver.
+    /// no lock that this needs. Then lets go of the driver. A second call does nothing.
     pub fn remove(&self) {
         self.sys.frames.remove_device(self.base);
+    }
+}
+
+/// A driver that gives up without [`DevPagemap::remove`], halfway through its start maybe, leaves nothing
+/// behind: no page comes into use any more, and the last one that is in use lets go of the driver.
+impl Drop for DevPagemap {
+    fn drop(&mut self) {
+        // A second panic would end the program; the run is over anyway.
+        if !std::thread::panicking() {
+            self.sys.frames.abandon_device(self.base);
+        }
     }
 }

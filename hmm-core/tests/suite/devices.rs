@@ -1,8 +1,12 @@
 //! Several devices on one system.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use crate::common::device::Device;
 use crate::common::*;
-use hmm_core::{DeviceMemory, Errno, Prot};
+use hmm_core::sync::spawn;
+use hmm_core::{DevFault, DevPagemap, DevPagemapOps, DeviceMemory, Errno, Pfn, Prot, VmFault};
 
 const DEV: u64 = 7;
 
@@ -116,5 +120,98 @@ fn two_devices_map_the_same_pages() {
         m0.check();
         m1.check();
         check_quiet(&sys);
+    });
+}
+
+#[test]
+fn one_device_goes_while_another_works() {
+    seeds(60, || {
+        let sys = system(128);
+        let dev0 = Device::new(&sys, 8, DEV);
+        let dev1 = Device::coherent(&sys, 8, DEV + 1);
+        let mm = sys.create_mm();
+        let (m0, m1) = (dev0.open(&mm), dev1.open(&mm));
+        let va = map(&mm, 8, Prot::READ_WRITE);
+        fill(&mm, va, 8, 0);
+        m0.to_device(va, 4).unwrap();
+        m1.to_device(va + 4 * PAGE, 4).unwrap();
+        let theirs = Arc::clone(&dev0);
+        let unplug = spawn(move || theirs.release());
+        let theirs = Arc::clone(&m1);
+        let worker = spawn(move || {
+            for page in 0..8 {
+                assert_eq!(
+                    theirs.read_pages(va + page * PAGE, 1).unwrap().0[..8],
+                    (page * 512).to_le_bytes()
+                );
+                theirs.write(va + page * PAGE + 8, &[9]).unwrap();
+            }
+        });
+        check(&sys);
+        store64(&mm, va + 16, 77).unwrap();
+        unplug.join();
+        worker.join();
+        assert_eq!((dev0.used(), dev1.used()), (0, 4));
+        m1.check();
+        for page in 0..8 {
+            assert_eq!(load64(&mm, va + page * PAGE + 8).unwrap() & 0xff, 9);
+        }
+        assert_eq!(load64(&mm, va + 16), Ok(77));
+        // Again does nothing, and the other one can go too.
+        dev0.pagemap().remove();
+        dev1.release();
+        mm.exit();
+        check_quiet(&sys);
+    });
+}
+
+struct Dropped(Arc<AtomicBool>);
+
+impl DevPagemapOps for Dropped {
+    fn migrate_to_ram(&self, _fault: &DevFault<'_>) -> Result<(), VmFault> {
+        Err(VmFault::Sigbus)
+    }
+
+    fn folio_free(&self, _pfn: Pfn) {}
+}
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_driver_that_fails_halfway_leaves_nothing() {
+    single(|| {
+        let sys = system(16);
+        let gone = Arc::new(AtomicBool::new(false));
+        let start = |pages, owner| {
+            let ops = Arc::new(Dropped(Arc::clone(&gone)));
+            DevPagemap::new(&sys, DeviceMemory::Private, pages, owner, ops)
+        };
+        assert_eq!(start(0, DEV).err(), Some(Errno::EINVAL));
+        assert_eq!(start(1, 0).err(), Some(Errno::EINVAL));
+        assert_eq!(start(u64::MAX, DEV).err(), Some(Errno::ENOMEM));
+        assert_eq!(start(1 << 60, DEV).err(), Some(Errno::ENOMEM));
+        // Never used.
+        gone.store(false, Ordering::Relaxed);
+        drop(start(4, DEV).unwrap());
+        assert!(gone.load(Ordering::Relaxed));
+        // Given up with a page in use.
+        gone.store(false, Ordering::Relaxed);
+        let pagemap = start(4, DEV).unwrap();
+        let page = pagemap.base();
+        pagemap.init_page(page);
+        drop(pagemap);
+        assert!(!gone.load(Ordering::Relaxed));
+        sys.unlock_page(page);
+        sys.put_page(page);
+        assert!(gone.load(Ordering::Relaxed));
+        check_quiet(&sys);
+        // Its number is not given out again, and the page cannot be had by its number.
+        let next = start(4, DEV).unwrap();
+        assert_ne!(next.base(), page);
+        assert_eq!(next.used(), 0);
     });
 }

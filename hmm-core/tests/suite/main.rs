@@ -4,7 +4,9 @@ mod common;
 
 mod address_space;
 mod advice;
+mod bad_input;
 mod coherent;
+mod device_races;
 mod devices;
 mod exclusive;
 mod files;
