@@ -259,7 +259,7 @@ impl System {
                 "exclusive, but not mapped once",
             ),
             (
-                !seen.none_exclusive || seen.migrating.len() == 1,
+                !(frame.anon && seen.none_exclusive) || seen.migrating.len() == 1,
                 "migrates as exclusive, but has several entries",
             ),
             (

@@ -291,3 +291,26 @@ fn a_page_that_somebody_uses_stays() {
         check_quiet(&sys);
     });
 }
+
+#[test]
+fn shared_memory_written_by_two_processes_may_be_looked_at_in_the_middle_of_a_migration() {
+    single(|| {
+        let sys = system(64);
+        let parent = sys.create_mm();
+        let va = map_shared(&parent, 1);
+        fill(&parent, va, 1, 1);
+        let child = parent.fork().unwrap();
+        fill(&child, va, 1, 2);
+        {
+            let guard = parent.mmap_read_lock();
+            let mut args = MigrateVma::new(va, va + PAGE, MigrateSelect::SYSTEM, DEV);
+            migrate_vma_setup(&guard, &mut args).unwrap();
+            // Both wrote it, so both entries come back writable.
+            check(&sys);
+            migrate_vma_pages(&guard, &mut args);
+            migrate_vma_finalize(&guard, &mut args);
+        }
+        expect(&parent, va, 1, 2);
+        check_quiet(&sys);
+    });
+}
