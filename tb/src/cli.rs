@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::complain;
 use crate::machine::{Backend, MAX_CYCLES, MachineConfig};
-use crate::{explore_cmd, graph_cmd, run_cmd};
+use crate::{explore_cmd, fuzz_cmd, graph_cmd, run_cmd};
 
 /// Exit status of a failed check.
 pub const FAILED: u8 = 1;
@@ -30,6 +30,8 @@ enum Command {
     Explore(explore_cmd::ExploreArgs),
     /// Walks a graph on the device: BFS over linked heap nodes, checked against a CPU's.
     Graph(graph_cmd::GraphArgs),
+    /// Runs random programs of process and device operations and compares every byte with plain memory.
+    Fuzz(fuzz_cmd::FuzzArgs),
 }
 
 /// Options of both commands.
@@ -75,6 +77,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run_cmd::run(&args),
         Command::Explore(args) => explore_cmd::run(&args),
         Command::Graph(args) => graph_cmd::run(&args),
+        Command::Fuzz(args) => fuzz_cmd::run(&args),
     };
     ExitCode::from(status)
 }

@@ -4,6 +4,8 @@
 pub mod cli;
 pub mod explore;
 pub mod explore_cmd;
+pub mod fuzz;
+pub mod fuzz_cmd;
 pub mod graph;
 pub mod graph_cmd;
 pub mod kernels;

@@ -45,7 +45,10 @@ pub enum KernelError {
 }
 
 /// Assembles what `emit` writes.
-fn assemble(name: &'static str, emit: impl FnOnce(&mut Asm)) -> Result<Program, KernelError> {
+pub(crate) fn assemble(
+    name: &'static str,
+    emit: impl FnOnce(&mut Asm),
+) -> Result<Program, KernelError> {
     let mut ops = Asm::new(0);
     emit(&mut ops);
     let code = ops.finalize().map_err(|error| KernelError::Assembly {
