@@ -12,11 +12,13 @@ mod exclusive;
 mod files;
 mod huge_migrate;
 mod huge_pages;
+mod ksm;
 mod migrate_corners;
 mod mirror_anon;
 mod mirror_migrate;
 mod mixed;
 mod plain_memory;
+mod poison;
 mod races;
 
 mod schedules;
