@@ -221,10 +221,12 @@ impl Context {
                 space.copies += u64::from(!space.closing);
                 !space.closing
             };
+            let excused = || self.core.waiters.has(self);
+            let (to, from) = (dst + done, src + done);
             let end = self
                 .core
                 .copier
-                .translated(self.id, dst + done, src + done, piece, enter);
+                .translated(self.id, to, from, piece, enter, excused);
             if !matches!(end, Err(DriverError::Closed)) {
                 let mut space = self.space.lock();
                 space.copies = space.copies.saturating_sub(1);

@@ -232,7 +232,8 @@ impl Copier {
     }
 
     /// Copies between virtual addresses of a context. The pages may fault; the fault worker serves them. `gate` is
-    /// asked in the moment in which the descriptor enters the channel; false refuses it.
+    /// asked in the moment in which the descriptor enters the channel; false refuses it. A copy that faults on a page that
+    /// the process provides itself is `excused` for as long as that takes.
     pub fn translated(
         &self,
         ctx: CtxId,
@@ -240,6 +241,7 @@ impl Copier {
         src: Va,
         len: u64,
         gate: impl Fn() -> bool,
+        excused: impl Fn() -> bool,
     ) -> Result<CopyEnd, DriverError> {
         let descriptor = copy_entry(CopyOp::Copy)
             .with_src_va(1)
@@ -279,9 +281,7 @@ impl Copier {
             },
         )?;
         let index = pushed.unwrap_or(Err(DriverError::Closed))?;
-        let waited = self.ring.wait(
-            &self.health,
-            index,
+        let waited = self.health.wait_unless(
             || {
                 format!(
                     "the copy of {len:#x} bytes to {:#x} in context {ctx}",
@@ -289,6 +289,8 @@ impl Copier {
                 )
             },
             self.copy_cycles,
+            || self.ring.completed(index),
+            excused,
         );
         let completion = Completion::from_bytes(&self.ring.completion(index));
         self.ring.release(index);

@@ -12,6 +12,7 @@ use crate::launcher::Launcher;
 use crate::mem::{DevMem, DevPa};
 use crate::pool::PagePool;
 use crate::retries::WalkRetries;
+use crate::waiters::Waiters;
 use hmm_core::sync::Mutex;
 use hmm_core::{DevPagemap, PAGE_SIZE, Pfn, System};
 use hmmu_regs::reg;
@@ -41,6 +42,7 @@ pub(crate) struct Core {
     pub commands: Commands,
     pub copier: Copier,
     pub launcher: Launcher,
+    pub waiters: Waiters,
     pub walk_retries: WalkRetries,
     /// Hardware warps of all compute units.
     pub warps: u64,

@@ -21,6 +21,7 @@ ticks! {
     FaultsStale = "driver_faults_stale", "Records whose page had become usable before they were served.";
     FaultsCancelled = "driver_faults_cancelled", "Faults answered with an error.";
     WalkRetries = "driver_walk_retries", "Page walks tried again because a table could not be read.";
+    UserFaults = "driver_user_faults", "Faults handed over to a wait for a thread of the process.";
     RangeRetries = "driver_range_retries", "Lookups begun again because an invalidation came between.";
     PtesWritten = "driver_ptes_written", "Pages mapped (512 by an entry of 2 MiB).";
     LargeMapped = "driver_large_mapped", "Entries of 2 MiB installed.";

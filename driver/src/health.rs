@@ -76,16 +76,30 @@ impl Health {
         &self,
         what: impl Fn() -> String,
         cycles: u64,
-        mut ready: impl FnMut() -> bool,
+        ready: impl FnMut() -> bool,
     ) -> Result<(), DriverError> {
-        let deadline = self.hw.clock.now().saturating_add(cycles);
+        self.wait_unless(what, cycles, ready, || false)
+    }
+
+    /// As [`Health::wait`]. Time in which the device is `excused`, because it waits for the process itself, does not
+    /// count.
+    pub fn wait_unless(
+        &self,
+        what: impl Fn() -> String,
+        cycles: u64,
+        mut ready: impl FnMut() -> bool,
+        excused: impl Fn() -> bool,
+    ) -> Result<(), DriverError> {
+        let mut deadline = self.hw.clock.now().saturating_add(cycles);
         let mut next_look = self.hw.clock.now().saturating_add(LOOK_EVERY);
         loop {
             if ready() {
                 return Ok(());
             }
             self.check()?;
-            if self.hw.clock.now() >= deadline {
+            if self.hw.clock.now() >= deadline && excused() {
+                deadline = self.hw.clock.now().saturating_add(cycles);
+            } else if self.hw.clock.now() >= deadline {
                 let error = DriverError::NoAnswer {
                     what: what(),
                     cycles,

@@ -42,6 +42,7 @@ mod ring;
 pub mod snapshot;
 mod stats;
 mod table;
+mod waiters;
 mod worker;
 
 pub use config::{Atomics, DeviceConfig, TablePlace, Timeouts};

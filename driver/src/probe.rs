@@ -14,6 +14,7 @@ use crate::launcher::Launcher;
 use crate::mem::DevMem;
 use crate::pool::PagePool;
 use crate::retries::WalkRetries;
+use crate::waiters::Waiters;
 use hmm_core::sync::Mutex;
 use hmm_core::{DevPagemap, DeviceMemory, PAGE_SIZE, System};
 use hmmu_regs::{MSIX_TABLE, MSIX_VECTORS, reg};
@@ -117,6 +118,7 @@ pub(crate) fn probe(
         commands,
         copier,
         launcher,
+        waiters: Waiters::default(),
         walk_retries,
     });
     let ward = Arc::downgrade(&core);

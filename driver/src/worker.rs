@@ -81,7 +81,17 @@ fn needs(context: &Context, fault: &Fault) -> bool {
     }
 }
 
-fn cancel(core: &Core, fault: &Fault, errno: Errno) -> Result<(), DriverError> {
+/// Ends an access with an error.
+pub(crate) fn cancel(
+    core: &Core,
+    context: &Context,
+    fault: &Fault,
+    errno: Errno,
+) -> Result<(), DriverError> {
+    if context.is_closed() {
+        // Its faults are dropped, and its number may be another context's by now.
+        return Ok(());
+    }
     core.counters.add(Tick::FaultsCancelled, 1);
     core.trace(
         "fault_cancel",
@@ -95,23 +105,23 @@ fn cancel(core: &Core, fault: &Fault, errno: Errno) -> Result<(), DriverError> {
 }
 
 /// A table could not be read: a link error may be gone the next time.
-fn walk_failed(core: &Core, fault: &Fault) -> Result<(), DriverError> {
+fn walk_failed(core: &Core, context: &Context, fault: &Fault) -> Result<(), DriverError> {
     if !core.walk_retries.again(fault, core.hw.clock.now()) {
-        return cancel(core, fault, Errno::EIO);
+        return cancel(core, context, fault, Errno::EIO);
     }
     core.counters.add(Tick::WalkRetries, 1);
     core.commands.replay(fault.ctx, fault.addr, PAGE_SIZE)
 }
 
-fn serve(core: &Arc<Core>, context: &Context, work: Work) -> Result<(), DriverError> {
+fn serve(core: &Arc<Core>, context: &Arc<Context>, work: Work) -> Result<(), DriverError> {
     let mut open = Vec::new();
     let mut stale = 0;
     for fault in work.faults {
         if fault.reason == FaultReason::AccessError {
-            walk_failed(core, &fault)?;
+            walk_failed(core, context, &fault)?;
         } else if !fault.in_user_half() || fault.access == Access::Execute {
             // The driver's half never faults on a right access, and processes have no executable memory.
-            cancel(core, &fault, Errno::EFAULT)?;
+            cancel(core, context, &fault, Errno::EFAULT)?;
         } else if needs(context, &fault) {
             stale += 1;
             open.push((fault, true));
@@ -140,9 +150,22 @@ fn replay(core: &Core, context: &Context, range: PageRange) -> Result<(), Driver
         .replay(context.id, range.start, range.end - range.start)
 }
 
+/// Serves one access, whose page may be there by now.
+pub(crate) fn serve_page(
+    core: &Arc<Core>,
+    context: &Arc<Context>,
+    fault: &Fault,
+) -> Result<(), DriverError> {
+    let page = PageRange {
+        start: fault.addr,
+        end: fault.addr + PAGE_SIZE,
+    };
+    serve_range(core, context, page, std::slice::from_ref(fault))
+}
+
 fn serve_range(
     core: &Arc<Core>,
-    context: &Context,
+    context: &Arc<Context>,
     range: PageRange,
     faults: &[Fault],
 ) -> Result<(), DriverError> {
@@ -175,21 +198,23 @@ fn serve_range(
 /// One page of a range failed: serves every access by itself, so that only the wrong ones end with an error.
 fn serve_singly(
     core: &Arc<Core>,
-    context: &Context,
+    context: &Arc<Context>,
     range: PageRange,
     faults: &[Fault],
     errno: Errno,
 ) -> Result<(), DriverError> {
     let single = range.end - range.start == PAGE_SIZE;
     match faults {
-        [fault] if single => cancel(core, fault, errno),
+        [fault] if single => {
+            if errno == Errno::EFAULT && context.is_user_fault(fault.addr) {
+                core.waiters.hand_over(core, context, *fault);
+                return Ok(());
+            }
+            cancel(core, context, fault, errno)
+        }
         _ => {
             for fault in faults {
-                let page = PageRange {
-                    start: fault.addr,
-                    end: fault.addr + PAGE_SIZE,
-                };
-                serve_range(core, context, page, std::slice::from_ref(fault))?;
+                serve_page(core, context, fault)?;
             }
             Ok(())
         }
@@ -213,7 +238,7 @@ fn serve_atomics(
         match served {
             // Others keep changing it: the access faults again.
             Ok(()) | Err(Errno::EBUSY) => {}
-            Err(errno) => cancel(core, fault, errno)?,
+            Err(errno) => cancel(core, context, fault, errno)?,
         }
     }
     replay(core, context, range)

@@ -105,6 +105,8 @@ pub struct VmaInfo {
     pub shared: bool,
     /// No file or shared memory is behind it: a place without a page is zero.
     pub anon: bool,
+    /// A thread of the process provides its missing pages ([`crate::Mm::userfault`]).
+    pub userfault: bool,
 }
 
 /// What else a mapping is; mappings that differ in it are not joined.

@@ -125,6 +125,7 @@ impl Vma {
             prot: self.prot,
             shared: !self.is_private(),
             anon: self.is_anon(),
+            userfault: self.userfault.is_some(),
         }
     }
 

@@ -13,3 +13,4 @@ mod races;
 mod suspend;
 mod traps;
 mod two_devices;
+mod user_faults;
