@@ -150,7 +150,7 @@ fn plan(args: &GraphArgs) -> Result<Plan, String> {
     let outputs = Outputs {
         log: common.log.clone(),
         wave: wave.as_ref().map(|wave| wave.fst().to_path_buf()),
-        quiet: false,
+        ..Outputs::default()
     };
     let options = SearchOptions {
         machine,

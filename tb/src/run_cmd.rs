@@ -26,6 +26,9 @@ pub struct RunArgs {
     common: Common,
     #[command(flatten)]
     schedule: ScheduleArgs,
+    /// Leaves out the check of the memory manager's and the mirrors' rules after every call.
+    #[arg(long)]
+    no_checks: bool,
 }
 
 /// Runs scripts; the exit status.
@@ -54,6 +57,7 @@ pub fn run(args: &RunArgs) -> u8 {
     };
     let outputs = Outputs {
         wave: wave.as_ref().map(|wave| wave.fst().to_path_buf()),
+        no_checks: args.no_checks,
         ..outputs
     };
     let mut results = Vec::new();
@@ -183,8 +187,7 @@ fn outputs(common: &Common, runs: usize) -> Result<Outputs, String> {
     }
     Ok(Outputs {
         log: common.log.clone(),
-        wave: None,
-        quiet: false,
+        ..Outputs::default()
     })
 }
 

@@ -19,6 +19,8 @@ pub struct Outputs {
     pub wave: Option<PathBuf>,
     /// Nothing that a script prints is shown.
     pub quiet: bool,
+    /// Leave out the check of the rules after every call of a script; those at its end stay.
+    pub no_checks: bool,
 }
 
 /// A machine with everything on it.
@@ -32,8 +34,10 @@ pub struct World {
     /// What every byte must be.
     pub oracle: Oracle,
     start: Baseline,
+    checks: bool,
     alive: Mutex<Vec<Arc<Mm>>>,
-    open: Mutex<Vec<Arc<Context>>>,
+    /// Contexts and the numbers of their devices.
+    open: Mutex<Vec<(usize, Arc<Context>)>>,
     failure: Mutex<Option<String>>,
 }
 
@@ -84,6 +88,7 @@ impl World {
             devices,
             oracle: Oracle::default(),
             start,
+            checks: !outputs.no_checks,
             alive: Mutex::default(),
             open: Mutex::default(),
             failure: Mutex::default(),
@@ -133,22 +138,57 @@ impl World {
         device: usize,
         mm: &Arc<Mm>,
     ) -> Result<Arc<Context>, hmmu_driver::DriverError> {
-        let device = self.devices.get(device).ok_or_else(|| {
-            hmmu_driver::DriverError::Lost(format!("there is no device {device}"))
+        let number = device;
+        let device = self.devices.get(number).ok_or_else(|| {
+            hmmu_driver::DriverError::Lost(format!("there is no device {number}"))
         })?;
         let context = device.open(mm)?;
-        self.open
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.push((number, Arc::clone(&context)));
+        Ok(context)
+    }
+
+    /// Checks the rules that always hold, after a call of a script. The run fails even if the script goes on.
+    ///
+    /// # Errors
+    /// The first rule that is broken.
+    pub fn check(&self, call: &str) -> Result<(), String> {
+        if !self.checks {
+            return Ok(());
+        }
+        let checked = self.check_rules();
+        if let Err(text) = &checked {
+            self.note_failure(format!("after {call}: {text}"));
+        }
+        checked
+    }
+
+    fn check_rules(&self) -> Result<(), String> {
+        self.system.check_invariants()?;
+        let open = self
+            .open
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .push(Arc::clone(&context));
-        Ok(context)
+            .clone();
+        for (number, context) in open {
+            if self.devices[number].lost().is_none() {
+                context
+                    .check_mirror()
+                    .map_err(|text| format!("device {number}: {text}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn note_failure(&self, text: String) {
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        failure.get_or_insert_with(|| format!("{text} (cycle {})", self.machine.now()));
     }
 
     /// Notes what the oracle found wrong. The run fails even if the script goes on.
     pub fn fail(&self, mismatch: &Mismatch) -> String {
         let text = mismatch.to_string();
-        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
-        failure.get_or_insert_with(|| format!("{text} (cycle {})", self.machine.now()));
+        self.note_failure(text.clone());
         text
     }
 
@@ -167,7 +207,7 @@ impl World {
     /// # Errors
     /// What is wrong.
     pub fn sweep(&self) -> Result<(), String> {
-        self.system.check_invariants()?;
+        self.check_rules()?;
         let alive = self
             .alive
             .lock()
@@ -189,7 +229,7 @@ impl World {
                 }
             }
         }
-        self.system.check_invariants()
+        self.check_rules()
     }
 
     /// Ends all processes, closes the device and checks that nothing was lost on the way.
@@ -198,7 +238,7 @@ impl World {
     /// What is not as at the start.
     pub fn end(&self) -> Result<(), String> {
         let open = std::mem::take(&mut *self.open.lock().unwrap_or_else(PoisonError::into_inner));
-        for context in open {
+        for (_, context) in open {
             // A device that is lost cannot answer; what matters is checked below.
             let _ = context.close();
         }

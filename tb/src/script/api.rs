@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use rhai::{Dynamic, Engine, EvalContext, FnPtr, Map, NativeCallContext};
 
+use super::args::{flag, int, length};
 use super::error::{self, FAILED, Result, invalid, missing, throw};
-use super::process::{Process, flag, int, length};
+use super::process::Process;
 use super::session::Session;
 use super::{device, job, process, threads};
 use crate::{complain, say};

@@ -4,23 +4,28 @@ use std::sync::Arc;
 
 use hmm_core::Va;
 use hmmu_driver::{Context, Device, DriverError, Program};
-use rhai::{Array, Dynamic, Engine, Map};
+use rhai::Engine;
 
-use super::error::{self, FAILED, ORACLE, Result, invalid, missing, throw};
-use super::job::JobHandle;
-use super::process::{flag, int, length, size, words};
+use super::args::{length, size, words};
+use super::error::{self, FAILED, ORACLE, Result, invalid, throw};
+use super::step::{Handle, calls};
 use crate::kernels::{self, KernelError};
 use crate::oracle::{Data, Mismatch, Outcome};
-use crate::rc::{ReadFailure, ReadFault};
 use crate::world::World;
 
 /// The device opened for a process, as scripts hold it.
 #[derive(Clone)]
 pub struct Dev {
-    world: Arc<World>,
-    mm: Arc<hmm_core::Mm>,
-    context: Arc<Context>,
-    number: usize,
+    pub(super) world: Arc<World>,
+    pub(super) mm: Arc<hmm_core::Mm>,
+    pub(super) context: Arc<Context>,
+    pub(super) number: usize,
+}
+
+impl Handle for Dev {
+    fn world(&self) -> &Arc<World> {
+        &self.world
+    }
 }
 
 impl Dev {
@@ -38,7 +43,8 @@ impl Dev {
         })
     }
 
-    fn device(&self) -> &Device {
+    /// The driver's device.
+    pub(super) fn device(&self) -> &Device {
         &self.world.devices[self.number]
     }
 
@@ -219,193 +225,31 @@ impl Dev {
             }
         }
     }
-
-    fn launch(&mut self, name: &str, args: &Array) -> Result<JobHandle> {
-        let call = "d.launch";
-        let Some(builtin) = kernels::builtin(name) else {
-            let names: Vec<&str> = kernels::BUILTINS.iter().map(|kernel| kernel.name).collect();
-            return if name.contains('/') || name.contains('.') {
-                Err(missing(call, &format!("ELF file {name:?}")))
-            } else {
-                Err(throw(
-                    call,
-                    "ENOENT",
-                    format!("no kernel {name:?}; there are {}", names.join(", ")),
-                ))
-            };
-        };
-        if args.len() != builtin.args.len() {
-            let expected = builtin.args.join(", ");
-            return Err(invalid(
-                call,
-                format!("{name} takes [{expected}], got {} arguments", args.len()),
-            ));
-        }
-        let args: Vec<u64> = args
-            .iter()
-            .map(|value| int(call, "argument", value).map(|v| v as u64))
-            .collect::<Result<_>>()?;
-        let program = kernel(call, (builtin.program)())?;
-        JobHandle::start(
-            &self.world,
-            &self.mm,
-            &self.context,
-            builtin,
-            &program,
-            &args,
-        )
-    }
-
-    /// Maps zeroed pages that the driver provides.
-    fn mmap(&mut self, len: i64) -> Result<i64> {
-        let call = "d.mmap";
-        let len = length(call, len)?;
-        let start = self
-            .mm
-            .mmap_mixed(len, hmm_core::Prot::READ_WRITE)
-            .map_err(|e| error::errno(call, e))?;
-        self.world.oracle.map(self.id(), start.0, len, false);
-        Ok(start.0 as i64)
-    }
-
-    fn migrate_to_device(&mut self, a: i64, len: i64) -> Result<i64> {
-        let call = "d.migrate_to_device";
-        let moved = self
-            .context
-            .migrate_to_device(Va(a as u64), length(call, len)?);
-        moved
-            .map(|pages| pages as i64)
-            .map_err(|e| error::driver(call, &e))
-    }
-
-    fn migrate_to_system(&mut self, a: i64, len: i64) -> Result<i64> {
-        let call = "d.migrate_to_system";
-        let moved = self
-            .context
-            .migrate_to_system(Va(a as u64), length(call, len)?);
-        moved
-            .map(|pages| pages as i64)
-            .map_err(|e| error::driver(call, &e))
-    }
-
-    fn snapshot(&mut self, a: i64, len: i64) -> Result<Array> {
-        let call = "d.snapshot";
-        let states = self.context.snapshot(Va(a as u64), length(call, len)?);
-        let states = states.map_err(|e| error::driver(call, &e))?;
-        Ok(states
-            .iter()
-            .map(|state| Dynamic::from(state.to_string()))
-            .collect())
-    }
-
-    fn dirty(&mut self, a: i64, len: i64) -> Result<Array> {
-        let call = "d.dirty";
-        let dirty = self.context.dirty(Va(a as u64), length(call, len)?);
-        let dirty = dirty.map_err(|e| error::driver(call, &e))?;
-        Ok(dirty.into_iter().map(Dynamic::from).collect())
-    }
-
-    fn release(&mut self) -> Result<i64> {
-        let moved = self.device().release();
-        moved
-            .map(|pages| pages as i64)
-            .map_err(|e| error::driver("d.release", &e))
-    }
-
-    fn rounds(&mut self) -> i64 {
-        self.device().rounds() as i64
-    }
-
-    fn stats(&mut self) -> Result<Map> {
-        let stats = self
-            .context
-            .stats()
-            .map_err(|e| error::driver("d.stats", &e))?;
-        Ok(stats
-            .into_iter()
-            .map(|(name, value)| (name.into(), (value as i64).into()))
-            .collect())
-    }
-
-    fn inject(&mut self, what: Map) -> Result<()> {
-        let call = "d.inject";
-        for (key, value) in &what {
-            match key.as_str() {
-                "alloc" => {
-                    let pages = length(call, int(call, "alloc", value)?)?;
-                    self.device().inject_alloc_failures(pages);
-                }
-                "hang" => {
-                    if flag(call, "hang", value)? {
-                        self.world.machine.hang(self.number);
-                    }
-                }
-                "link" => {
-                    let failure = link_failure(call, value)?;
-                    let fault = ReadFault::next(failure);
-                    self.world.machine.fail_read(self.number, fault);
-                }
-                other => return Err(invalid(call, format!("unknown failure {other}"))),
-            }
-        }
-        Ok(())
-    }
-
-    fn close(&mut self) -> Result<()> {
-        self.context
-            .close()
-            .map_err(|e| error::driver("d.close", &e))
-    }
 }
 
-/// How the next read over the link fails.
-fn link_failure(call: &str, value: &Dynamic) -> Result<ReadFailure> {
-    match value.clone().into_string().as_deref() {
-        Ok("timeout") => Ok(ReadFailure::Lost),
-        Ok("ur") => Ok(ReadFailure::Unsupported),
-        Ok("poison") => Ok(ReadFailure::Poisoned),
-        _ => Err(invalid(
-            call,
-            format!("link: expected \"timeout\", \"ur\" or \"poison\", got {value}"),
-        )),
-    }
-}
-
-fn kernel(call: &str, program: std::result::Result<Program, KernelError>) -> Result<Program> {
+/// A kernel, or why there is none.
+pub(super) fn kernel(
+    call: &str,
+    program: std::result::Result<Program, KernelError>,
+) -> Result<Program> {
     program.map_err(|e| invalid(call, e.to_string()))
 }
 
 /// Registers the calls of an opened device.
 pub fn register(engine: &mut Engine) {
     engine.register_type_with_name::<Dev>("Device");
-    engine.register_fn("load", |d: &mut Dev, a: i64| d.load(a, 8));
-    engine.register_fn("load", Dev::load);
-    engine.register_fn("store", |d: &mut Dev, a: i64, v: i64| d.store(a, v, 8));
-    engine.register_fn("store", Dev::store);
-    engine.register_fn("fetch_add", |d: &mut Dev, a: i64, v: i64| {
-        d.fetch_add(a, v, 8)
-    });
-    engine.register_fn("fetch_add", Dev::fetch_add);
-    engine.register_fn("fill", Dev::fill);
-    engine.register_fn("check", Dev::check);
-    engine.register_fn("copy", Dev::copy);
-    engine.register_fn("launch", |d: &mut Dev, name: &str, args: Array| {
-        d.launch(name, &args)
-    });
-    engine.register_fn("mmap", Dev::mmap);
-    engine.register_fn("migrate_to_device", Dev::migrate_to_device);
-    engine.register_fn("migrate_to_system", Dev::migrate_to_system);
-    engine.register_fn("snapshot", Dev::snapshot);
-    engine.register_fn("dirty", Dev::dirty);
-    engine.register_fn("release", Dev::release);
-    engine.register_fn("rounds", Dev::rounds);
-    engine.register_fn("stats", Dev::stats);
-    engine.register_fn("inject", Dev::inject);
-    engine.register_fn("close", Dev::close);
-    engine.register_fn("exclusive", |_: &mut Dev, _: i64, _: i64| -> Result<i64> {
-        Err(missing("d.exclusive", "device-exclusive access"))
-    });
-    engine.register_fn("is_exclusive", |_: &mut Dev, _: i64| -> Result<bool> {
-        Err(missing("d.is_exclusive", "device-exclusive access"))
-    });
+    calls!(engine, Dev, "d":
+        "load"(a: i64) => |d: &mut Dev, a| d.load(a, 8);
+        "load"(a: i64, bytes: i64) => Dev::load;
+        "store"(a: i64, v: i64) => |d: &mut Dev, a, v| d.store(a, v, 8);
+        "store"(a: i64, v: i64, bytes: i64) => Dev::store;
+        "fetch_add"(a: i64, v: i64) => |d: &mut Dev, a, v| d.fetch_add(a, v, 8);
+        "fetch_add"(a: i64, v: i64, bytes: i64) => Dev::fetch_add;
+        "fill"(a: i64, len: i64, first: i64) => Dev::fill;
+        "check"(a: i64, len: i64, first: i64) => Dev::check;
+        "copy"(dst: i64, src: i64, len: i64) => Dev::copy;
+    );
+    super::launch::register(engine);
+    super::placement::register(engine);
+    super::control::register(engine);
 }

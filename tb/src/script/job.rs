@@ -7,6 +7,7 @@ use hmmu_driver::{Context, Job, JobError, Program};
 use rhai::Engine;
 
 use super::error::{self, ORACLE, Result, throw};
+use super::step::{Handle, calls};
 use crate::kernels::{Builtin, Effect};
 use crate::oracle::{Data, Mismatch, Outcome, Ticket};
 use crate::world::World;
@@ -14,6 +15,12 @@ use crate::world::World;
 /// A job, as scripts hold it.
 #[derive(Clone)]
 pub struct JobHandle(Arc<Running>);
+
+impl Handle for JobHandle {
+    fn world(&self) -> &Arc<World> {
+        &self.0.world
+    }
+}
 
 struct Running {
     world: Arc<World>,
@@ -88,6 +95,10 @@ impl JobHandle {
         runs.map_err(|e| error::driver("job.resume", &e))
     }
 
+    fn done(&mut self) -> Result<bool> {
+        Ok(self.0.job.done())
+    }
+
     fn kill(&mut self) -> Result<()> {
         self.0.job.kill().map_err(|e| error::driver("job.kill", &e))
     }
@@ -129,9 +140,11 @@ impl Running {
 /// Registers the calls of jobs.
 pub fn register(engine: &mut Engine) {
     engine.register_type_with_name::<JobHandle>("Job");
-    engine.register_fn("wait", JobHandle::wait);
-    engine.register_fn("done", |job: &mut JobHandle| job.0.job.done());
-    engine.register_fn("kill", JobHandle::kill);
-    engine.register_fn("suspend", JobHandle::suspend);
-    engine.register_fn("resume", JobHandle::resume);
+    calls!(engine, JobHandle, "job":
+        "wait"() => JobHandle::wait;
+        "done"() => JobHandle::done;
+        "kill"() => JobHandle::kill;
+        "suspend"() => JobHandle::suspend;
+        "resume"() => JobHandle::resume;
+    );
 }

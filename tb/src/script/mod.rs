@@ -1,12 +1,19 @@
 //! Scenario scripts: `hmmu run`.
 
 mod api;
+mod args;
+mod control;
 mod device;
 mod error;
 mod job;
+mod launch;
+mod mapping;
+mod memory;
+mod placement;
 mod process;
 mod program;
 mod session;
+mod step;
 mod threads;
 mod variants;
 

@@ -8,7 +8,8 @@ use rhai::{Array, Dynamic, Engine, FnPtr, Map, NativeCallContext};
 use super::device::Dev;
 use super::error::{Result, throw};
 use super::job::JobHandle;
-use super::process::{Pin, Process};
+use super::memory::Pin;
+use super::process::Process;
 use super::session::Session;
 
 /// A started thread, as scripts hold it.

@@ -1,0 +1,139 @@
+//! Script calls on a process's mappings.
+
+use hmm_core::{Advice, MmapOptions, MremapOptions, Va};
+use rhai::{Engine, Map};
+
+use super::args::{flag, int, length, protection};
+use super::error::{Result, errno, invalid, missing};
+use super::process::Process;
+use super::step::calls;
+use crate::oracle::{Data, Moved, Outcome};
+
+impl Process {
+    fn mmap(&mut self, len: i64, prot: &str, options: &Map) -> Result<i64> {
+        let call = "p.mmap";
+        let len = length(call, len)?;
+        let prot = protection(call, prot)?;
+        let mut wanted = MmapOptions::default();
+        for (key, value) in options {
+            match key.as_str() {
+                "at" => wanted.at = Some(Va(int(call, "at", value)? as u64)),
+                "share" => wanted.share = flag(call, "share", value)?,
+                "huge" => wanted.huge = flag(call, "huge", value)?,
+                "file" | "offset" | "hugetlb" => {
+                    return Err(missing(call, &format!("option {key}")));
+                }
+                other => return Err(invalid(call, format!("unknown option {other}"))),
+            }
+        }
+        let replaced = wanted
+            .at
+            .map(|at| self.world.oracle.begin_unmap(self.id(), at.0, len));
+        let mapped = self.mm.mmap(len, prot, wanted);
+        if let Some(ticket) = replaced {
+            self.world.oracle.end_unmap(ticket, mapped.is_ok());
+        }
+        let start = mapped.map_err(|e| errno(call, e))?;
+        self.world.oracle.map(self.id(), start.0, len, wanted.share);
+        Ok(start.0 as i64)
+    }
+
+    fn munmap(&mut self, a: i64, len: i64) -> Result<()> {
+        let call = "p.munmap";
+        let len = length(call, len)?;
+        let ticket = self.world.oracle.begin_unmap(self.id(), a as u64, len);
+        let done = self.mm.munmap(Va(a as u64), len);
+        self.world.oracle.end_unmap(ticket, done.is_ok());
+        done.map_err(|e| errno(call, e))
+    }
+
+    fn mremap(&mut self, a: i64, old_len: i64, new_len: i64, options: &Map) -> Result<i64> {
+        let call = "p.mremap";
+        let (old_len, new_len) = (length(call, old_len)?, length(call, new_len)?);
+        let mut wanted = MremapOptions::default();
+        for (key, value) in options {
+            match key.as_str() {
+                "at" => wanted.at = Some(Va(int(call, "at", value)? as u64)),
+                "dontunmap" => wanted.dontunmap = flag(call, "dontunmap", value)?,
+                other => return Err(invalid(call, format!("unknown option {other}"))),
+            }
+        }
+        let oracle = &self.world.oracle;
+        let replaced = wanted
+            .at
+            .map(|at| oracle.begin_unmap(self.id(), at.0, new_len));
+        let old = oracle.begin_unmap(self.id(), a as u64, old_len);
+        let moved = self.mm.mremap(Va(a as u64), old_len, new_len, wanted);
+        if let Some(ticket) = replaced {
+            oracle.end_unmap(ticket, moved.is_ok());
+        }
+        match moved {
+            Ok(to) => {
+                let stays = wanted.dontunmap;
+                oracle.end_remap(
+                    old,
+                    Moved {
+                        to: to.0,
+                        len: new_len,
+                        stays,
+                    },
+                );
+                Ok(to.0 as i64)
+            }
+            Err(e) => {
+                oracle.end_unmap(old, false);
+                Err(errno(call, e))
+            }
+        }
+    }
+
+    fn mprotect(&mut self, a: i64, len: i64, prot: &str) -> Result<()> {
+        let call = "p.mprotect";
+        let prot = protection(call, prot)?;
+        self.mm
+            .mprotect(Va(a as u64), length(call, len)?, prot)
+            .map_err(|e| errno(call, e))
+    }
+
+    fn madvise(&mut self, a: i64, len: i64, advice: &str) -> Result<()> {
+        let call = "p.madvise";
+        let len = length(call, len)?;
+        let wanted = match advice {
+            "dontneed" => Advice::DontNeed,
+            "free" | "hugepage" | "nohugepage" | "collapse" | "mergeable" => {
+                return Err(missing(call, &format!("advice {advice:?}")));
+            }
+            _ => return Err(invalid(call, format!("unknown advice {advice:?}"))),
+        };
+        // Private memory reads as zero afterwards; shared memory keeps its contents.
+        let ticket = (!self.world.oracle.is_shared(self.id(), a as u64)).then(|| {
+            let zeros = Data::Bytes(vec![0; len as usize]);
+            self.world
+                .oracle
+                .begin_write(self.id(), a as u64, len, zeros)
+        });
+        let done = self.mm.madvise(Va(a as u64), len, wanted);
+        if let Some(ticket) = ticket {
+            let outcome = if done.is_ok() {
+                Outcome::Done
+            } else {
+                Outcome::Partial
+            };
+            self.world.oracle.end_write(ticket, outcome);
+        }
+        done.map_err(|e| errno(call, e))
+    }
+}
+
+/// Registers the calls on mappings.
+pub fn register(engine: &mut Engine) {
+    calls!(engine, Process, "p":
+        "mmap"(len: i64, prot: &str) => |p: &mut Process, len, prot| p.mmap(len, prot, &Map::new());
+        "mmap"(len: i64, prot: &str, options: Map) => |p: &mut Process, len, prot, options: Map| p.mmap(len, prot, &options);
+        "munmap"(a: i64, len: i64) => Process::munmap;
+        "mprotect"(a: i64, len: i64, prot: &str) => Process::mprotect;
+        "madvise"(a: i64, len: i64, advice: &str) => Process::madvise;
+        "mremap"(a: i64, old: i64, new: i64) => |p: &mut Process, a, old, new| p.mremap(a, old, new, &Map::new());
+        "mremap"(a: i64, old: i64, new: i64, options: Map) => |p: &mut Process, a, old, new, options: Map| p.mremap(a, old, new, &options);
+    );
+}
