@@ -71,6 +71,18 @@ impl Frame {
         1 + u32::from(is_fault_page) + u32::from(self.cached)
     }
 
+    /// Whether nobody uses it in any way.
+    pub fn is_idle(&self) -> bool {
+        self.refs == 0
+            && self.pins == 0
+            && !self.locked
+            && !self.exclusive
+            && !self.cached
+            && self.memcg.is_none()
+            && self.mapped.is_empty()
+            && self.migrating.is_empty()
+    }
+
     /// Whether no pin relies on exclusive use.
     pub fn can_share(&self) -> bool {
         !self.exclusive || self.pins == 0
