@@ -51,7 +51,7 @@ struct Baseline {
 
 impl World {
     /// Builds the machine and probes its devices. Must be called in a run. `driver` is meant for all of them, but
-    /// for its tracer and owner.
+    /// for its tracer, its owner and the kind of its memory.
     ///
     /// # Errors
     /// One line that says what cannot be used or does not work.
@@ -60,9 +60,6 @@ impl World {
         outputs: &Outputs,
         driver: DeviceConfig,
     ) -> Result<Arc<Self>, String> {
-        if config.coherent {
-            return Err("coherent device memory is not available in this version".into());
-        }
         let machine = Machine::new(config)?;
         let log = Arc::clone(machine.log());
         if let Some(path) = &outputs.log {
@@ -264,19 +261,42 @@ impl World {
             return Ok(());
         }
         self.system.check_invariants()?;
-        let free = self.system.free_pages();
-        if free != self.start.free {
-            return Err(format!(
-                "{} system pages at the start were free, {free} are at the end",
-                self.start.free
-            ));
-        }
+        self.check_memory(&alive)?;
         for (device, (before, after)) in self.start.vram.iter().zip(&vram).enumerate() {
             if before != after {
                 return Err(format!(
                     "{before} pages of the memory of device {device} were in use at the start, {after} are at the end"
                 ));
             }
+        }
+        Ok(())
+    }
+}
+
+impl World {
+    /// Everybody is gone: is their memory?
+    fn check_memory(&self, processes: &[Arc<Mm>]) -> Result<(), String> {
+        let system = &self.system;
+        let (free, poisoned) = (system.free_pages(), system.poisoned_pages());
+        if free + poisoned != self.start.free {
+            return Err(format!(
+                "{} system pages at the start were free, {free} are at the end, and {poisoned} are lost",
+                self.start.free
+            ));
+        }
+        let swapped = system.swapped_pages();
+        if swapped != 0 {
+            return Err(format!(
+                "{swapped} pages of swap space are in use at the end"
+            ));
+        }
+        let charged = processes.iter().find(|mm| mm.memcg().charged() != 0);
+        if let Some(mm) = charged {
+            return Err(format!(
+                "the control group of process {} is charged {} pages at the end",
+                mm.id(),
+                mm.memcg().charged()
+            ));
         }
         Ok(())
     }
@@ -292,6 +312,7 @@ fn probe(
     for number in 0..machine.config().devices {
         let config = DeviceConfig {
             owner: number as u64 + 1,
+            coherent: machine.config().coherent,
             tracer: tracer(machine.log(), number),
             ..driver.clone()
         };

@@ -299,13 +299,7 @@ fn what_is_not_there_yet_is_refused_by_name() {
             &["s.rhai:4", "ENOSYS", name, "not available in this version"],
         );
     };
-    refused("p.swap_out(a, PAGE)", "p.swap_out");
-    refused("p.poison(a)", "p.poison");
-    refused("p.madvise(a, PAGE, \"collapse\")", "collapse");
     refused("p.mmap(PAGE, \"rw\", #{hugetlb: true})", "hugetlb");
-    refused("file(PAGE)", "file");
-    refused("d.exclusive(a, PAGE)", "d.exclusive");
-    refused("d.inject(#{link: \"ur\"})", "link");
     refused("d.launch(\"kernel.elf\", [])", "kernel.elf");
     refused("d.launch(\"spin\", [1]).suspend()", "job.suspend");
 }

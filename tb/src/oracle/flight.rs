@@ -90,6 +90,20 @@ pub(super) struct Flight {
     pub gone: BTreeMap<(u64, u16), ByteSet>,
     /// The mapping below it changed: nothing can be said.
     pub moved: bool,
+    /// Pages of private file mappings that the write makes the process's own.
+    pub copies: Vec<Copied>,
+}
+
+/// A page of a private file mapping that becomes the process's own.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Copied {
+    pub vpn: u64,
+    /// The file's page.
+    pub from: u64,
+    /// The process's.
+    pub to: u64,
+    /// It may have been so before.
+    pub unsure: bool,
 }
 
 impl Flight {

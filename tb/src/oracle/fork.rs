@@ -28,18 +28,12 @@ impl Shadow {
         let mut copies = BTreeMap::new();
         for (vpn, slot) in slots {
             let mut page = slot.page;
-            if !slot.shared {
+            if self.is_own(&slot) {
                 let copy = self.pages.get(&slot.page).cloned().unwrap_or_default();
                 page = self.add(copy);
                 copies.insert(slot.page, page);
             }
-            space.insert(
-                vpn,
-                Slot {
-                    page,
-                    shared: slot.shared,
-                },
-            );
+            space.insert(vpn, Slot { page, ..slot });
         }
         let ticket = self.ticket();
         let unsure = self.untracked.contains(&parent);
@@ -84,11 +78,18 @@ impl Shadow {
 
     /// A byte of a page was written while forks are under way.
     pub(super) fn forked_write(&mut self, page: u64, at: u16, set: ByteSet) {
-        let copies: Vec<u64> = self
+        let forked = self
             .forks
             .values()
-            .filter_map(|fork| fork.copies.get(&page).copied())
-            .collect();
+            .filter_map(|fork| fork.copies.get(&page).copied());
+        // A copy for a private mapping that is under way may be made before or after.
+        let copied = self
+            .flights
+            .values()
+            .flat_map(|flight| &flight.copies)
+            .filter(|copy| copy.from == page)
+            .map(|copy| copy.to);
+        let copies: Vec<u64> = forked.chain(copied).collect();
         for copy in copies {
             if let Some(page) = self.pages.get_mut(&copy) {
                 let mut both = page.get(at);

@@ -4,6 +4,8 @@
 //! in tables, devices or migration: a process's memory is plain RAM to it. An access that overlaps a write of
 //! another thread in time may see either value; such bytes stay "one of these" until a later access settles them.
 
+mod discard;
+mod file;
 mod flight;
 mod fork;
 mod page;
@@ -11,6 +13,8 @@ mod remap;
 mod settle;
 mod shadow;
 
+pub use discard::Discard;
+pub use file::Resize;
 pub use flight::{Data, Outcome, Ticket};
 pub use remap::Moved;
 pub use shadow::Oracle;
@@ -21,7 +25,7 @@ use thiserror::Error;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Mismatch {
     /// A byte of the wrong value.
-    #[error("oracle: byte at {addr:#x} of process {mm} reads {got:#04x}, must be {}", one_of(.allowed))]
+    #[error("oracle: byte at {addr:#x} of {} reads {got:#04x}, must be {}", named(.mm), one_of(.allowed))]
     Byte {
         /// The process.
         mm: u64,
@@ -33,13 +37,20 @@ pub enum Mismatch {
         allowed: Vec<u8>,
     },
     /// A read of memory that is not mapped succeeded.
-    #[error("oracle: process {mm} read {addr:#x}, which nothing maps")]
+    #[error("oracle: {} read {addr:#x}, where nothing is", named(.mm))]
     Unmapped {
         /// The process.
         mm: u64,
         /// First such address.
         addr: u64,
     },
+}
+
+fn named(mm: &u64) -> String {
+    match mm.checked_sub(file::FIRST_FILE) {
+        Some(number) => format!("file {number}"),
+        None => format!("process {mm}"),
+    }
 }
 
 fn one_of(allowed: &[u8]) -> String {

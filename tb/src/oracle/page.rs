@@ -55,9 +55,20 @@ pub struct Page {
     unknown: Option<Box<[u64; PAGE / 64]>>,
     /// Bytes that may be one of several.
     any: BTreeMap<u16, ByteSet>,
+    /// Every byte may become zero at any time, until something is written (MADV_FREE).
+    lazy: bool,
 }
 
 impl Page {
+    /// A page of which nothing is known.
+    #[must_use]
+    pub fn unknown() -> Self {
+        Self {
+            unknown: Some(Box::new([u64::MAX; PAGE / 64])),
+            ..Self::default()
+        }
+    }
+
     /// What the byte may be.
     #[must_use]
     pub fn get(&self, at: u16) -> ByteSet {
@@ -74,6 +85,29 @@ impl Page {
                 .as_ref()
                 .map_or(0, |bytes| bytes[usize::from(at)]),
         )
+    }
+
+    /// From now on every byte may be zero, or become it until the next write.
+    pub fn free(&mut self) {
+        self.lazy = true;
+        for at in 0..PAGE as u16 {
+            let mut set = self.get(at);
+            if set != ByteSet::one(0) {
+                set.add(0);
+                self.loosen(at, set);
+            }
+        }
+    }
+
+    /// Can its bytes become zero by themselves?
+    #[must_use]
+    pub fn is_lazy(&self) -> bool {
+        self.lazy
+    }
+
+    /// Something was written: what it holds stays.
+    pub fn keep(&mut self) {
+        self.lazy = false;
     }
 
     /// The byte is this value from now on.

@@ -1,8 +1,8 @@
 //! Mappings that move.
 
 use super::flight::Ticket;
-use super::page::{PAGE, Page};
-use super::shadow::{Oracle, Slot};
+use super::page::PAGE;
+use super::shadow::{Oracle, Origin};
 
 /// Where a mapping went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,31 +25,36 @@ impl Oracle {
         };
         shadow.move_flights(dying.mm, moved.to, moved.len);
         shadow.unsettle_forks(dying.mm);
-        let shared = dying.slots.first().is_some_and(|(_, slot)| slot.shared);
         let first = dying.start / PAGE as u64;
+        let template = dying.slots.first().copied();
+        // What the object behind the mapping has at another of its pages.
+        let origin = |vpn: u64| {
+            let (at, slot) = template?;
+            slot.origin.map(|origin| Origin {
+                vpn: origin.vpn + (vpn - first) - (at - first),
+                ..origin
+            })
+        };
+        let shared = template.is_some_and(|(_, slot)| slot.shared);
         let pages = moved.len.div_ceil(PAGE as u64);
         for page in 0..pages {
             let kept = dying
                 .slots
                 .binary_search_by_key(&(first + page), |(vpn, _)| *vpn);
-            let slot = match kept {
-                Ok(index) => dying.slots[index].1,
-                Err(_) => Slot {
-                    page: shadow.add(Page::default()),
-                    shared,
-                },
-            };
-            if let Some(space) = shadow.spaces.get_mut(&dying.mm) {
-                space.insert(moved.to / PAGE as u64 + page, slot);
+            let to = moved.to / PAGE as u64 + page;
+            match kept {
+                Ok(index) => {
+                    let slot = dying.slots[index].1;
+                    if let Some(space) = shadow.spaces.get_mut(&dying.mm) {
+                        space.insert(to, slot);
+                    }
+                }
+                Err(_) => shadow.fill_slot(dying.mm, to, origin(first + page), shared),
             }
         }
         if moved.stays {
             for (vpn, slot) in &dying.slots {
-                let page = shadow.add(Page::default());
-                let shared = slot.shared;
-                if let Some(space) = shadow.spaces.get_mut(&dying.mm) {
-                    space.insert(*vpn, Slot { page, shared });
-                }
+                shadow.fill_slot(dying.mm, *vpn, slot.origin, slot.shared);
             }
         }
         shadow.collect();

@@ -121,6 +121,7 @@ impl Shadow {
                 if !writes
                     && !flight.gone.contains_key(&(segment.page, at))
                     && let Some(page) = self.pages.get_mut(&segment.page)
+                    && !page.is_lazy()
                 {
                     page.settle(at, got);
                 }
@@ -134,8 +135,14 @@ impl Shadow {
             return;
         };
         let partial = match outcome {
-            Outcome::Nothing => return,
-            Outcome::Partial => true,
+            Outcome::Nothing => {
+                self.undo_own(flight.mm, &flight.copies, true);
+                return;
+            }
+            Outcome::Partial => {
+                self.undo_own(flight.mm, &flight.copies, false);
+                true
+            }
             Outcome::Done => false,
             Outcome::Wrote(data) => {
                 // Until now it counted as anything, so whoever ran beside it is covered.
@@ -152,6 +159,9 @@ impl Shadow {
         }
         let loose = partial || flight.moved;
         for segment in flight.segments.clone() {
+            if !loose && let Some(page) = self.pages.get_mut(&segment.page) {
+                page.keep();
+            }
             let beside = self
                 .flights
                 .values()

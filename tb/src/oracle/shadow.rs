@@ -14,11 +14,27 @@ pub struct Oracle {
     shadow: Mutex<Shadow>,
 }
 
+/// What is behind a page of a process (or of a file).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Slot {
+    /// The shadow page; [`NOWHERE`] beyond the end of a file.
     pub page: u64,
     pub shared: bool,
+    /// The object behind it, and the page number there.
+    pub origin: Option<Origin>,
+    /// Private and of a file: nobody knows whether it is the process's own by now.
+    pub unsure: bool,
 }
+
+/// A page of a file or of shared memory.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Origin {
+    pub object: u64,
+    pub vpn: u64,
+}
+
+/// No page.
+pub(super) const NOWHERE: u64 = 0;
 
 #[derive(Debug, Default)]
 pub(super) struct Shadow {
@@ -32,13 +48,15 @@ pub(super) struct Shadow {
     pub forks: BTreeMap<Ticket, Fork>,
     /// Processes of which nothing is known: children of a fork beside a change of mappings.
     pub untracked: BTreeSet<u64>,
+    /// Lengths of files and shared memory, bytes. Their pages are in `spaces`.
+    pub objects: BTreeMap<u64, u64>,
 }
 
 #[derive(Debug)]
 pub(super) struct Dying {
     pub mm: u64,
     pub start: u64,
-    len: u64,
+    pub len: u64,
     pub slots: Vec<(u64, Slot)>,
 }
 
@@ -72,11 +90,15 @@ impl Oracle {
         let mut shadow = self.lock();
         shadow.move_flights(mm, start, len);
         shadow.unsettle_forks(mm);
+        // Shared memory is a file without an end.
+        let object = shared.then(|| shadow.add_object(u64::MAX));
+        let first = start / PAGE as u64;
         for vpn in pages(start, len) {
-            let page = shadow.add(Page::default());
-            if let Some(space) = shadow.spaces.get_mut(&mm) {
-                space.insert(vpn, Slot { page, shared });
-            }
+            let origin = object.map(|object| Origin {
+                object,
+                vpn: vpn - first,
+            });
+            shadow.fill_slot(mm, vpn, origin, shared);
         }
     }
 
@@ -88,7 +110,7 @@ impl Oracle {
         let mut slots = Vec::new();
         if let Some(space) = shadow.spaces.get_mut(&mm) {
             let inside: Vec<u64> = space
-                .range(vpn_range(start, len))
+                .range(pages(start, len))
                 .map(|(vpn, _)| *vpn)
                 .collect();
             for vpn in inside {
@@ -218,28 +240,14 @@ impl Oracle {
         runs
     }
 
-    /// Is the page of this address mapped shared?
-    #[must_use]
-    pub fn is_shared(&self, mm: u64, addr: u64) -> bool {
-        let shadow = self.lock();
-        shadow
-            .spaces
-            .get(&mm)
-            .and_then(|s| s.get(&(addr / PAGE as u64)))
-            .is_some_and(|slot| slot.shared)
-    }
-
     pub(super) fn lock(&self) -> MutexGuard<'_, Shadow> {
         self.shadow.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn pages(start: u64, len: u64) -> std::ops::Range<u64> {
+/// Page numbers of a range.
+pub(super) fn pages(start: u64, len: u64) -> std::ops::Range<u64> {
     start / PAGE as u64..start.saturating_add(len).div_ceil(PAGE as u64)
-}
-
-fn vpn_range(start: u64, len: u64) -> std::ops::Range<u64> {
-    pages(start, len)
 }
 
 impl Shadow {
@@ -288,7 +296,10 @@ impl Shadow {
         let end = addr.saturating_add(len);
         while at < end {
             let stop = (at / PAGE as u64 + 1).saturating_mul(PAGE as u64).min(end);
-            if let Some(slot) = space.get(&(at / PAGE as u64)) {
+            if let Some(slot) = space
+                .get(&(at / PAGE as u64))
+                .filter(|slot| slot.page != NOWHERE)
+            {
                 segments.push(Segment {
                     page: slot.page,
                     at: (at % PAGE as u64) as u16,
@@ -302,6 +313,13 @@ impl Shadow {
     }
 
     fn begin(&mut self, mm: u64, addr: u64, len: u64, data: Option<Data>) -> Ticket {
+        let mut copies = Vec::new();
+        let mut unsure = false;
+        if data.is_some() {
+            copies = self.make_own(mm, addr, len);
+        } else {
+            unsure = self.is_unsure(mm, addr, len);
+        }
         let segments = self.segments(mm, addr, len);
         let dying = self.dying.values().any(|d| {
             d.mm == mm && addr < d.start.saturating_add(d.len) && d.start < addr.saturating_add(len)
@@ -317,7 +335,8 @@ impl Shadow {
                 data,
                 tainted: Default::default(),
                 gone: Default::default(),
-                moved: dying,
+                moved: dying || unsure,
+                copies,
             },
         );
         ticket

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use rhai::{Dynamic, Engine, EvalContext, FnPtr, Map, NativeCallContext};
 
 use super::args::{flag, int, length};
-use super::error::{self, FAILED, Result, invalid, missing, throw};
+use super::error::{self, FAILED, Result, invalid, throw};
 use super::process::Process;
 use super::session::Session;
-use super::{device, job, process, threads};
+use super::{device, file, job, process, step, threads};
 use crate::{complain, say};
 
 /// An engine that reads scripts.
@@ -37,6 +37,7 @@ pub fn engine(session: &Arc<Session>) -> Engine {
     process::register(&mut engine);
     device::register(&mut engine);
     job::register(&mut engine);
+    file::register(&mut engine, session);
     threads::register(&mut engine, session);
     engine
 }
@@ -173,7 +174,32 @@ fn machine(engine: &mut Engine, session: &Arc<Session>) {
             .wait(cycles)
             .map_err(|e| error::hardware("wait", &e))
     });
-    engine.register_fn("file", |_: i64| -> Result<()> {
-        Err(missing("file", "a file"))
+    let of = Arc::clone(session);
+    engine.register_fn("ksm_scan", move || -> Result<i64> {
+        let call = "ksm_scan";
+        let world = of.world(call)?;
+        let merged = world.system.ksm_scan();
+        step::after(&world, call, Ok(merged as i64))
+    });
+    let of = Arc::clone(session);
+    engine.register_fn("reclaim", move |pages: i64| -> Result<i64> {
+        let call = "reclaim";
+        let pages = length(call, pages)?;
+        let world = of.world(call)?;
+        let gone = world.system.reclaim(pages);
+        step::after(&world, call, Ok(gone as i64))
+    });
+    let of = Arc::clone(session);
+    engine.register_fn("memory", move || -> Result<Map> {
+        let system = Arc::clone(&of.world("memory")?.system);
+        let mut map = Map::new();
+        for (name, pages) in [
+            ("free", system.free_pages()),
+            ("swapped", system.swapped_pages()),
+            ("poisoned", system.poisoned_pages()),
+        ] {
+            map.insert(name.into(), (pages as i64).into());
+        }
+        Ok(map)
     });
 }

@@ -5,9 +5,10 @@ use rhai::{Engine, Map};
 
 use super::args::{flag, int, length, protection};
 use super::error::{Result, errno, invalid, missing};
+use super::file::File;
 use super::process::Process;
 use super::step::calls;
-use crate::oracle::{Data, Moved, Outcome};
+use crate::oracle::Moved;
 
 impl Process {
     fn mmap(&mut self, len: i64, prot: &str, options: &Map) -> Result<i64> {
@@ -15,26 +16,40 @@ impl Process {
         let len = length(call, len)?;
         let prot = protection(call, prot)?;
         let mut wanted = MmapOptions::default();
+        let mut file: Option<File> = None;
+        let mut offset = None;
         for (key, value) in options {
             match key.as_str() {
                 "at" => wanted.at = Some(Va(int(call, "at", value)? as u64)),
                 "share" => wanted.share = flag(call, "share", value)?,
                 "huge" => wanted.huge = flag(call, "huge", value)?,
-                "file" | "offset" | "hugetlb" => {
-                    return Err(missing(call, &format!("option {key}")));
-                }
+                "file" => file = Some(File::of(call, value)?),
+                "offset" => offset = Some(length(call, int(call, "offset", value)?)?),
+                "hugetlb" => return Err(missing(call, &format!("option {key}"))),
                 other => return Err(invalid(call, format!("unknown option {other}"))),
             }
         }
-        let replaced = wanted
-            .at
-            .map(|at| self.world.oracle.begin_unmap(self.id(), at.0, len));
-        let mapped = self.mm.mmap(len, prot, wanted);
+        if file.is_none() && offset.is_some() {
+            return Err(invalid(call, "option offset without a file"));
+        }
+        let offset = offset.unwrap_or(0);
+        let oracle = &self.world.oracle;
+        let replaced = wanted.at.map(|at| oracle.begin_unmap(self.id(), at.0, len));
+        let mapped = match &file {
+            Some(file) => self.mm.mmap_file(len, prot, wanted, file.inner(), offset),
+            None => self.mm.mmap(len, prot, wanted),
+        };
         if let Some(ticket) = replaced {
-            self.world.oracle.end_unmap(ticket, mapped.is_ok());
+            oracle.end_unmap(ticket, mapped.is_ok());
         }
         let start = mapped.map_err(|e| errno(call, e))?;
-        self.world.oracle.map(self.id(), start.0, len, wanted.share);
+        match &file {
+            Some(file) => {
+                let place = (file.id(), offset);
+                oracle.map_file(self.id(), start.0, len, wanted.share, place);
+            }
+            None => oracle.map(self.id(), start.0, len, wanted.share),
+        }
         Ok(start.0 as i64)
     }
 
@@ -98,28 +113,24 @@ impl Process {
     fn madvise(&mut self, a: i64, len: i64, advice: &str) -> Result<()> {
         let call = "p.madvise";
         let len = length(call, len)?;
-        let wanted = match advice {
-            "dontneed" => Advice::DontNeed,
-            "free" | "hugepage" | "nohugepage" | "collapse" | "mergeable" => {
-                return Err(missing(call, &format!("advice {advice:?}")));
-            }
-            _ => return Err(invalid(call, format!("unknown advice {advice:?}"))),
+        let wanted = match (Advice::from_name(advice), advice) {
+            (Some(wanted), _) => wanted,
+            (None, "collapse") => return Err(missing(call, &format!("advice {advice:?}"))),
+            (None, _) => return Err(invalid(call, format!("unknown advice {advice:?}"))),
         };
-        // Private memory reads as zero afterwards; shared memory keeps its contents.
-        let ticket = (!self.world.oracle.is_shared(self.id(), a as u64)).then(|| {
-            let zeros = Data::Bytes(vec![0; len as usize]);
-            self.world
-                .oracle
-                .begin_write(self.id(), a as u64, len, zeros)
-        });
-        let done = self.mm.madvise(Va(a as u64), len, wanted);
-        if let Some(ticket) = ticket {
-            let outcome = if done.is_ok() {
-                Outcome::Done
-            } else {
-                Outcome::Partial
-            };
-            self.world.oracle.end_write(ticket, outcome);
+        let oracle = &self.world.oracle;
+        let (id, addr) = (self.id(), a as u64);
+        let discard = (wanted == Advice::DontNeed).then(|| oracle.begin_discard(id, addr, len));
+        if wanted == Advice::Free {
+            oracle.free(id, addr, len);
+        }
+        let done = self.mm.madvise(Va(addr), len, wanted);
+        if wanted == Advice::Free {
+            // What was written meanwhile may have been freed too.
+            oracle.free(id, addr, len);
+        }
+        if let Some(discard) = discard {
+            oracle.end_discard(discard, done.is_ok());
         }
         done.map_err(|e| errno(call, e))
     }

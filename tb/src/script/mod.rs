@@ -5,6 +5,7 @@ mod args;
 mod control;
 mod device;
 mod error;
+mod file;
 mod job;
 mod launch;
 mod mapping;

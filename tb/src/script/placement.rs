@@ -5,7 +5,7 @@ use rhai::{Array, Dynamic, Engine};
 
 use super::args::length;
 use super::device::Dev;
-use super::error::{self, Result, missing};
+use super::error::{self, Result};
 use super::step::calls;
 
 impl Dev {
@@ -58,12 +58,19 @@ impl Dev {
         Ok(dirty.into_iter().map(Dynamic::from).collect())
     }
 
-    fn exclusive(&mut self, _a: i64, _len: i64) -> Result<i64> {
-        Err(missing("d.exclusive", "device-exclusive access"))
+    fn exclusive(&mut self, a: i64, len: i64) -> Result<i64> {
+        let call = "d.exclusive";
+        let len = length(call, len)?;
+        let made = self.context.exclusive(Va(a as u64), len);
+        self.world.oracle.may_own(self.mm.id(), a as u64, len);
+        made.map(|pages| pages as i64)
+            .map_err(|e| error::driver(call, &e))
     }
 
-    fn is_exclusive(&mut self, _a: i64) -> Result<bool> {
-        Err(missing("d.is_exclusive", "device-exclusive access"))
+    fn is_exclusive(&mut self, a: i64) -> Result<bool> {
+        self.context
+            .is_exclusive(Va(a as u64))
+            .map_err(|e| error::driver("d.is_exclusive", &e))
     }
 }
 

@@ -21,7 +21,12 @@ pub(super) fn step<H: Handle, T>(
     run: impl FnOnce(&mut H) -> Result<T>,
 ) -> Result<T> {
     let result = run(handle);
-    match handle.world().check(call) {
+    after(handle.world(), call, result)
+}
+
+/// Checks the rules after a call with this result.
+pub(super) fn after<T>(world: &World, call: &str, result: Result<T>) -> Result<T> {
+    match world.check(call) {
         Ok(()) => result,
         Err(text) => Err(throw(call, INVARIANT, text)),
     }

@@ -7,6 +7,7 @@ use rhai::{Array, Dynamic, Engine, FnPtr, Map, NativeCallContext};
 
 use super::device::Dev;
 use super::error::{Result, throw};
+use super::file::File;
 use super::job::JobHandle;
 use super::memory::Pin;
 use super::process::Process;
@@ -43,6 +44,7 @@ fn has_handles(value: &Dynamic) -> bool {
         || value.read_lock::<Dev>().is_some()
         || value.read_lock::<JobHandle>().is_some()
         || value.read_lock::<Pin>().is_some()
+        || value.read_lock::<File>().is_some()
         || value.read_lock::<ThreadHandle>().is_some()
 }
 
