@@ -21,6 +21,9 @@ use crate::script::{Script, Variant, run_script};
 use crate::world::Outputs;
 use crate::{complain, say};
 
+/// Scheduling points of a run, at most, unless told otherwise.
+const MOST_POINTS: u64 = 20_000_000;
+
 /// Arguments of `hmmu explore`.
 #[derive(Args, Debug)]
 pub struct ExploreArgs {
@@ -52,10 +55,10 @@ pub struct ExploreArgs {
     #[arg(long, value_name = "POINTS")]
     length: Option<u64>,
     /// A run fails after this many device cycles.
-    #[arg(long, value_name = "N", default_value_t = 20_000_000)]
+    #[arg(long, value_name = "N", default_value_t = 100_000_000)]
     max_cycles: u64,
     /// A run fails after this many scheduling points (default: 200 times those of a run without preemptions, and
-    /// a million more).
+    /// a million more; at most 20 million).
     #[arg(long, value_name = "N")]
     max_points: Option<u64>,
     /// Writes every figure to this file.
@@ -173,7 +176,7 @@ fn run_one(args: &ExploreArgs, script: &Script, seed: u64, schedule: &Schedule) 
 fn explore(args: &ExploreArgs, script: &Script, seeds: Range<u64>) -> Explored {
     let start = Instant::now();
     let usual = length(script, &machine(args, 0));
-    let most = usual.saturating_mul(200).saturating_add(1_000_000);
+    let most = (200 * usual + 1_000_000).min(MOST_POINTS);
     let plan = Plan {
         strategies: args.strategy,
         depth: args.depth,

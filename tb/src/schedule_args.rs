@@ -34,6 +34,9 @@ impl Strategy {
 /// Points of a run at which priorities change, unless told otherwise.
 pub const DEPTH: u32 = 3;
 
+/// A run that learns the usual number of scheduling points ends after so many.
+const LEARN_POINTS: u64 = 2_000_000;
+
 /// The text of an empty list of decisions.
 pub const NO_DECISIONS: &str = "none";
 
@@ -101,7 +104,7 @@ pub fn length(script: &Script, machine: &MachineConfig) -> u64 {
         quiet: true,
         ..Outputs::default()
     };
-    let schedule = Schedule::round_robin().most_points(20_000_000);
+    let schedule = Schedule::round_robin().most_points(LEARN_POINTS);
     let (_, recording) = run_script(script, &machine, &outputs, &schedule);
     recording.points.max(1)
 }
