@@ -5,11 +5,10 @@ use crate::counters::Tick;
 use crate::error::DriverError;
 use crate::hw::VramAddr;
 use crate::migrate::{self, Direction};
-use crate::policy::PageRange;
 use crate::pool::Use;
 use hmm_core::{
-    DevFault, DevPagemapOps, Errno, PAGE_SIZE, Pfn, VmFault, migrate_device_finalize,
-    migrate_device_pages, migrate_device_range,
+    DevFault, DevPagemapOps, Errno, HUGE_PAGES, Pfn, VmFault, migrate_device_finalize,
+    migrate_device_pages, migrate_device_range, migrate_device_range_compound,
 };
 use std::sync::{Arc, Weak};
 
@@ -43,18 +42,11 @@ impl DevPagemapOps for Owner {
                 ("pfn", fault.pfn.0),
             ],
         );
-        let range = PageRange {
-            start: fault.va,
-            end: fault.va + PAGE_SIZE,
-        };
-        match migrate::home(&core, fault.guard, range, fault.pfn) {
-            // When the page was busy nothing moved: the access faults again.
-            Ok(true) => Ok(()),
-            Ok(false) if core.sys.free_pages() == 0 => Err(VmFault::Oom),
-            Ok(false) => Err(VmFault::Sigbus),
-            Err(Errno::ENOMEM) => Err(VmFault::Oom),
-            Err(_) => Err(VmFault::Sigbus),
-        }
+        // When the page was busy nothing moved: the access faults again.
+        migrate::home(&core, fault).map_err(|errno| match errno {
+            Errno::ENOMEM => VmFault::Oom,
+            _ => VmFault::Sigbus,
+        })
     }
 
     fn cpu_read(&self, pfn: Pfn, offset: usize, buf: &mut [u8]) -> Result<(), VmFault> {
@@ -106,15 +98,26 @@ fn release_all(core: &Core) -> Result<usize, DriverError> {
     let Some(pagemap) = core.pagemap.get() else {
         return Ok(0);
     };
-    let batch = core.config.migrate_batch.max(1) as u64;
+    let large = core.config.large_pages;
+    let batch = if large {
+        HUGE_PAGES
+    } else {
+        core.config.migrate_batch.max(1) as u64
+    };
     let mut moved = 0;
     for _ in 0..RELEASE_ROUNDS {
         let mut first = 0;
         while first < pagemap.pages() && pagemap.used() > 0 {
             let count = batch.min(pagemap.pages() - first);
-            let mut args = migrate_device_range(&core.sys, pagemap.base() + first, count);
-            let asked = args.src.iter().filter(|src| src.is_migrate()).count() as u64;
-            args.dst = migrate::fill(core, &args.src, Direction::ToSystem);
+            let start = pagemap.base() + first;
+            let mut args = if large {
+                migrate_device_range_compound(&core.sys, start, count)
+            } else {
+                migrate_device_range(&core.sys, start, count)
+            };
+            let asked = migrate::asked(&args.src);
+            let filled = migrate::fill(core, &args.src, Direction::ToSystem, |_| true);
+            args.dst = filled.0;
             migrate_device_pages(&core.sys, &mut args);
             let now = migrate::count(&args.src, &args.dst);
             migrate::note(core, Direction::ToSystem, asked, now);

@@ -8,17 +8,14 @@ use crate::error::DriverError;
 use crate::policy::PageRange;
 use crate::pte;
 use crate::table::{Installed, Mapping, PageTable};
-use hmm_core::{Errno, HmmPfn, HmmRange, PAGE_SIZE, Va, bring_coherent_home, hmm_range_fault};
+use hmm_core::{
+    Errno, HUGE_ORDER, HUGE_PAGES, HUGE_SIZE, HmmPfn, HmmRange, PAGE_SIZE, Va, bring_coherent_home,
+    hmm_range_fault,
+};
 use std::sync::Arc;
 
 /// Request bits that count, in every entry.
 const REQUESTS: u64 = HmmPfn::REQ_FAULT | HmmPfn::REQ_WRITE;
-
-/// Bytes of a large page of the device.
-const LARGE: u64 = 2 << 20;
-
-/// log2 of its pages.
-const LARGE_ORDER: u32 = 9;
 
 /// What became of a look-up.
 #[derive(Debug)]
@@ -72,14 +69,13 @@ pub(crate) fn read_range(
 
 /// Grows a range so that it holds all of the 2 MiB pages that the process has at its ends.
 fn widen(range: PageRange, pfns: &[HmmPfn]) -> PageRange {
-    let large =
-        |pfn: Option<&HmmPfn>| pfn.is_some_and(|p| p.is_valid() && p.order() >= LARGE_ORDER);
+    let large = |pfn: Option<&HmmPfn>| pfn.is_some_and(|p| p.is_valid() && p.order() >= HUGE_ORDER);
     let mut wide = range;
     if large(pfns.first()) {
-        wide.start = Va(range.start.0 & !(LARGE - 1));
+        wide.start = range.start.huge_align_down();
     }
     if large(pfns.last()) {
-        wide.end = Va(range.end.0.next_multiple_of(LARGE));
+        wide.end = Va(range.end.0.next_multiple_of(HUGE_SIZE));
     }
     wide
 }
@@ -176,13 +172,13 @@ fn parts(core: &Core, range: PageRange, pfns: &[HmmPfn]) -> Vec<Part> {
     let mut parts = Vec::new();
     let mut start = range.start;
     while start < range.end {
-        let end = range.end.min(Va((start.0 + 1).next_multiple_of(LARGE)));
+        let end = range.end.min(Va((start.0 + 1).next_multiple_of(HUGE_SIZE)));
         let first = ((start - range.start) / PAGE_SIZE) as usize;
         let count = ((end - start) / PAGE_SIZE) as usize;
         let found = &pfns[first..first + count];
         let pages: Vec<Option<Mapping>> = found.iter().map(|pfn| mapping(core, *pfn)).collect();
-        let whole = core.config.large_pages && count as u64 == LARGE / PAGE_SIZE;
-        let large = if whole && found.iter().all(|pfn| pfn.order() >= LARGE_ORDER) {
+        let whole = core.config.large_pages && count as u64 == HUGE_PAGES;
+        let large = if whole && found.iter().all(|pfn| pfn.order() >= HUGE_ORDER) {
             as_one(&pages)
         } else {
             None
@@ -208,7 +204,7 @@ fn as_one(pages: &[Option<Mapping>]) -> Option<Mapping> {
                 && page.pfn == first.pfn.map(|pfn| pfn + n)
         })
     };
-    let aligned = first.page.ppn().is_multiple_of(LARGE / PAGE_SIZE);
+    let aligned = first.page.ppn().is_multiple_of(HUGE_PAGES);
     (aligned && pages.iter().enumerate().all(follows)).then_some(first)
 }
 

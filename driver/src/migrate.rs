@@ -10,8 +10,9 @@ use crate::mem::DevPa;
 use crate::policy::PageRange;
 use crate::pool::Use;
 use hmm_core::{
-    Errno, MigratePfn, MigrateSelect, MigrateVma, Mm, MmapReadGuard, PAGE_SIZE, Pfn, VmaInfo,
-    migrate_vma_finalize, migrate_vma_pages, migrate_vma_setup,
+    DevFault, Errno, HUGE_ORDER, HUGE_SIZE, MigratePfn, MigrateSelect, MigrateVma, Mm,
+    MmapReadGuard, PAGE_SIZE, Pfn, Va, VmaInfo, migrate_vma_finalize, migrate_vma_pages,
+    migrate_vma_setup,
 };
 use std::sync::Arc;
 
@@ -27,10 +28,15 @@ pub(crate) enum Direction {
 impl Direction {
     /// The pages that can go this way.
     fn select(self, core: &Core) -> MigrateSelect {
-        match self {
+        let select = match self {
             Self::ToDevice => MigrateSelect::SYSTEM,
             Self::ToSystem if core.config.coherent => MigrateSelect::DEVICE_COHERENT,
             Self::ToSystem => MigrateSelect::DEVICE_PRIVATE,
+        };
+        if core.config.large_pages {
+            select.compound()
+        } else {
+            select
         }
     }
 }
@@ -48,17 +54,28 @@ pub(crate) fn range(
     range: PageRange,
     way: Direction,
 ) -> Result<u64, Errno> {
-    let batch = core.config.migrate_batch.max(1) as u64 * PAGE_SIZE;
     let mut moved = 0;
     let mut at = range.start;
     while at < range.end {
         let guard = mm.mmap_read_lock();
         let vma = readable(guard.find_vma(at))?;
-        let end = range.end.min(vma.end).min(at + batch);
+        let end = batch_end(core, at, range.end.min(vma.end));
         moved += piece(core, &guard, PageRange { start: at, end }, way)?;
         at = end;
     }
     Ok(moved)
+}
+
+/// Where a batch that begins at `at` ends: a whole 2 MiB goes at once, and no batch ends inside of one that could.
+fn batch_end(core: &Core, at: Va, end: Va) -> Va {
+    let batch = at + core.config.migrate_batch.max(1) as u64 * PAGE_SIZE;
+    if !core.config.large_pages {
+        return end.min(batch);
+    }
+    if at.is_huge_aligned() && end - at >= HUGE_SIZE {
+        return at + HUGE_SIZE;
+    }
+    end.min(batch).min((at + HUGE_SIZE).huge_align_down())
 }
 
 /// Migrates to device memory what is easily moved: within the mapping of the range's pages, without errors for
@@ -96,32 +113,50 @@ pub(crate) fn piece(
     way: Direction,
 ) -> Result<u64, Errno> {
     let mut args = MigrateVma::new(range.start, range.end, way.select(core), core.owner());
-    run(core, guard, &mut args, way).map(|done| done.moved)
+    run(core, guard, &mut args, way, |_| true).map(|done| done.moved)
 }
 
-/// Brings one page home for a CPU fault. False when there was no memory for it or its content could not be read:
-/// then it is where it was. A page that somebody else works on is none of these; the access faults again.
-pub(crate) fn home(
-    core: &Core,
-    guard: &MmapReadGuard<'_>,
-    range: PageRange,
-    fault_page: Pfn,
-) -> Result<bool, Errno> {
+/// Brings a page home for a CPU fault, and with it all 2 MiB that the process maps by one entry, if there is room for
+/// them as one. A page that somebody else works on is left to them: the access faults again.
+///
+/// # Errors
+/// ENOMEM when there was no memory for the page, EIO when its content could not be read: then it is where it was.
+pub(crate) fn home(core: &Core, fault: &DevFault<'_>) -> Result<(), Errno> {
+    let single = PageRange {
+        start: fault.va,
+        end: fault.va + PAGE_SIZE,
+    };
+    let whole = fault.huge_start().filter(|_| core.config.large_pages);
+    let range = whole.map_or(single, |start| PageRange {
+        start,
+        end: start + HUGE_SIZE,
+    });
     let select = Direction::ToSystem.select(core);
     let mut args = MigrateVma::new(range.start, range.end, select, core.owner());
-    args.fault_page = Some(fault_page);
-    let done = run(core, guard, &mut args, Direction::ToSystem)?;
-    Ok(done.asked == 0 || done.filled > 0)
+    args.fault_page = Some(fault.pfn);
+    let page = ((fault.va - range.start) / PAGE_SIZE) as usize;
+    let done = run(core, fault.guard, &mut args, Direction::ToSystem, |i| {
+        i == page
+    })?;
+    match done {
+        Done { filled: true, .. } | Done { tried: false, .. } => Ok(()),
+        Done {
+            no_memory: true, ..
+        } => Err(Errno::ENOMEM),
+        _ => Err(Errno::EIO),
+    }
 }
 
-/// What became of a migration, in pages.
+/// What became of a migration.
 struct Done {
-    /// Could move.
-    asked: u64,
-    /// Had a destination with their content.
-    filled: u64,
-    /// Moved.
+    /// Pages that moved.
     moved: u64,
+    /// Some page could move, and was wanted.
+    tried: bool,
+    /// Some page got a destination with its content.
+    filled: bool,
+    /// Some page got no destination.
+    no_memory: bool,
 }
 
 fn run(
@@ -129,11 +164,16 @@ fn run(
     guard: &MmapReadGuard<'_>,
     args: &mut MigrateVma,
     way: Direction,
+    singly: impl Fn(usize) -> bool,
 ) -> Result<Done, Errno> {
     migrate_vma_setup(guard, args)?;
-    let asked = args.cpages;
-    args.dst = fill(core, &args.src, way);
-    let filled = args.dst.iter().filter(|dst| dst.pfn().is_some()).count() as u64;
+    let asked = asked(&args.src);
+    let tried =
+        |(i, src): (usize, &MigratePfn)| src.is_migrate() && (src.is_compound() || singly(i));
+    let tried = args.src.iter().enumerate().any(tried);
+    let (dst, no_memory) = fill(core, &args.src, way, singly);
+    args.dst = dst;
+    let filled = args.dst.iter().any(|dst| dst.pfn().is_some());
     migrate_vma_pages(guard, args);
     let moved = count(&args.src, &args.dst);
     core.trace(
@@ -152,10 +192,19 @@ fn run(
     note(core, way, asked, moved);
     migrate_vma_finalize(guard, args);
     Ok(Done {
-        asked,
-        filled,
         moved,
+        tried,
+        filled,
+        no_memory,
     })
+}
+
+/// Pages that can move.
+pub(crate) fn asked(src: &[MigratePfn]) -> u64 {
+    src.iter()
+        .filter(|src| src.is_migrate())
+        .map(|src| src.pages())
+        .sum()
 }
 
 /// Pages that were switched.
@@ -163,7 +212,8 @@ pub(crate) fn count(src: &[MigratePfn], dst: &[MigratePfn]) -> u64 {
     src.iter()
         .zip(dst)
         .filter(|(src, dst)| src.is_migrate() && dst.pfn().is_some())
-        .count() as u64
+        .map(|(src, _)| src.pages())
+        .sum()
 }
 
 /// Counts a migration.
@@ -179,59 +229,126 @@ pub(crate) fn note(core: &Core, way: Direction, asked: u64, moved: u64) {
 }
 
 /// Destinations for all sources that can move, locked and with their content; 0 where there is no memory or the
-/// content could not be copied. Those pages stay where they are.
-pub(crate) fn fill(core: &Core, sources: &[MigratePfn], way: Direction) -> Vec<MigratePfn> {
-    let mut dst = vec![MigratePfn(0); sources.len()];
-    let mut places = Vec::new();
-    let mut copies = Vec::new();
-    for (i, src) in sources
-        .iter()
-        .enumerate()
-        .filter(|(_, src)| src.is_migrate())
-    {
-        let from = match src.pfn() {
-            None => Some(Source::Zero),
-            Some(pfn) => core.page_pa(pfn).map(Source::Page),
-        };
-        let Some(from) = from else { continue };
-        if let Some((pfn, to)) = alloc(core, way) {
-            dst[i] = MigratePfn::page(pfn);
-            places.push((i, pfn));
-            copies.push(PageCopy {
-                dst: to,
-                src: from,
-                pages: 1,
-            });
+/// content could not be copied. Those pages stay where they are. 2 MiB get a destination of 2 MiB, or if there is none
+/// single pages. Of single pages only those with a number that is wanted `singly` get one. The second result tells that
+/// some page got none for want of memory.
+pub(crate) fn fill(
+    core: &Core,
+    sources: &[MigratePfn],
+    way: Direction,
+    singly: impl Fn(usize) -> bool,
+) -> (Vec<MigratePfn>, bool) {
+    let mut plan = Plan {
+        core,
+        way,
+        dst: vec![MigratePfn(0); sources.len()],
+        places: Vec::new(),
+        copies: Vec::new(),
+        no_memory: false,
+    };
+    for (i, src) in sources.iter().enumerate() {
+        if !src.is_migrate() || src.is_compound() && plan.add(i, *src) {
+            continue;
+        }
+        for n in 0..src.pages() {
+            let place = i + n as usize;
+            if singly(place) {
+                plan.no_memory |= !plan.add(place, single(*src, n));
+            }
         }
     }
-    for ((i, pfn), result) in places.into_iter().zip(core.copier.pages(&copies)) {
-        if let Err(error) = result {
-            core.trace(
-                "copy_failed",
-                &[("pfn", pfn.0), ("errno", u64::from(error.errno().raw()))],
-            );
-            dst[i] = MigratePfn(0);
-            core.sys.unlock_page(pfn);
-            core.sys.put_page(pfn);
-        }
-    }
-    dst
+    let no_memory = plan.no_memory;
+    (plan.copy(), no_memory)
 }
 
-/// A locked page to move to, and where the device finds it.
-fn alloc(core: &Core, way: Direction) -> Option<(Pfn, DevPa)> {
+/// The `n`-th page of a source, by itself.
+fn single(src: MigratePfn, n: u64) -> MigratePfn {
+    match src.pfn() {
+        Some(pfn) => MigratePfn(MigratePfn::page(pfn + n).0 | MigratePfn::MIGRATE),
+        None => MigratePfn(MigratePfn::MIGRATE),
+    }
+}
+
+/// Destinations being made.
+struct Plan<'a> {
+    core: &'a Core,
+    way: Direction,
+    dst: Vec<MigratePfn>,
+    places: Vec<usize>,
+    copies: Vec<PageCopy>,
+    no_memory: bool,
+}
+
+impl Plan<'_> {
+    /// Finds a destination of the source's size; false when there is none.
+    fn add(&mut self, place: usize, src: MigratePfn) -> bool {
+        let from = match src.pfn() {
+            None => Some(Source::Zero),
+            Some(pfn) => self.core.page_pa(pfn).map(Source::Page),
+        };
+        let large = src.is_compound();
+        let found = from.and_then(|from| Some((from, alloc(self.core, self.way, large)?)));
+        let Some((src_at, (pfn, to))) = found else {
+            return false;
+        };
+        self.dst[place] = if large {
+            MigratePfn::huge(pfn)
+        } else {
+            MigratePfn::page(pfn)
+        };
+        self.places.push(place);
+        self.copies.push(PageCopy {
+            dst: to,
+            src: src_at,
+            pages: src.pages() as usize,
+        });
+        true
+    }
+
+    /// Gives the destinations their content.
+    fn copy(mut self) -> Vec<MigratePfn> {
+        let core = self.core;
+        let results = core.copier.pages(&self.copies);
+        for (place, result) in self.places.into_iter().zip(results) {
+            let Err(error) = result else { continue };
+            let dst = std::mem::take(&mut self.dst[place]);
+            let Some(first) = dst.pfn() else { continue };
+            core.trace(
+                "copy_failed",
+                &[("pfn", first.0), ("errno", u64::from(error.errno().raw()))],
+            );
+            for n in 0..dst.pages() {
+                core.sys.unlock_page(first + n);
+                core.sys.put_page(first + n);
+            }
+        }
+        self.dst
+    }
+}
+
+/// A locked page, or 2 MiB of them, to move to, and where the device finds it.
+fn alloc(core: &Core, way: Direction, large: bool) -> Option<(Pfn, DevPa)> {
+    let order = if large { HUGE_ORDER } else { 0 };
     match way {
         Direction::ToDevice => {
             let pagemap = core.pagemap.get()?;
-            let addr = core.pool.alloc(Use::Folio)?;
+            let addr = if large {
+                core.pool.alloc_large()?
+            } else {
+                core.pool.alloc(Use::Folio)?
+            };
             let pfn = core.vram_pfn(addr);
-            pagemap.init_page(pfn);
+            pagemap.init_folio(pfn, order);
             Some((pfn, DevPa::vram(addr)))
         }
         Direction::ToSystem => {
-            let pfn = core.sys.alloc_page()?;
-            core.sys.lock_page(pfn);
-            Some((pfn, DevPa::system(core.hw.dma.page_addr(pfn))))
+            let pfn = core.sys.alloc_folio(order)?;
+            let at = core.page_pa(pfn)?;
+            for n in 0..1 << order {
+                // Nobody else knows of it, so that this never fails.
+                core.sys.try_lock_page(pfn + n);
+            }
+            Some((pfn, at))
         }
     }
 }

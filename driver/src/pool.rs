@@ -1,8 +1,8 @@
 //! The pages of device memory, shared by page tables, programs and stacks, and pages of processes.
 
 use crate::hw::VramAddr;
-use hmm_core::PAGE_SIZE;
 use hmm_core::sync::Mutex;
+use hmm_core::{HUGE_PAGES, PAGE_SIZE};
 
 /// What a page of device memory is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,9 +68,9 @@ impl PagePool {
         self.state.lock().used[what as usize]
     }
 
-    /// Makes the next `pages` allocations for processes fail.
-    pub fn fail_next(&self, pages: u64) {
-        self.state.lock().fail_next = pages;
+    /// Makes the next `count` allocations for processes fail, large ones and single pages alike.
+    pub fn fail_next(&self, count: u64) {
+        self.state.lock().fail_next = count;
     }
 
     /// Stops or allows allocations for processes.
@@ -98,6 +98,26 @@ impl PagePool {
         Some(VramAddr((word as u64 * 64 + u64::from(bit)) * PAGE_SIZE))
     }
 
+    /// The lowest 2 MiB of free pages that begin at a multiple of 2 MiB, for a process. Counts as one allocation for
+    /// [`PagePool::fail_next`].
+    pub fn alloc_large(&self) -> Option<VramAddr> {
+        const WORDS: usize = (HUGE_PAGES / 64) as usize;
+        let mut state = self.state.lock();
+        if state.closed_to_folios {
+            return None;
+        }
+        if state.fail_next > 0 {
+            state.fail_next -= 1;
+            return None;
+        }
+        let whole = |words: &[u64]| words.len() == WORDS && words.iter().all(|w| *w == u64::MAX);
+        let block = state.free.chunks(WORDS).position(whole)?;
+        state.free[block * WORDS..(block + 1) * WORDS].fill(0);
+        state.free_pages -= HUGE_PAGES;
+        state.used[Use::Folio as usize] += HUGE_PAGES;
+        Some(VramAddr(block as u64 * HUGE_PAGES * PAGE_SIZE))
+    }
+
     /// Gives a page back. A page that is free already is left alone.
     pub fn free(&self, addr: VramAddr, what: Use) {
         let page = addr.0 / PAGE_SIZE;
@@ -112,5 +132,33 @@ impl PagePool {
             state.free_pages += 1;
             state.used[what as usize] -= 1;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_pages_are_aligned_and_whole() {
+        let pool = PagePool::new(3 * HUGE_PAGES + 100);
+        let low = pool.alloc(Use::Table);
+        assert_eq!(low, Some(VramAddr(0)));
+        let large = HUGE_PAGES * PAGE_SIZE;
+        assert_eq!(pool.alloc_large(), Some(VramAddr(large)));
+        pool.fail_next(1);
+        assert_eq!(pool.alloc_large(), None);
+        assert_eq!(pool.alloc_large(), Some(VramAddr(2 * large)));
+        // The first block has a page in use, the last one is not whole.
+        assert_eq!(pool.alloc_large(), None);
+        assert_eq!(pool.used_for(Use::Folio), 2 * HUGE_PAGES);
+        for page in 0..HUGE_PAGES {
+            pool.free(VramAddr(large + page * PAGE_SIZE), Use::Folio);
+        }
+        pool.close_to_folios(true);
+        assert_eq!(pool.alloc_large(), None);
+        pool.close_to_folios(false);
+        assert_eq!(pool.alloc_large(), Some(VramAddr(large)));
+        assert_eq!(pool.in_use(), 2 * HUGE_PAGES + 1);
     }
 }

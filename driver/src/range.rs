@@ -7,10 +7,10 @@ use crate::migrate::{self, Direction};
 use crate::policy::PageRange;
 use crate::snapshot::{PagePlace, PageState};
 use hmm_core::addr::TASK_SIZE;
-use hmm_core::{DeviceMemory, Errno, HmmPfn, PAGE_SIZE, Va};
+use hmm_core::{DeviceMemory, Errno, HUGE_SIZE, HmmPfn, PAGE_SIZE, Va};
 
 /// Bytes looked at at once: no more than one large page, so that each is seen whole.
-const CHUNK: u64 = 2 << 20;
+const CHUNK: u64 = HUGE_SIZE;
 
 /// How often a look is repeated when invalidations come between.
 pub(crate) const ATTEMPTS: u32 = 1024;

@@ -168,7 +168,7 @@ impl Machine {
         assert_eq!(self.device.vram_in_use(), 0, "pages of VRAM are left");
         self.sys.check_invariants().expect("invariants");
         assert_eq!(
-            self.sys.free_pages(),
+            self.sys.free_pages() + self.sys.poisoned_pages(),
             self.free_at_start,
             "system pages are left"
         );
