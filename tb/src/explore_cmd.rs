@@ -61,6 +61,9 @@ pub struct ExploreArgs {
     /// a million more; at most 20 million).
     #[arg(long, value_name = "N")]
     max_points: Option<u64>,
+    /// Leaves out the check of the rules after every call of a script.
+    #[arg(long)]
+    no_checks: bool,
     /// Writes every figure to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -160,12 +163,16 @@ fn machine(args: &ExploreArgs, seed: u64) -> MachineConfig {
     }
 }
 
-fn run_one(args: &ExploreArgs, script: &Script, seed: u64, schedule: &Schedule) -> Outcome {
-    let outputs = Outputs {
+fn outputs(args: &ExploreArgs) -> Outputs {
+    Outputs {
         quiet: true,
+        no_checks: args.no_checks,
         ..Outputs::default()
-    };
-    let (result, recording) = run_script(script, &machine(args, seed), &outputs, schedule);
+    }
+}
+
+fn run_one(args: &ExploreArgs, script: &Script, seed: u64, schedule: &Schedule) -> Outcome {
+    let (result, recording) = run_script(script, &machine(args, seed), &outputs(args), schedule);
     Outcome {
         error: result.error,
         unusable: result.unusable,
@@ -175,8 +182,14 @@ fn run_one(args: &ExploreArgs, script: &Script, seed: u64, schedule: &Schedule) 
 
 fn explore(args: &ExploreArgs, script: &Script, seeds: Range<u64>) -> Explored {
     let start = Instant::now();
-    let usual = length(script, &machine(args, 0));
-    let most = (200 * usual + 1_000_000).min(MOST_POINTS);
+    let usual = match (args.length, args.max_points) {
+        (Some(length), Some(_)) => length,
+        _ => length(script, &machine(args, 0), &outputs(args)),
+    };
+    let most = usual
+        .saturating_mul(200)
+        .saturating_add(1_000_000)
+        .min(MOST_POINTS);
     let plan = Plan {
         strategies: args.strategy,
         depth: args.depth,
@@ -331,6 +344,9 @@ fn command(
     let mut text = format!("hmmu run {file} --backend {backend} --seed {seed}{options}");
     if let Some(variant) = script.variant() {
         text.push_str(&format!(" --variant {variant}"));
+    }
+    if args.no_checks {
+        text.push_str(" --no-checks");
     }
     if args.max_cycles < MAX_CYCLES && error.contains("cycle limit") {
         text.push_str(&format!(" --max-cycles {}", args.max_cycles));

@@ -66,9 +66,9 @@ pub fn run(args: &RunArgs) -> u8 {
         let result = match Script::load(file) {
             Ok(script) => {
                 let script = script.as_variant(*variant);
-                let schedule = args
-                    .schedule
-                    .schedule(&script, &machine, decisions.as_ref());
+                let schedule =
+                    args.schedule
+                        .schedule(&script, &machine, &outputs, decisions.as_ref());
                 run_script(&script, &machine, &outputs, &schedule).0
             }
             Err(error) => ScenarioResult::unusable(file, error),

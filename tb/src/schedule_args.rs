@@ -76,13 +76,16 @@ impl ScheduleArgs {
         &self,
         script: &Script,
         machine: &MachineConfig,
+        outputs: &Outputs,
         decisions: Option<&Arc<[Decision]>>,
     ) -> Schedule {
         let schedule = match (decisions, self.strategy) {
             (Some(decisions), _) => Schedule::replay(Arc::clone(decisions)),
             (None, Strategy::Random) => Schedule::seeded(machine.seed),
             (None, Strategy::Pct) => {
-                let length = self.length.unwrap_or_else(|| length(script, machine));
+                let length = self
+                    .length
+                    .unwrap_or_else(|| length(script, machine, outputs));
                 Schedule::pct(machine.seed, self.depth, length)
             }
         };
@@ -95,13 +98,14 @@ impl ScheduleArgs {
 
 /// Scheduling points of a run of the script without preemptions: the same for every seed that is explored.
 #[must_use]
-pub fn length(script: &Script, machine: &MachineConfig) -> u64 {
+pub fn length(script: &Script, machine: &MachineConfig, outputs: &Outputs) -> u64 {
     let machine = MachineConfig {
         seed: 0,
         ..machine.clone()
     };
     let outputs = Outputs {
         quiet: true,
+        no_checks: outputs.no_checks,
         ..Outputs::default()
     };
     let schedule = Schedule::round_robin().most_points(LEARN_POINTS);

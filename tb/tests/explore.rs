@@ -119,7 +119,16 @@ fn what_does_not_fail_says_so_and_what_does_not_end_fails() {
     );
     let endless = "let p = process();\nlet a = p.mmap(PAGE, \"rw\");\nloop { p.load(a); }\n";
     let folder = with_script("explore-endless", endless);
-    let args = ["explore", "s.rhai", "--seeds", "4", "--max-points", "20000"];
+    let args = [
+        "explore",
+        "s.rhai",
+        "--seeds",
+        "4",
+        "--max-points",
+        "20000",
+        "--length",
+        "100",
+    ];
     let text = run(&folder, &args, 1);
     for piece in [
         "no end after 20000 scheduling points",
@@ -210,7 +219,7 @@ fn the_race_scenarios_pass_under_some_schedules() {
     let mut failed = Vec::new();
     for file in &files {
         let script = Script::load(file).expect("a script");
-        let usual = length(&script, &MachineConfig::new(Backend::Model, 0));
+        let usual = length(&script, &MachineConfig::new(Backend::Model, 0), &outputs);
         let plan = Plan {
             strategies: Strategies::Both,
             depth: DEPTH,
