@@ -116,19 +116,15 @@ module cu_fetch
   // ---------------------------------------------------------------- where each warp stands
   warps_t want_q;      // wants a lookup
   warps_t look_q;      // its lookup is under way
-  warps_t parked_q;    // waits in a slot of the L1 TLB
-  warps_t full_q;      // found no free slot
   warps_t read_q;      // translated: wants to read its line
   warps_t mem_q;       // its read is in the request register or under way
   warps_t merged_q;    // waits for the line of another warp
   warps_t stale_q;     // translated before an event that took its page
-  logic [2:0] slot_q [Warps];
-  ppn_t       ppn_q  [Warps];
+  ppn_t   ppn_q [Warps];
 
   warps_t owner;
-  assign owner  = want_q | look_q | parked_q | full_q | read_q | mem_q;
-  assign busy_o = owner | merged_q;
-  assign parked_o = parked_q | full_q;
+  assign owner    = want_q | look_q | parked_o | read_q | mem_q;
+  assign busy_o   = owner | merged_q;
 
   // ---------------------------------------------------------------- miss
   logic miss, merge;
@@ -189,19 +185,25 @@ module cu_fetch
   assign look_miss = look_valid && look_status == LkpMiss;
   assign look_full = look_valid && look_status == LkpFull;
 
-  // A wake may come together with the response that names its slot.
-  warps_t woken;
-  always_comb begin
-    woken = '0;
-    if (wake != '0) begin
-      for (int unsigned w = 0; w < Warps; w++) woken[w] = parked_q[w] && wake[slot_q[w]];
-      if (look_miss && wake[look_slot]) woken[look_warp_q] = 1'b1;
-    end
-  end
+  warps_t look_again;
 
-  logic [3:0] timer_q;
-  warps_t     retry;
-  assign retry = wake != '0 || timer_q == '0 ? full_q : '0;
+  cu_park #(
+    .Warps (Warps),
+    .Slots (8)
+  ) u_park (
+    .clk_i,
+    .rst_ni,
+    .look_valid_i  (look_valid),
+    .look_status_i (look_status),
+    .look_slot_i   (look_slot),
+    .look_warp_i   (look_warp_q),
+    .wake_i        (wake),
+    .wake_err_i    (wake_err),
+    .drop_i        (kill_i | held_i),
+    .parked_o,
+    .again_o       (look_again),
+    .trap_o
+  );
 
   // Declared here, used by the line read: warps whose translation an event of this cycle takes.
   warps_t stale_now;
@@ -251,14 +253,13 @@ module cu_fetch
   assign rsp_set  = one(mem_rsp_valid_i, rsp_warp);
   assign pick_set = one(pick, pick_warp);
   // Killed or held while nothing of it is on its way.
-  assign dropped  = (kill_i | held_i) & (parked_q | full_q | (want_q & ~lkp_set) | merged_q);
+  assign dropped  = (kill_i | held_i) & (parked_o | (want_q & ~lkp_set) | merged_q);
 
-  assign trap_o      = wake_err ? woken & ~dropped : '0;
   assign trap_code_o = wake_code;
   assign mem_err_o   = one(rsp_err, rsp_warp);
 
   // Who leaves: owners that are done, and with any of them all that waited for a line.
-  assign ended     = rsp_set | (dropped & ~merged_q) | (woken & {Warps{wake_err}});
+  assign ended     = rsp_set | (dropped & ~merged_q) | trap_o;
   assign end_any   = ended != '0;
   assign release_o = (rsp_set & ~mem_err_o) | dropped | (end_any ? merged_q : '0)
                    | one(miss && merge && end_any, s1_warp_q);
@@ -275,23 +276,17 @@ module cu_fetch
     if (!rst_ni) begin
       want_q      <= '0;
       look_q      <= '0;
-      parked_q    <= '0;
-      full_q      <= '0;
       read_q      <= '0;
       mem_q       <= '0;
       merged_q    <= '0;
       stale_q     <= '0;
       active_q    <= '0;
       pending_q   <= '0;
-      timer_q     <= '0;
       req_valid_q <= 1'b0;
     end else begin
-      timer_q  <= timer_q + 4'd1;
       want_q   <= (want_q & ~lkp_set & ~dropped) | one(miss && !merge, s1_warp_q)
-                | ((woken & {Warps{!wake_err}} | retry) & ~dropped);
+                | look_again;
       look_q   <= lkp_set;
-      parked_q <= (parked_q | miss_set) & ~woken & ~dropped;
-      full_q   <= (full_q & ~retry & ~dropped) | full_set;
       read_q   <= (read_q | hit_set) & ~pick_set;
       mem_q    <= (mem_q | pick_set) & ~rsp_set;
       merged_q <= (merged_q & {Warps{!end_any}} & ~dropped)
@@ -306,8 +301,7 @@ module cu_fetch
 
   always_ff @(posedge clk_i) begin
     look_warp_q <= lkp_warp;
-    if (look_miss) slot_q[look_warp_q] <= look_slot;
-    if (look_hit)  ppn_q[look_warp_q]  <= look_ppn;
+    if (look_hit) ppn_q[look_warp_q] <= look_ppn;
     if (pick) begin
       req_warp_q <= pick_warp;
       req_addr_q <= {ppn_q[pick_warp], pc_i[pick_warp][11:4], 4'b0};

@@ -118,16 +118,12 @@ module cu_lsu
   // ---------------------------------------------------------------- where each warp stands
   warps_t want_q;      // wants to look up again
   warps_t look_q;      // its lookup is under way
-  warps_t parked_q;    // waits in a slot of the L1 TLB
-  warps_t full_q;      // found no free slot
   warps_t issue_q;     // translated: wants the memory port
   warps_t mem_q;       // in the request register or in memory
   warps_t swap_q;      // AMO: has its old value, the swap comes next
   warps_t fail_q;      // SC without its reservation: ends without an access
-  logic [2:0] slot_q [Warps];
 
   assign translate_o = want_q | look_q;
-  assign parked_o    = parked_q | full_q;
   assign memory_o    = issue_q | mem_q;
 
   // ---------------------------------------------------------------- entry: checks and lookup
@@ -205,22 +201,28 @@ module cu_lsu
   assign look_miss = look_valid && look_status == LkpMiss;
   assign look_full = look_valid && look_status == LkpFull;
 
-  // A wake may come together with the response that names its slot.
-  warps_t woken;
-  always_comb begin
-    woken = '0;
-    if (wake != '0) begin
-      for (int unsigned w = 0; w < Warps; w++) woken[w] = parked_q[w] && wake[slot_q[w]];
-      if (look_miss && wake[look_slot]) woken[look_warp_q] = 1'b1;
-    end
-  end
+  warps_t look_again, dropped;
 
-  logic [3:0] timer_q;
-  warps_t     retry, dropped;
-  assign retry   = wake != '0 || timer_q == '0 ? full_q : '0;
-  assign dropped = (kill_i | held_i) & (parked_q | full_q | (want_q & ~one(again, again_warp)));
+  cu_park #(
+    .Warps (Warps),
+    .Slots (8)
+  ) u_park (
+    .clk_i,
+    .rst_ni,
+    .look_valid_i  (look_valid),
+    .look_status_i (look_status),
+    .look_slot_i   (look_slot),
+    .look_warp_i   (look_warp_q),
+    .wake_i        (wake),
+    .wake_err_i    (wake_err),
+    .drop_i        (kill_i | held_i),
+    .parked_o,
+    .again_o       (look_again),
+    .trap_o
+  );
 
-  assign trap_o      = wake_err ? woken & ~dropped : '0;
+  // Killed or held while nothing of it is on its way.
+  assign dropped     = (kill_i | held_i) & (parked_o | (want_q & ~one(again, again_warp)));
   assign trap_code_o = wake_code;
 
   // ---------------------------------------------------------------- memory request
@@ -360,10 +362,9 @@ module cu_lsu
   assign cnt_store_o = stored || (rsp_done && rsp_swap && swapped);
 
   // ---------------------------------------------------------------- next state
-  warps_t lkp_set, hit_set, miss_set, pick_set, retired, active_q, active_d, pending_q;
+  warps_t lkp_set, hit_set, pick_set, retired, active_q, active_d, pending_q;
   assign lkp_set  = one(lkp_valid, lkp_warp);
   assign hit_set  = one(look_hit && !bypass, look_warp_q);
-  assign miss_set = one(look_miss, look_warp_q);
   assign pick_set = one(pick, pick_warp);
   assign retired  = one(stored, req_warp_q) | one(rsp_last, rsp_warp);
   assign active_d = (active_q | lkp_set) & ~(one(look_miss || look_full, look_warp_q) | retired);
@@ -376,8 +377,6 @@ module cu_lsu
     if (!rst_ni) begin
       want_q      <= '0;
       look_q      <= '0;
-      parked_q    <= '0;
-      full_q      <= '0;
       issue_q     <= '0;
       mem_q       <= '0;
       swap_q      <= '0;
@@ -385,14 +384,10 @@ module cu_lsu
       resv_q      <= '0;
       active_q    <= '0;
       pending_q   <= '0;
-      timer_q     <= '0;
       req_valid_q <= 1'b0;
     end else begin
-      timer_q   <= timer_q + 4'd1;
-      want_q    <= ((want_q & ~lkp_set) | (woken & {Warps{!wake_err}}) | retry) & ~dropped;
+      want_q    <= (want_q & ~lkp_set & ~dropped) | look_again;
       look_q    <= lkp_set;
-      parked_q  <= (parked_q | miss_set) & ~woken & ~dropped;
-      full_q    <= (full_q & ~retry & ~dropped) | one(look_full, look_warp_q);
       issue_q   <= ((issue_q | hit_set) & ~pick_set) | one(rsp_loops, rsp_warp);
       mem_q     <= (mem_q & ~retired & ~one(mem_rsp_valid_i, rsp_warp)) | pick_set;
       swap_q    <= (swap_q & ~one(rsp_last, rsp_warp))
@@ -416,7 +411,6 @@ module cu_lsu
       data_mem[req_i.warp] <= req_i.data;
     end
     look_warp_q <= lkp_warp;
-    if (look_miss) slot_q[look_warp_q]  <= look_slot;
     if (look_hit)  ppn_mem[look_warp_q] <= look_ppn;
     if (pick) begin
       req_warp_q <= pick_warp;

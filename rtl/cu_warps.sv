@@ -34,7 +34,7 @@ module cu_warps
   input  logic                    stop_i,
   input  ctx_t                    stop_ctx_i,
   input  logic [JobSlots-1:0]     held_i,
-  output logic [JobSlots-1:0]     busy_o,           // a warp of the job is within an instruction
+  output logic [JobSlots-1:0]     busy_o,           // held, and a warp is within an instruction
 
   input  logic                    hold_i,
   output logic                    issue_o,
@@ -127,12 +127,16 @@ module cu_warps
     return job < 4'(JobSlots) && jobs[job[$clog2(JobSlots)-1:0]];
   endfunction
 
+  // Worth a look only while a job is held.
   always_comb begin
-    for (int unsigned w = 0; w < Warps; w++) held[w] = run_q[w] && of_job(job_q[w], held_i);
-    for (int unsigned j = 0; j < JobSlots; j++) begin
-      busy_o[j] = 1'b0;
+    held   = '0;
+    busy_o = '0;
+    if (held_i != '0) begin
       for (int unsigned w = 0; w < Warps; w++) begin
-        if (run_q[w] && !ready_q[w] && !report_q[w] && job_q[w] == 4'(j)) busy_o[j] = 1'b1;
+        held[w] = run_q[w] && of_job(job_q[w], held_i);
+        for (int unsigned j = 0; j < JobSlots; j++) begin
+          if (held[w] && !ready_q[w] && !report_q[w] && job_q[w] == 4'(j)) busy_o[j] = 1'b1;
+        end
       end
     end
   end

@@ -42,6 +42,7 @@ cu_decode.sv
 cu_regfile.sv
 cu_amo.sv
 cu_icache.sv
+cu_park.sv
 cu_fetch.sv
 cu_lsu.sv
 cu_warps.sv

@@ -61,7 +61,7 @@ module launch_unit
   input  thread_end_t         end_i,
   output logic [JobSlots-1:0] kill_mask_o,
   output logic [JobSlots-1:0] held_mask_o,
-  input  logic [JobSlots-1:0] busy_i,        // warps of the job are within an instruction
+  input  logic [JobSlots-1:0] busy_i,        // held, and a warp is within an instruction
   output logic                cnt_jobs_o
 );
 
