@@ -68,7 +68,7 @@ module cu
   output logic [Warps-1:0][63:0] warp_state_o,
   output logic                   cnt_instructions_o,
   output logic                   cnt_cu_loads_o,
-  output logic                   cnt_cu_stores_o,
+  output logic [1:0]             cnt_cu_stores_o,
   output logic                   cnt_cu_busy_o,
   output logic                   cnt_threads_o,
   output logic                   cnt_l1_lookups_o,

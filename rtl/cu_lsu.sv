@@ -71,7 +71,7 @@ module cu_lsu
   input  mem_rsp_t          mem_rsp_i,
 
   output logic              cnt_load_o,
-  output logic              cnt_store_o,
+  output logic [1:0]        cnt_store_o,
   output logic              cnt_lookup_o,
   output logic              cnt_hit_o
 );
@@ -359,7 +359,8 @@ module cu_lsu
   assign release_o = replay_o | one(stored, req_warp_q);
 
   assign cnt_load_o  = rsp_done;
-  assign cnt_store_o = stored || (rsp_done && rsp_swap && swapped);
+  // A store is accepted in the very cycle in which a swap answers: two.
+  assign cnt_store_o = 2'(stored) + 2'(rsp_done && rsp_swap && swapped);
 
   // ---------------------------------------------------------------- next state
   warps_t lkp_set, hit_set, pick_set, retired, active_q, active_d, pending_q;

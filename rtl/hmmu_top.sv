@@ -154,7 +154,8 @@ module hmmu_top
   logic        n_vram_reads, n_vram_writes;
   logic        n_l2_lookups, n_l2_hits, n_walks, n_walk_reads, n_walk_merges, n_walk_restarts;
   logic        n_ad, n_d, n_faults, n_fault_merges, n_replays, n_cancels, n_invalidations;
-  logic        n_instructions, n_cu_loads, n_cu_stores, n_cu_busy, n_threads, n_jobs;
+  logic [1:0]  n_cu_stores;
+  logic        n_instructions, n_cu_loads, n_cu_busy, n_threads, n_jobs;
   logic        n_data_lookups, n_data_hits, n_fetch_lookups, n_fetch_hits;
   logic        n_copy_lookups, n_copy_hits;
 

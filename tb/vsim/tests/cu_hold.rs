@@ -63,10 +63,9 @@ fn random_programs_held_at_random_moments_end_as_the_interpreter_says() {
             bench.expected.as_ref() == Some(&bench.memory),
             "seed {seed}: memory differs"
         );
-        // (A store and a swap that end in one cycle count once.)
         assert_eq!(
-            (bench.instructions, bench.loads),
-            (plain.instructions, plain.loads),
+            (bench.instructions, bench.loads, bench.stores),
+            (plain.instructions, plain.loads, plain.stores),
             "seed {seed}: an instruction counted twice or not at all"
         );
     }
