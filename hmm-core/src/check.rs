@@ -65,6 +65,7 @@ impl System {
                 });
             }
         });
+        let loose = loose - self.frames.pages_set_aside().min(loose);
         if loose != driver_pages {
             wrong.get_or_insert_with(|| {
                 format!("{loose} pages belong to nobody, {driver_pages} expected")
@@ -286,7 +287,7 @@ impl System {
                 "a migration was not finished",
             ),
             (
-                frame.mapped.is_empty() || !frame.anon || frame.memcg.is_some(),
+                frame.mapped.is_empty() || !frame.anon || frame.hugetlb || frame.memcg.is_some(),
                 "mapped without a charge",
             ),
         ];

@@ -35,7 +35,7 @@ pub fn make_device_exclusive(guard: &MmapReadGuard<'_>, va: Va, owner: u64) -> R
         .vma(va)
         .filter(|vma| vma.prot.write)
         .ok_or(Errno::EFAULT)?;
-    if !vma.is_private() {
+    if !vma.is_private() || vma.is_hugetlb() {
         return Err(Errno::EOPNOTSUPP);
     }
     for _ in 0..TRIES {

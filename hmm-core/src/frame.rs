@@ -33,6 +33,8 @@ pub(crate) struct Frame {
     pub exclusive: bool,
     /// The page cache of an object holds a reference.
     pub cached: bool,
+    /// Of a hugetlb mapping: never charged, migrated or swapped.
+    pub hugetlb: bool,
     /// MADV_FREE: the contents may be dropped as long as the page is not dirty.
     pub lazyfree: bool,
     /// Equal pages were merged into this one (KSM).

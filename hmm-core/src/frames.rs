@@ -38,6 +38,8 @@ struct Inner {
     reserved: usize,
     devices: Vec<DeviceRange>,
     next_device: Pfn,
+    /// Pages that hugetlb mappings have taken and do not use yet.
+    set_aside: u64,
 }
 
 impl Inner {
@@ -91,6 +93,7 @@ impl Frames {
             reserved: config.reserved_pages.min(config.ram_pages) as usize,
             devices: Vec::new(),
             next_device: Pfn(DEVICE_PFN_BASE),
+            set_aside: 0,
         };
         let mut locks = Vec::new();
         locks.resize_with(LOCK_QUEUES, WaitQueue::new);
@@ -199,6 +202,20 @@ impl Frames {
     /// Lost pages of system memory.
     pub fn poisoned_pages(&self) -> u64 {
         self.inner().poisoned
+    }
+
+    /// Counts pages that belong to a hugetlb reserve.
+    pub fn set_aside(&self, pages: u64) {
+        self.inner().set_aside += pages;
+    }
+
+    /// They are used, or given back.
+    pub fn use_set_aside(&self, pages: u64) {
+        self.inner().set_aside -= pages;
+    }
+
+    pub fn pages_set_aside(&self) -> u64 {
+        self.inner().set_aside
     }
 
     pub fn free_pages(&self) -> u64 {

@@ -46,8 +46,11 @@ impl FreePages {
     pub fn take(&mut self) -> Option<u64> {
         let page = self.pages.pop_first()?;
         let area = page / HUGE_PAGES;
-        self.whole.remove(&area);
-        self.in_area[area as usize] -= 1;
+        let count = &mut self.in_area[area as usize];
+        if *count == HUGE_PAGES {
+            self.whole.remove(&area);
+        }
+        *count -= 1;
         Some(page)
     }
 

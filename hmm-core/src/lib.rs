@@ -44,6 +44,7 @@ mod frames;
 mod free_pages;
 pub mod hmm;
 mod huge_zero;
+mod hugetlb;
 mod ksm;
 pub mod memcg;
 pub mod memremap;

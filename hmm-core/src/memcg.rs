@@ -32,13 +32,15 @@ impl Memcg {
         self.try_charge_many(1)
     }
 
+    /// Pages that can still be charged.
+    pub(crate) fn room(&self) -> u64 {
+        let limit = self.limit.load(Ordering::Relaxed);
+        limit.saturating_sub(self.charged())
+    }
+
     /// All of them or none.
     pub(crate) fn try_charge_many(&self, pages: u64) -> bool {
-        let room = self
-            .limit
-            .load(Ordering::Relaxed)
-            .saturating_sub(self.charged());
-        let fits = pages <= room;
+        let fits = pages <= self.room();
         if fits {
             self.charged.fetch_add(pages, Ordering::Relaxed);
         }

@@ -76,7 +76,7 @@ fn reclaim_range(guard: &MmapReadGuard<'_>, start: Va, end: Va, target: u64) -> 
     let mm = guard.mm();
     let mut gone = 0;
     for vma in guard.vmas.overlapping(start, end) {
-        if vma.flags.locked {
+        if vma.flags.locked || vma.is_hugetlb() {
             continue;
         }
         let (first, last) = (vma.start.max(start), vma.end.min(end));

@@ -38,6 +38,9 @@ pub struct MmapOptions {
     pub share: bool,
     /// Align a chosen place to 2 MiB, and advise huge pages as [`Advice::HugePage`] does.
     pub huge: bool,
+    /// Huge pages of 2 MiB that are never split, swapped or migrated (MAP_HUGETLB). The length is rounded up
+    /// to them; they are taken from free memory at once. Private memory only.
+    pub hugetlb: bool,
 }
 
 /// How [`crate::Mm::mremap`] moves.
@@ -59,6 +62,8 @@ pub enum Advice {
     HugePage,
     /// Do not, and do not collapse.
     NoHugePage,
+    /// Gather the pages of whole aligned 2 MiB areas of private memory into huge pages now.
+    Collapse,
     /// The contents are not needed: reclaim may drop private pages that are not written again, which then
     /// read as zero (MADV_FREE). Until then they keep what they hold, device pages always.
     Free,
@@ -75,6 +80,7 @@ impl Advice {
             "dontneed" => Some(Advice::DontNeed),
             "hugepage" => Some(Advice::HugePage),
             "nohugepage" => Some(Advice::NoHugePage),
+            "collapse" => Some(Advice::Collapse),
             "free" => Some(Advice::Free),
             "mergeable" => Some(Advice::Mergeable),
             "unmergeable" => Some(Advice::Unmergeable),
@@ -107,6 +113,8 @@ pub struct VmaInfo {
     pub anon: bool,
     /// A thread of the process provides its missing pages ([`crate::Mm::userfault`]).
     pub userfault: bool,
+    /// Its huge pages are never split.
+    pub hugetlb: bool,
 }
 
 /// What else a mapping is; mappings that differ in it are not joined.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::addr::{HUGE_SIZE, PAGE_SIZE, TASK_SIZE, Va};
 use crate::errno::Errno;
+use crate::hugetlb::Reserve;
 use crate::page_cache::PageCache;
 use crate::userfault::Queue;
 use crate::vma::{HugeAdvice, Prot, VmaFlags, VmaInfo};
@@ -17,6 +18,8 @@ const MMAP_BASE: u64 = 0x7f00_0000_0000;
 pub(crate) enum Backing {
     /// Private memory of zeros.
     Anon,
+    /// Private memory of zeros in huge pages, and those that are reserved for it.
+    Hugetlb(Arc<Reserve>),
     /// An object's pages, from this one on.
     Object {
         object: Arc<PageCache>,
@@ -30,6 +33,7 @@ impl Backing {
     fn advanced(&self, pages: u64) -> Backing {
         match self {
             Backing::Anon => Backing::Anon,
+            Backing::Hugetlb(reserve) => Backing::Hugetlb(Arc::clone(reserve)),
             Backing::Object {
                 object,
                 offset,
@@ -45,6 +49,7 @@ impl Backing {
     fn continues(&self, pages: u64, next: &Backing) -> bool {
         match (self, next) {
             (Backing::Anon, Backing::Anon) => true,
+            (Backing::Hugetlb(a), Backing::Hugetlb(b)) => Arc::ptr_eq(a, b),
             (
                 Backing::Object {
                     object: a,
@@ -97,13 +102,21 @@ impl Vma {
 
     /// Its pages are huge ones that are never split (MAP_HUGETLB).
     pub fn is_hugetlb(&self) -> bool {
-        false
+        self.reserve().is_some()
+    }
+
+    /// What a hugetlb mapping has reserved.
+    pub fn reserve(&self) -> Option<&Arc<Reserve>> {
+        match &self.backing {
+            Backing::Hugetlb(reserve) => Some(reserve),
+            _ => None,
+        }
     }
 
     /// The object behind it, and which of its pages is at `va`.
     pub fn object_page(&self, va: Va) -> Option<(&Arc<PageCache>, u64)> {
         match &self.backing {
-            Backing::Anon => None,
+            Backing::Anon | Backing::Hugetlb(_) => None,
             Backing::Object { object, offset, .. } => {
                 Some((object, offset + va.page() - self.start.page()))
             }
@@ -126,6 +139,7 @@ impl Vma {
             shared: !self.is_private(),
             anon: self.is_anon(),
             userfault: self.userfault.is_some(),
+            hugetlb: self.is_hugetlb(),
         }
     }
 
@@ -177,6 +191,19 @@ impl VmaTree {
 
     pub fn iter(&self) -> impl Iterator<Item = &Vma> {
         self.by_start.values()
+    }
+
+    /// Fails if the range begins or ends inside of a huge page of a hugetlb mapping, which is never split.
+    pub fn check_huge_edges(&self, start: Va, end: Va) -> Result<(), Errno> {
+        let cut = |edge: Va| {
+            let vma = self.find(edge).filter(|vma| vma.is_hugetlb());
+            !edge.is_huge_aligned() && vma.is_some()
+        };
+        if cut(start) || cut(end) {
+            Err(Errno::EINVAL)
+        } else {
+            Ok(())
+        }
     }
 
     /// Whether every page of `start..end` is in a mapping.

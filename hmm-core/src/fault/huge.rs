@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::addr::{HUGE_ORDER, HUGE_PAGES, HUGE_SIZE, Pfn, Va};
-use crate::fault::{FaultFlags, cow, device};
+use crate::fault::{FaultFlags, cow, device, hugetlb};
 use crate::memremap::VmFault;
 use crate::mm::{Mm, MmapReadGuard};
 use crate::notifier::MmuNotifyEvent;
@@ -150,6 +150,14 @@ fn write_fault<'a>(
     let ours = sys.frames.all(first.pfn, HUGE_PAGES, |_, frame| {
         !frame.anon || frame.exclusive || frame.sole_user()
     });
+    if !ours && let Some(reserve) = vma.reserve() {
+        sys.frames
+            .with_run(first.pfn, HUGE_PAGES, |_, frame| frame.refs += 1);
+        drop(pt);
+        let copied = hugetlb::copy(mm, vma, reserve, entry, flags);
+        sys.frames.put_run(first.pfn, HUGE_PAGES);
+        return copied;
+    }
     if !ours {
         return cow::write_fault(mm, vma, va, present, flags, pt);
     }

@@ -5,6 +5,7 @@ mod cow;
 mod device;
 pub(crate) mod exclusive;
 mod huge;
+mod hugetlb;
 mod object;
 mod swap;
 
@@ -53,9 +54,12 @@ pub(crate) fn handle_mm_fault(
             if vma.userfault.is_some() {
                 return Err(VmFault::Retry);
             }
-            let empty = pt.is_area_empty(va.page());
+            let area = vma.huge_area(va).filter(|_| pt.is_area_empty(va.page()));
             drop(pt);
-            if let Some(base) = vma.huge_area(va).filter(|_| empty)
+            if let Some(reserve) = vma.reserve() {
+                return hugetlb::fill(mm, vma, reserve, va, flags);
+            }
+            if let Some(base) = area
                 && huge::fill(mm, vma, base, flags)
             {
                 return Ok(());

@@ -17,12 +17,17 @@ impl Mm {
     /// EINVAL for a bad range, and for memory that the advice is not for: locked memory must not be dropped,
     /// and only anonymous memory can be freed. ENOMEM when part of the range is not mapped (what comes before
     /// an error, and all that is mapped, was done) or there is no memory to unmerge. ESRCH for a dead process.
+    /// Of [`Advice::Collapse`] also EAGAIN while somebody uses one of the pages, EINVAL for memory on a device,
+    /// of no process alone or without any page, ENOMEM without a free huge page, EBUSY when the control group
+    /// has no room for one. Of hugetlb memory EINVAL unless the range is whole huge pages, to be dropped.
     pub fn madvise(self: &Arc<Mm>, start: Va, len: u64, advice: Advice) -> Result<(), Errno> {
         let end = user_range(start, len)?;
+        self.vmas.read().check_huge_edges(start, end)?;
         let covered = match advice {
             Advice::DontNeed | Advice::Free => self.discard(start, end, advice)?,
             Advice::HugePage => self.advise_huge(start, end, HugeAdvice::Always)?,
             Advice::NoHugePage => self.advise_huge(start, end, HugeAdvice::Never)?,
+            Advice::Collapse => self.collapse(start, end)?,
             Advice::Mergeable => self.set_mergeable(start, end, true)?,
             Advice::Unmergeable => {
                 let covered = self.set_mergeable(start, end, false)?;
@@ -59,6 +64,13 @@ impl Mm {
     fn advise_huge(&self, start: Va, end: Va, huge: HugeAdvice) -> Result<bool, Errno> {
         let mut vmas = self.vmas.write();
         self.check_alive()?;
+        if vmas
+            .overlapping(start, end)
+            .iter()
+            .any(|vma| vma.is_hugetlb())
+        {
+            return Err(Errno::EINVAL);
+        }
         self.change_vmas(&mut vmas, start, end, |vma| vma.flags.huge = huge);
         Ok(vmas.covers(start, end))
     }
@@ -106,7 +118,7 @@ impl Mm {
         let mut vmas = self.vmas.write();
         self.check_alive()?;
         self.change_vmas(&mut vmas, start, end, |vma| {
-            vma.flags.mergeable = on && vma.is_private();
+            vma.flags.mergeable = on && vma.is_private() && !vma.is_hugetlb();
         });
         Ok(vmas.covers(start, end))
     }
@@ -136,7 +148,10 @@ impl Mm {
     pub fn oom_reap(self: &Arc<Mm>) -> Result<(), Errno> {
         let vmas = self.vmas.try_read().ok_or(Errno::EAGAIN)?;
         let mut result = Ok(());
-        for vma in vmas.iter().filter(|vma| vma.is_private()) {
+        for vma in vmas
+            .iter()
+            .filter(|vma| vma.is_private() && !vma.is_hugetlb())
+        {
             let range = MmuNotifierRange {
                 start: vma.start,
                 end: vma.end,

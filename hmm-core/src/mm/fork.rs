@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use crate::addr::Pfn;
+use crate::addr::{HUGE_PAGES, Pfn};
 use crate::errno::Errno;
 use crate::fault::exclusive;
+use crate::hugetlb::Reserve;
 use crate::memremap::VmFault;
 use crate::mm::Mm;
 use crate::notifier::MmuNotifyEvent;
 use crate::pagetable::{Entry, PageTable};
 use crate::pte::{MigrationKind, PresentPte, Pte};
-use crate::vma_tree::Vma;
+use crate::vma_tree::{Backing, Vma};
 
 /// Why copying a range stopped.
 enum Stop {
@@ -44,6 +45,12 @@ impl Mm {
                 let mut copy = vma.clone();
                 copy.flags.locked = false;
                 copy.userfault = None;
+                if copy.is_hugetlb()
+                    && let Some(none) = Reserve::new(&self.sys, 0)
+                {
+                    // What is reserved is for the parent.
+                    copy.backing = Backing::Hugetlb(none);
+                }
                 theirs.insert(copy);
                 if vma.is_private() && result.is_ok() {
                     result = self.copy_range(&child, vma);
@@ -127,6 +134,9 @@ impl Mm {
             }
             Pte::Present(present) => {
                 let can = frames.all(present.pfn, entry.pages(), |_, frame| frame.can_share());
+                if !can && frames.with(present.pfn, |frame| frame.hugetlb) {
+                    return self.copy_pinned_huge(child, theirs, present, page);
+                }
                 if !can && entry.is_huge() {
                     ours.split(page);
                     let singles = ours.range_sized(page, page + entry.pages());
@@ -204,6 +214,34 @@ impl Mm {
         }
         ours.replace(entry, kept);
         theirs.replace(entry, copied);
+        Ok(())
+    }
+
+    /// A huge page of the child's own with the contents of one that is never split.
+    fn copy_pinned_huge(
+        &self,
+        child: &Mm,
+        theirs: &mut PageTable,
+        present: PresentPte,
+        page: u64,
+    ) -> Result<(), VmFault> {
+        let reserve = Reserve::new(&self.sys, 0).ok_or(VmFault::Oom)?;
+        let first = reserve.take().ok_or(VmFault::Oom)?;
+        for n in 0..HUGE_PAGES {
+            self.sys.phys().copy_page(first + n, present.pfn + n);
+        }
+        self.sys.frames.with_run(first, HUGE_PAGES, |n, frame| {
+            frame.exclusive = true;
+            frame.dirty = true;
+            frame.map(child.place(page + n));
+        });
+        let copy = PresentPte {
+            pfn: first,
+            young: false,
+            ..present
+        };
+        theirs.set_huge(page, Pte::Present(copy));
+        theirs.rss.hugetlb += HUGE_PAGES;
         Ok(())
     }
 

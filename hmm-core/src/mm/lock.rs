@@ -62,6 +62,7 @@ impl Mm {
         if !vmas.covers(start, end) {
             return Err(Errno::ENOMEM);
         }
+        vmas.check_huge_edges(start, end)?;
         self.change_vmas(&mut vmas, start, end, |vma| vma.flags.locked = locked);
         self.note_locked(&vmas);
         Ok(())

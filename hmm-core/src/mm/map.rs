@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::addr::{PAGE_SIZE, Va};
+use crate::addr::{HUGE_SIZE, PAGE_SIZE, Va};
 use crate::errno::Errno;
 use crate::file::File;
+use crate::hugetlb::Reserve;
 use crate::mm::Mm;
 use crate::notifier::MmuNotifyEvent;
 use crate::page_cache::PageCache;
@@ -18,7 +19,17 @@ impl Mm {
     /// EINVAL for a length of 0 or a fixed address that is not aligned or outside of the user half, ENOMEM
     /// when there is no place, ESRCH for a dead process.
     pub fn mmap(&self, len: u64, prot: Prot, options: MmapOptions) -> Result<Va, Errno> {
-        let backing = if options.share {
+        let mut len = len;
+        let backing = if options.hugetlb {
+            len = len
+                .checked_next_multiple_of(HUGE_SIZE)
+                .ok_or(Errno::EINVAL)?;
+            if options.share || options.at.is_some_and(|at| !at.is_huge_aligned()) {
+                return Err(Errno::EINVAL);
+            }
+            let reserve = Reserve::new(&self.sys, len / HUGE_SIZE).ok_or(Errno::ENOMEM)?;
+            Backing::Hugetlb(reserve)
+        } else if options.share {
             Backing::Object {
                 object: PageCache::shmem(&self.sys),
                 offset: 0,
@@ -77,10 +88,11 @@ impl Mm {
         let start = match options.at {
             Some(at) => {
                 let end = user_range(at, len)?;
+                vmas.check_huge_edges(at, end)?;
                 self.unmap_locked(&mut vmas, at, end);
                 at
             }
-            None => vmas.find_free(len, options.huge)?,
+            None => vmas.find_free(len, options.huge || options.hugetlb)?,
         };
         // The hardware has no way to allow stores alone.
         let prot = Prot {
@@ -117,6 +129,7 @@ impl Mm {
         let end = user_range(start, len)?;
         let mut vmas = self.vmas.write();
         self.check_alive()?;
+        vmas.check_huge_edges(start, end)?;
         self.unmap_locked(&mut vmas, start, end);
         Ok(())
     }
@@ -136,6 +149,13 @@ impl Mm {
                     ("len", vma.end - vma.start),
                 ],
             );
+            if let Some(reserve) = vma.reserve() {
+                let areas = (vma.end - vma.start) / HUGE_SIZE;
+                let pt = self.pt.lock();
+                let used = pt.range_sized(vma.start.page(), vma.end.page()).len() as u64;
+                drop(pt);
+                reserve.give_back(areas - used);
+            }
             self.zap(vma.start, vma.end, MmuNotifyEvent::Unmap);
             self.userfault_unmapped(&vma);
         }

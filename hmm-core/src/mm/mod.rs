@@ -2,6 +2,7 @@
 
 mod access;
 mod advise;
+mod collapse;
 mod exit;
 mod fork;
 mod lock;
@@ -42,11 +43,16 @@ pub struct Rss {
     pub file: u64,
     /// Pages of shared anonymous memory.
     pub shmem: u64,
+    /// Pages of hugetlb mappings (4 KiB each), which Linux counts apart.
+    pub hugetlb: u64,
 }
 
 impl Rss {
     /// The count that a page belongs to.
     pub(crate) fn of(&mut self, frame: &Frame) -> &mut u64 {
+        if frame.hugetlb {
+            return &mut self.hugetlb;
+        }
         match (frame.anon, frame.file) {
             (true, _) => &mut self.anon,
             (false, true) => &mut self.file,

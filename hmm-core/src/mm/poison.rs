@@ -19,7 +19,7 @@ impl Mm {
     /// the process gets one first.
     ///
     /// # Errors
-    /// EHWPOISON when the page is lost already, EFAULT where nothing readable is mapped or no page can be had,
+    /// EOPNOTSUPP for hugetlb pages, EHWPOISON when the page is lost already, EFAULT where nothing readable is mapped or no page can be had,
     /// EINVAL for an address beyond the user half, ESRCH for a dead process.
     pub fn poison(self: &Arc<Mm>, va: Va) -> Result<(), Errno> {
         if va.0 >= TASK_SIZE {
@@ -29,6 +29,9 @@ impl Mm {
         let guard = self.mmap_read_lock();
         self.check_alive()?;
         let vma = guard.vma(va).ok_or(Errno::EFAULT)?;
+        if vma.is_hugetlb() {
+            return Err(Errno::EOPNOTSUPP);
+        }
         loop {
             let Some(pfn) = self.take_page(&guard, vma, va)? else {
                 continue;

@@ -25,6 +25,7 @@ impl Mm {
         if !vmas.covers(start, end) {
             return Err(Errno::ENOMEM);
         }
+        vmas.check_huge_edges(start, end)?;
         self.sys.event(
             "mprotect",
             &[("mm", self.id), ("addr", start.0), ("len", end - start)],

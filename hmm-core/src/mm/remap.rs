@@ -40,9 +40,21 @@ impl Mm {
         if options.dontunmap && (new_len != old_len || !vma.is_private()) {
             return Err(Errno::EINVAL);
         }
+        let huge = vma.is_hugetlb();
+        let to = options.at.unwrap_or_default();
+        if huge
+            && (options.dontunmap
+                || new_len > old_len
+                || ![old, old_end, old + new_len, to]
+                    .iter()
+                    .all(|va| va.is_huge_aligned()))
+        {
+            return Err(Errno::EINVAL);
+        }
         let target = match options.at {
             Some(at) => {
                 let end = user_range(at, new_len)?;
+                vmas.check_huge_edges(at, end)?;
                 if at < old_end && old < end {
                     return Err(Errno::EINVAL);
                 }
@@ -52,7 +64,7 @@ impl Mm {
             None if options.dontunmap => vmas.find_free(new_len, false)?,
             None => match self.resize_in_place(&mut vmas, &vma, old, old_len, new_len) {
                 true => return Ok(old),
-                false => vmas.find_free(new_len, false)?,
+                false => vmas.find_free(new_len, huge)?,
             },
         };
         let old_end = if new_len < old_len {

@@ -292,6 +292,7 @@ impl Lane {
             at: at.map(Va),
             share: matches!(kind, Kind::Shared | Kind::File { .. }),
             huge,
+            hugetlb: false,
         };
         let got = match kind {
             Kind::Private | Kind::Shared => mm.mmap(len, prot, options),
