@@ -10,6 +10,7 @@ mod device_races;
 mod devices;
 mod exclusive;
 mod files;
+mod huge_abort;
 mod huge_collapse;
 mod huge_migrate;
 mod huge_pages;

@@ -1,6 +1,7 @@
 //! What the tests share: system memory, and a device in software.
 
 pub mod device;
+pub mod huge;
 pub mod mirror;
 
 use std::sync::{Arc, Mutex};
