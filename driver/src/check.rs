@@ -106,12 +106,18 @@ impl Context {
 }
 
 impl Core {
-    /// Checks that the pages that the pool has given to processes are those that hmm-core has in use.
+    /// Checks that the pages that the pool has given to processes are those that hmm-core has in use, or that memory
+    /// failures took.
     pub fn check_memory(&self) -> Result<(), String> {
         let Some(pagemap) = self.pagemap.get() else {
             return Ok(());
         };
-        let counts = || (self.pool.used_for(Use::Folio), pagemap.used());
+        let counts = || {
+            let (given, used) = (self.pool.used_for(Use::Folio), pagemap.used());
+            // Looking for lost pages takes long: only when there may be some.
+            let lost = if given == used { 0 } else { pagemap.lost() };
+            (given, used + lost)
+        };
         for _ in 0..SETTLE {
             let (given, used) = counts();
             if given == used {

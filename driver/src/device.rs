@@ -70,9 +70,11 @@ impl Device {
         self.core.pool.fail_next(count);
     }
 
-    /// Pages of device memory in use: by tables, by programs and stacks, and by pages of processes.
+    /// Pages of device memory in use: by tables, by programs and stacks, and by pages of processes. Those that memory
+    /// failures took do not count.
     pub fn vram_in_use(&self) -> u64 {
-        self.core.pool.in_use()
+        let lost = self.core.pagemap.get().map_or(0, |pagemap| pagemap.lost());
+        self.core.pool.in_use().saturating_sub(lost)
     }
 
     /// Why the device was given up, if it was.

@@ -436,5 +436,6 @@ impl Frames {
     }
 }
 
+mod lost;
 #[cfg(test)]
 mod tests;

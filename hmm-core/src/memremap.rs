@@ -183,6 +183,12 @@ impl DevPagemap {
         self.sys.frames.device_used(self.base)
     }
 
+    /// Pages that memory failures took ([`Mm::poison`](crate::Mm::poison)) and that nobody has any more. The driver
+    /// does not get them back: its `folio_free` is not called for them.
+    pub fn lost(&self) -> u64 {
+        self.sys.frames.device_lost(self.base)
+    }
+
     /// Takes the range away: forbids new pages and waits until all are free, so evict them first and hold
     /// no lock that this needs. Then lets go of the driver. A second call does nothing.
     pub fn remove(&self) {
