@@ -169,6 +169,8 @@ impl Vma {
 #[derive(Default)]
 pub(crate) struct VmaTree {
     by_start: BTreeMap<Va, Vma>,
+    /// From `MMAP_BASE` to here all is mapped: nobody has to look for a free place there.
+    packed_to: u64,
 }
 
 impl VmaTree {
@@ -182,11 +184,15 @@ impl VmaTree {
 
     /// The mappings that overlap `start..end`, in order.
     pub fn overlapping(&self, start: Va, end: Va) -> Vec<&Vma> {
+        self.overlapping_iter(start, end).collect()
+    }
+
+    /// As [`VmaTree::overlapping`], looked up as they are needed.
+    pub fn overlapping_iter(&self, start: Va, end: Va) -> impl Iterator<Item = &Vma> {
         let first = self.find(start).map_or(start, |vma| vma.start);
         self.by_start
             .range(first..end.max(first))
             .map(|(_, vma)| vma)
-            .collect()
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Vma> {
@@ -209,7 +215,7 @@ impl VmaTree {
     /// Whether every page of `start..end` is in a mapping.
     pub fn covers(&self, start: Va, end: Va) -> bool {
         let mut at = start;
-        for vma in self.overlapping(start, end) {
+        for vma in self.overlapping_iter(start, end) {
             if vma.start > at {
                 return false;
             }
@@ -249,6 +255,7 @@ impl VmaTree {
     pub fn take(&mut self, start: Va, end: Va) -> Vec<Vma> {
         let hit: Vec<Vma> = self.overlapping(start, end).into_iter().cloned().collect();
         let mut taken = Vec::new();
+        self.packed_to = self.packed_to.min(start.0);
         for vma in hit {
             self.by_start.remove(&vma.start);
             if vma.start < start {
@@ -272,15 +279,20 @@ impl VmaTree {
     }
 
     /// The lowest free place of `len` bytes, a multiple of 2 MiB if `huge`.
-    pub fn find_free(&self, len: u64, huge: bool) -> Result<Va, Errno> {
+    pub fn find_free(&mut self, len: u64, huge: bool) -> Result<Va, Errno> {
         let align = if huge { HUGE_SIZE } else { PAGE_SIZE };
-        let mut at = MMAP_BASE;
-        for vma in self.overlapping(Va(MMAP_BASE), Va(TASK_SIZE)) {
+        let mut packed = self.packed_to.max(MMAP_BASE);
+        let mut at = packed.next_multiple_of(align);
+        for vma in self.overlapping_iter(Va(packed), Va(TASK_SIZE)) {
+            if vma.start.0 <= packed {
+                packed = vma.end.0;
+            }
             if vma.start.0 >= at && vma.start.0 - at >= len {
                 break;
             }
             at = at.max(vma.end.0).next_multiple_of(align);
         }
+        self.packed_to = packed;
         let end = at.checked_add(len).ok_or(Errno::ENOMEM)?;
         if end > TASK_SIZE {
             Err(Errno::ENOMEM)
@@ -355,6 +367,26 @@ mod tests {
         assert_eq!(tree.find_free(8192, false), Ok(Va::of_page(base + 3)));
         assert_eq!(tree.find_free(8192, true), Ok(Va::of_page(base + 512)));
         assert_eq!(tree.find_free(TASK_SIZE, false), Err(Errno::ENOMEM));
+    }
+
+    #[test]
+    fn a_place_that_becomes_free_below_is_found_again() {
+        let mut tree = VmaTree::default();
+        let base = MMAP_BASE >> 12;
+        for n in 0..8 {
+            assert_eq!(tree.find_free(4096, false), Ok(Va::of_page(base + n)));
+            let prot = if n % 2 == 0 { Prot::READ } else { Prot::NONE };
+            tree.insert(vma(base + n, base + n + 1, prot));
+        }
+        let changed = tree.take(Va::of_page(base + 1), Va::of_page(base + 2));
+        tree.insert(Vma {
+            prot: Prot::READ_WRITE,
+            ..changed[0].clone()
+        });
+        assert_eq!(tree.find_free(4096, false), Ok(Va::of_page(base + 8)));
+        tree.take(Va::of_page(base + 3), Va::of_page(base + 4));
+        assert_eq!(tree.find_free(8192, false), Ok(Va::of_page(base + 8)));
+        assert_eq!(tree.find_free(4096, false), Ok(Va::of_page(base + 3)));
     }
 
     #[test]

@@ -95,10 +95,8 @@ impl<'a> MmapReadGuard<'a> {
     /// The first mapping that ends after `va`.
     pub fn find_vma_from(&self, va: Va) -> Option<VmaInfo> {
         self.find_vma(va).or_else(|| {
-            self.vmas
-                .overlapping(va, Va(crate::addr::TASK_SIZE))
-                .first()
-                .map(|v| v.info())
+            let mut later = self.vmas.overlapping_iter(va, Va(crate::addr::TASK_SIZE));
+            later.next().map(Vma::info)
         })
     }
 

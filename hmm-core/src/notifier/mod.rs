@@ -20,6 +20,7 @@
 //! that may return without `set_seq`, and has to if it checks that call with `read_begin` and
 //! `read_retry`: its own call would always look like a collision.
 
+mod index;
 mod subscriptions;
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::addr::Va;
 use crate::errno::Errno;
+use crate::notifier::index::Index;
 use crate::notifier::{MmuIntervalNotifier, MmuNotifierRange, MmuNotifyEvent};
 use crate::sync::{Condvar, Mutex};
 use crate::system::System;
@@ -13,7 +14,7 @@ struct State {
     seq: u64,
     /// Sections between start and end, nested and concurrent ones included.
     active: u64,
-    tree: Vec<Arc<MmuIntervalNotifier>>,
+    tree: Index,
     /// Insertions and removals that came while the tree must not change.
     deferred: Vec<(Deferred, Arc<MmuIntervalNotifier>)>,
 }
@@ -58,7 +59,7 @@ impl Subscriptions {
         let state = State {
             seq: 2,
             active: 0,
-            tree: Vec::new(),
+            tree: Index::default(),
             deferred: Vec::new(),
         };
         Arc::new(Subscriptions {
@@ -109,12 +110,7 @@ impl Subscriptions {
         let (hit, seq) = {
             let mut state = self.state.lock();
             state.active += 1;
-            let hit: Vec<_> = state
-                .tree
-                .iter()
-                .filter(|sub| sub.overlaps(range))
-                .cloned()
-                .collect();
+            let hit = state.tree.overlapping(range);
             if !hit.is_empty() {
                 state.seq |= 1;
             }
@@ -142,8 +138,8 @@ impl Subscriptions {
         state.seq += 1;
         for (what, sub) in std::mem::take(&mut state.deferred) {
             match what {
-                Deferred::Insert => state.tree.push(sub),
-                Deferred::Remove => state.tree.retain(|s| !Arc::ptr_eq(s, &sub)),
+                Deferred::Insert => state.tree.insert(sub),
+                Deferred::Remove => drop(state.tree.remove(&sub)),
             }
         }
         drop(state);
@@ -155,7 +151,7 @@ impl Subscriptions {
         if state.active == 0 {
             // Odd and in the past: neither equal to a running invalidation's sequence nor to a later one.
             sub.set_seq(state.seq - 1);
-            state.tree.push(Arc::clone(sub));
+            state.tree.insert(Arc::clone(sub));
             return;
         }
         // The ranges under way are not known here: take it that this one is hit.
@@ -163,7 +159,7 @@ impl Subscriptions {
             state.deferred.push((Deferred::Insert, Arc::clone(sub)));
         } else {
             state.seq |= 1;
-            state.tree.push(Arc::clone(sub));
+            state.tree.insert(Arc::clone(sub));
         }
         sub.set_seq(state.seq);
     }
@@ -172,7 +168,7 @@ impl Subscriptions {
         let mut state = self.state.lock();
         let is = |s: &Arc<MmuIntervalNotifier>| std::ptr::eq(Arc::as_ptr(s), sub);
         if !state.invalidating() {
-            state.tree.retain(|s| !is(s));
+            state.tree.remove(sub);
             return;
         }
         if let Some(i) = state
@@ -184,7 +180,7 @@ impl Subscriptions {
             state.deferred.remove(i);
             return;
         }
-        let Some(sub) = state.tree.iter().find(|s| is(s)).cloned() else {
+        let Some(sub) = state.tree.get(sub).cloned() else {
             return;
         };
         state.deferred.push((Deferred::Remove, sub));
