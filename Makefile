@@ -1,5 +1,5 @@
 # hmmu: `make run` shows the device at work, `make test` passes the tests. Both set up what they need.
-.PHONY: help setup regs run test test-host lint synth clean
+.PHONY: help setup regs run test test-host bench-host lint synth clean
 SHELL := /bin/bash
 CARGO ?= cargo
 
@@ -28,6 +28,12 @@ test: setup      ## all tests: lint, elaboration for synthesis, every crate, eve
 
 test-host:       ## the tests that need no Verilator
 	@$(CARGO) test --quiet -p hmmu-regs -p hmm-core -p hmmu-driver -p hmmu-model
+
+bench-host:      ## what the memory manager's operations cost per page, and how that grows; build/bench-host.json
+	@mkdir -p build
+	@$(CARGO) bench --quiet -p hmm-core --bench growth >build/bench-host.log
+	@$(CARGO) bench --quiet -p hmm-core --bench memory -- $(CURDIR)/build/bench-memory.json >/dev/null
+	@tools/bench_table.py "$${CARGO_TARGET_DIR:-target}/criterion" build/bench-memory.json build/bench-host.json
 
 synth: setup     ## open ECP5 synthesis of the RTL top, with the table of cells
 	@fpga/synth.py
