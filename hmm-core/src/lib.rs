@@ -3,7 +3,9 @@
 //! A [`System`] has system memory (its contents behind [`PhysMem`]), a table of all pages, and processes:
 //! [`Mm`]s with mappings, page tables, fork and copy-on-write, and CPU loads and stores. A device adds
 //! memory of its own with [`DevPagemap`], follows an address space with [`MmuIntervalNotifier`], looks at
-//! it with [`hmm_range_fault`] and moves pages with `migrate_vma_*`. Nothing here knows any device.
+//! it with [`hmm_range_fault`], moves pages with `migrate_vma_*` and uses a page alone with
+//! [`make_device_exclusive`]. Device memory is private (a CPU access brings the page home) or coherent (the CPU
+//! uses it where it is). Missing pages can be left to a handler of the program ([`userfault`]). Nothing here knows any device.
 //!
 //! Threads are ordinary blocking code over [`sync`], which interleaves them by a seed.
 //!
@@ -12,6 +14,7 @@
 //!   the range have given up the old one.
 //! - Device-private memory is never mapped by the CPU and never pinned, and can always come home.
 //! - A pinned page never moves.
+//! - What may be written is soft-dirty.
 //! - rss and control-group charge do not change when a page migrates.
 //!
 //! [`System::check_invariants`] checks what of this can be seen from here.

@@ -209,3 +209,52 @@ fn what_cannot_be_exclusive() {
         check_quiet(&sys);
     });
 }
+
+#[test]
+fn one_page_of_a_huge_one() {
+    single(|| {
+        let sys = system(2048);
+        let device = Device::new(&sys, 8, DEV);
+        let mm = sys.create_mm();
+        let mirror = device.open(&mm);
+        let va = map_huge(&mm, 1);
+        fill(&mm, va, 512, 0);
+        let first = mm.pte(va).pfn().unwrap();
+        mirror.exclusive(va + 5 * PAGE, 1).unwrap();
+        assert!(is_exclusive(mm.pte(va + 5 * PAGE)));
+        check_quiet(&sys);
+        // Its neighbours are ordinary pages, and touching them changes nothing.
+        store64(&mm, va + 4 * PAGE, 1).unwrap();
+        expect(&mm, va + 6 * PAGE, 506, 6 * 512);
+        assert_eq!(mirror.fetch_add(va + 5 * PAGE, 1), Ok(5 * 512));
+        assert!(mirror.is_exclusive(va + 5 * PAGE));
+        assert_eq!(load64(&mm, va + 5 * PAGE), Ok(5 * 512 + 1));
+        assert!((0..512).all(|n| mm.pte(va + n * PAGE).pfn() == Some(first + n)));
+        check_quiet(&sys);
+    });
+}
+
+#[test]
+fn reclaim_leaves_it_and_a_memory_failure_takes_it() {
+    single(|| {
+        let sys = system(64);
+        let device = Device::new(&sys, 8, DEV);
+        let mm = sys.create_mm();
+        let mirror = device.open(&mm);
+        let va = map(&mm, 2, Prot::READ_WRITE);
+        fill(&mm, va, 2, 0);
+        mirror.exclusive(va, 2).unwrap();
+        assert_eq!(mm.swap_out(va, 2 * PAGE), Ok(0));
+        assert!(mirror.is_exclusive(va) && mirror.is_exclusive(va + PAGE));
+        assert_eq!(load64(&mm, va), Ok(0));
+        assert_eq!(mm.swap_out(va, 2 * PAGE), Ok(1));
+        // From swap space it can be exclusive again.
+        mirror.exclusive(va, 1).unwrap();
+        expect(&mm, va, 1, 0);
+        mm.poison(va + PAGE).unwrap();
+        assert!(!mirror.is_exclusive(va + PAGE));
+        assert_eq!(load64(&mm, va + PAGE), Err(Errno::SIGBUS));
+        assert_eq!(mirror.exclusive(va + PAGE, 1), Err(Errno::EFAULT));
+        check_quiet(&sys);
+    });
+}

@@ -153,3 +153,52 @@ fn a_page_becomes_writable_only_by_a_store_that_is_seen() {
         check_quiet(&sys);
     });
 }
+
+#[test]
+fn a_huge_page_stays_huge() {
+    single(|| {
+        let sys = system(2048);
+        let mm = sys.create_mm();
+        let va = map_huge(&mm, 1);
+        store64(&mm, va, 1).unwrap();
+        let first = mm.pte(va);
+        mm.clear_soft_dirty().unwrap();
+        check_quiet(&sys);
+        assert_eq!(load64(&mm, va), Ok(1));
+        assert!(!mm.soft_dirty(va) && !mm.soft_dirty(va + 9 * PAGE));
+        store64(&mm, va + 9 * PAGE, 1).unwrap();
+        assert!(mm.soft_dirty(va + 9 * PAGE));
+        assert_eq!(mm.pte(va).pfn(), first.pfn(), "no copy");
+        assert_eq!(mm.rss().anon, 512);
+        check_quiet(&sys);
+    });
+}
+
+#[test]
+fn the_bit_survives_swap_space() {
+    single(|| {
+        let sys = system(64);
+        let mm = sys.create_mm();
+        let va = map(&mm, 3, Prot::READ_WRITE);
+        fill(&mm, va, 3, 0);
+        mm.clear_soft_dirty().unwrap();
+        store64(&mm, va, 1).unwrap();
+        assert_eq!(mm.swap_out(va, 3 * PAGE), Ok(3));
+        assert!(
+            mm.pagemap_bits(va)
+                .has(PagemapBits::SWAP | PagemapBits::SOFT_DIRTY)
+        );
+        assert!(!mm.soft_dirty(va + PAGE));
+        assert_eq!(load64(&mm, va + PAGE), Ok(512));
+        assert!(!mm.soft_dirty(va + PAGE));
+        store64(&mm, va + PAGE, 1).unwrap();
+        assert!(mm.soft_dirty(va + PAGE));
+        // Cleared in swap space.
+        mm.clear_soft_dirty().unwrap();
+        assert_eq!(load64(&mm, va), Ok(1));
+        assert!(!mm.soft_dirty(va));
+        store64(&mm, va + 2 * PAGE, 1).unwrap();
+        assert!(mm.soft_dirty(va + 2 * PAGE));
+        check_quiet(&sys);
+    });
+}

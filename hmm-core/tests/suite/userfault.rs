@@ -316,3 +316,19 @@ fn the_sequence_is_renewed_after_a_collision() {
         check_quiet(&sys);
     });
 }
+
+#[test]
+fn a_registered_range_gets_no_huge_page() {
+    single(|| {
+        let sys = system(2048);
+        let mm = sys.create_mm();
+        let va = map_huge(&mm, 1);
+        let handler = mm.userfault(va + 9 * PAGE, PAGE).unwrap();
+        store64(&mm, va, 1).unwrap();
+        assert_eq!(mm.rss().anon, 1);
+        handler.copy(va + 9 * PAGE, &[3; PAGE as usize]).unwrap();
+        assert_eq!(load64(&mm, va + 9 * PAGE), Ok(u64::from_le_bytes([3; 8])));
+        assert_eq!(mm.rss().anon, 2);
+        check_quiet(&sys);
+    });
+}
