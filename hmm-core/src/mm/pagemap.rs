@@ -1,8 +1,10 @@
 //! What Linux's pagemap tells of a page.
 
 use crate::addr::Va;
+use crate::errno::Errno;
 use crate::mm::Mm;
 use crate::pte::Pte;
+use crate::vma_tree::{Vma, user_range};
 
 /// Where a page is, in pagemap's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,6 +71,44 @@ impl Mm {
             bits |= PagemapBits::SOFT_DIRTY;
         }
         PagemapBits(bits)
+    }
+
+    /// For each page of `len` bytes (rounded up to pages), whether an access would find it without reading
+    /// it from swap space or a file (mincore). Pages in device memory, and those on their way, count.
+    ///
+    /// # Errors
+    /// EINVAL for a bad range, ENOMEM when part of it is not mapped, ESRCH for a dead process.
+    pub fn mincore(&self, start: Va, len: u64) -> Result<Vec<bool>, Errno> {
+        let end = user_range(start, len)?;
+        let vmas = self.vmas.read();
+        self.check_alive()?;
+        if !vmas.covers(start, end) {
+            return Err(Errno::ENOMEM);
+        }
+        let pages = (start.page()..end.page()).map(Va::of_page);
+        Ok(pages
+            .map(|va| match self.pt.lock().get(va.page()) {
+                Pte::None => vmas.find(va).is_some_and(|vma| self.is_cached(vma, va)),
+                Pte::Swap { .. } => false,
+                Pte::Present(_)
+                | Pte::Device { .. }
+                | Pte::Migration { .. }
+                | Pte::Exclusive { .. }
+                | Pte::Poison => true,
+            })
+            .collect())
+    }
+
+    /// Whether the object behind a mapping has the page of `va` in memory.
+    fn is_cached(&self, vma: &Vma, va: Va) -> bool {
+        let Some((object, index)) = vma.object_page(va) else {
+            return false;
+        };
+        let Some((found, pfn)) = object.next_page(index) else {
+            return false;
+        };
+        self.sys.frames.put(pfn);
+        found == index
     }
 }
 

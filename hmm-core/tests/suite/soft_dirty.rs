@@ -2,7 +2,7 @@
 
 use crate::common::device::Device;
 use crate::common::*;
-use hmm_core::{Errno, MmapOptions, MremapOptions, PagemapBits, Prot, Pte};
+use hmm_core::{Advice, Errno, MmapOptions, MremapOptions, PagemapBits, Prot, Pte};
 
 const DEV: u64 = 7;
 
@@ -200,5 +200,32 @@ fn the_bit_survives_swap_space() {
         store64(&mm, va + 2 * PAGE, 1).unwrap();
         assert!(mm.soft_dirty(va + 2 * PAGE));
         check_quiet(&sys);
+    });
+}
+
+#[test]
+fn mincore_tells_what_is_at_hand() {
+    kinds(|kind| {
+        let sys = system(64);
+        let device = Device::with_memory(&sys, kind, 16, DEV);
+        let mm = sys.create_mm();
+        let mirror = device.open(&mm);
+        let va = map(&mm, 6, Prot::READ_WRITE);
+        fill(&mm, va, 4, 0);
+        assert_eq!(load64(&mm, va + 4 * PAGE), Ok(0));
+        mirror.to_device(va, 1).unwrap();
+        mirror.exclusive(va + PAGE, 1).unwrap();
+        assert_eq!(mm.swap_out(va + 2 * PAGE, PAGE), Ok(1));
+        let here = [true, true, false, true, true, false];
+        assert_eq!(mm.mincore(va, 6 * PAGE), Ok(here.to_vec()));
+        assert_eq!(mm.mincore(va + 1, PAGE), Err(Errno::EINVAL));
+        assert_eq!(mm.mincore(va, 8 * PAGE), Err(Errno::ENOMEM));
+        let shared = map_shared(&mm, 2);
+        store64(&mm, shared, 1).unwrap();
+        mm.madvise(shared, PAGE, Advice::DontNeed).unwrap();
+        assert_eq!(mm.mincore(shared, 2 * PAGE), Ok(vec![true, false]), "cached");
+        check_quiet(&sys);
+        mm.exit();
+        assert_eq!(mm.mincore(va, PAGE), Err(Errno::ESRCH));
     });
 }
