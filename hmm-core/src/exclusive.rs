@@ -25,7 +25,7 @@ const TRIES: u32 = 16;
 ///
 /// # Errors
 /// EINVAL for an address that is not aligned or an owner of 0, EFAULT where nothing writable is mapped or the
-/// page cannot be had (ENOMEM where there is no memory to bring it home to), EOPNOTSUPP for memory that is not private to the process, EBUSY when others
+/// page cannot be had (ENOMEM where there is no memory to bring it home to), EOPNOTSUPP for memory that is not private to the process and for hugetlb pages, EBUSY when others
 /// changed the entry again and again: try again.
 pub fn make_device_exclusive(guard: &MmapReadGuard<'_>, va: Va, owner: u64) -> Result<Pfn, Errno> {
     if !va.is_aligned() || owner == 0 {

@@ -40,7 +40,7 @@ impl Mm {
         let mut vmas = self.vmas.write();
         self.check_alive()?;
         let parts = vmas.overlapping(va, end);
-        if !vmas.covers(va, end) || parts.iter().any(|vma| !vma.is_anon()) {
+        if !vmas.covers(va, end) || parts.iter().any(|vma| !vma.is_anon() || vma.is_hugetlb()) {
             return Err(Errno::EINVAL);
         }
         if parts.iter().any(|vma| vma.userfault.is_some()) {

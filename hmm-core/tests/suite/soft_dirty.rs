@@ -223,7 +223,11 @@ fn mincore_tells_what_is_at_hand() {
         let shared = map_shared(&mm, 2);
         store64(&mm, shared, 1).unwrap();
         mm.madvise(shared, PAGE, Advice::DontNeed).unwrap();
-        assert_eq!(mm.mincore(shared, 2 * PAGE), Ok(vec![true, false]), "cached");
+        assert_eq!(
+            mm.mincore(shared, 2 * PAGE),
+            Ok(vec![true, false]),
+            "cached"
+        );
         check_quiet(&sys);
         mm.exit();
         assert_eq!(mm.mincore(va, PAGE), Err(Errno::ESRCH));
