@@ -18,7 +18,7 @@ use crate::vma_tree::{Vma, user_range};
 impl Mm {
     /// Takes the pages of `len` bytes (rounded up to pages) out of memory: private pages go to swap space,
     /// pages of files and shared memory to what is behind them, in all processes that map them. What is
-    /// locked, pinned, in device memory or has no room in swap space stays. Returns how many pages went.
+    /// locked, pinned, in device memory, a hugetlb page, or has no room in swap space stays. Returns how many pages went.
     ///
     /// # Errors
     /// EINVAL for a bad range, ENOMEM when part of it is not mapped (the rest was done), ESRCH for a dead process.

@@ -113,6 +113,11 @@ impl Vma {
         }
     }
 
+    /// KSM may work on it.
+    pub fn can_merge(&self) -> bool {
+        self.is_private() && !self.flags.mixed && !self.is_hugetlb()
+    }
+
     /// The object behind it, and which of its pages is at `va`.
     pub fn object_page(&self, va: Va) -> Option<(&Arc<PageCache>, u64)> {
         match &self.backing {

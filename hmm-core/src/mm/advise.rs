@@ -113,12 +113,12 @@ impl Mm {
         })
     }
 
-    /// Shared memory is passed over.
+    /// Memory that cannot be merged is passed over.
     fn set_mergeable(&self, start: Va, end: Va, on: bool) -> Result<bool, Errno> {
         let mut vmas = self.vmas.write();
         self.check_alive()?;
         self.change_vmas(&mut vmas, start, end, |vma| {
-            vma.flags.mergeable = on && vma.is_private() && !vma.is_hugetlb();
+            vma.flags.mergeable = on && vma.can_merge();
         });
         Ok(vmas.covers(start, end))
     }

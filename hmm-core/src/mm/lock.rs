@@ -75,8 +75,12 @@ impl Mm {
         self.pt.lock().set_locked(ranges.collect());
     }
 
+    pub(super) fn is_locked(&self, va: Va) -> bool {
+        self.pt.lock().is_locked(va.page())
+    }
+
     /// Faults a page of a locked mapping in, for writing where that gives the process its own.
-    fn populate(self: &Arc<Mm>, va: Va) -> Result<(), Errno> {
+    pub(super) fn populate(self: &Arc<Mm>, va: Va) -> Result<(), Errno> {
         loop {
             let guard = self.mmap_read_lock();
             self.check_alive()?;

@@ -19,8 +19,8 @@ impl Mm {
     /// the process gets one first.
     ///
     /// # Errors
-    /// EOPNOTSUPP for hugetlb pages, EHWPOISON when the page is lost already, EFAULT where nothing readable is mapped or no page can be had,
-    /// EINVAL for an address beyond the user half, ESRCH for a dead process.
+    /// EHWPOISON when the page is lost already, EFAULT where nothing readable is mapped or no page can be had,
+    /// EINVAL for an address beyond the user half, EOPNOTSUPP for hugetlb memory, ESRCH for a dead process.
     pub fn poison(self: &Arc<Mm>, va: Va) -> Result<(), Errno> {
         if va.0 >= TASK_SIZE {
             return Err(Errno::EINVAL);

@@ -1,5 +1,7 @@
 //! mremap.
 
+use std::sync::Arc;
+
 use crate::addr::{PAGE_SIZE, TASK_SIZE, Va};
 use crate::errno::Errno;
 use crate::mm::Mm;
@@ -11,13 +13,32 @@ use crate::vma_tree::{Vma, VmaTree, user_range};
 
 impl Mm {
     /// Resizes a mapping, moving it if it must or `options` asks for it. The pages move with it, wherever
-    /// they are. Returns the new address.
+    /// they are. What a locked mapping grows by is brought in, as far as that can be done. Returns the new
+    /// address.
     ///
     /// # Errors
     /// EINVAL for bad ranges, an overlap of old and new place, or `dontunmap` with a change of length or
     /// shared memory; EFAULT when `old..old + old_len` is not inside of one mapping; ENOMEM when there is
     /// no place; ESRCH for a dead process.
     pub fn mremap(
+        self: &Arc<Mm>,
+        old: Va,
+        old_len: u64,
+        new_len: u64,
+        options: MremapOptions,
+    ) -> Result<Va, Errno> {
+        let target = self.resize(old, old_len, new_len, options)?;
+        let grown = old_len.div_ceil(PAGE_SIZE)..new_len.div_ceil(PAGE_SIZE);
+        if !grown.is_empty() && self.is_locked(target) {
+            for page in grown {
+                // The mapping has grown whether or not there is memory for it now.
+                let _ = self.populate(target + page * PAGE_SIZE);
+            }
+        }
+        Ok(target)
+    }
+
+    fn resize(
         &self,
         old: Va,
         old_len: u64,

@@ -249,6 +249,12 @@ fn locks_follow_the_mapping() {
         assert_eq!(mm.swap_out(target, 2 * PAGE), Ok(1));
         assert_eq!(mm.swap_out(target + 64 * PAGE, 2 * PAGE), Ok(0));
         expect(&mm, target + 64 * PAGE, 2, 1 + PAGE / 8);
+        // What it grows by comes in at once.
+        let grown = mm.mremap(va, PAGE, 2 * PAGE, MremapOptions::default());
+        assert_eq!(grown, Ok(va));
+        assert!(matches!(mm.pte(va + PAGE), Pte::Present(_)));
+        assert_eq!(mm.locked_pages(), 6);
+        mm.munmap(va + PAGE, PAGE).unwrap();
         // A new mapping in the old place is not locked.
         let at = hmm_core::MmapOptions {
             at: Some(target + 64 * PAGE),

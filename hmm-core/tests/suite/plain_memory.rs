@@ -22,6 +22,8 @@ enum Span {
     Unmap,
     Protect(Prot),
     DontNeed,
+    SwapOut,
+    Mergeable,
     Move(u64),
     ToDevice(usize),
     ToSystem(usize),
@@ -64,6 +66,10 @@ enum Op {
         process: usize,
     },
     Unpin,
+    /// The system takes pages out of memory.
+    Reclaim,
+    /// It looks for equal pages.
+    Merge,
 }
 
 fn prot() -> impl Strategy<Value = Prot> {
@@ -76,6 +82,8 @@ fn span() -> impl Strategy<Value = Span> {
         1 => Just(Span::Unmap),
         2 => prot().prop_map(Span::Protect),
         1 => Just(Span::DontNeed),
+        2 => Just(Span::SwapOut),
+        1 => Just(Span::Mergeable),
         1 => (0..PAGES).prop_map(Span::Move),
         6 => (0..2usize).prop_map(Span::ToDevice),
         2 => (0..2usize).prop_map(Span::ToSystem),
@@ -106,6 +114,8 @@ fn op() -> impl Strategy<Value = Op> {
         1 => process.clone().prop_map(|process| Op::Fork { process }),
         1 => process.prop_map(|process| Op::Exit { process }),
         1 => Just(Op::Unpin),
+        1 => Just(Op::Reclaim),
+        2 => Just(Op::Merge),
     ]
 }
 
@@ -113,6 +123,8 @@ fn op() -> impl Strategy<Value = Op> {
 #[derive(Clone)]
 struct Page {
     prot: Prot,
+    /// Of the mapping: what differs in it is not one mapping.
+    mergeable: bool,
     bytes: Vec<u8>,
 }
 
@@ -132,6 +144,7 @@ struct World {
 fn zero(prot: Prot) -> Page {
     Page {
         prot,
+        mergeable: false,
         bytes: vec![0; PAGE as usize],
     }
 }
@@ -294,6 +307,8 @@ impl World {
                 }
             }
             Op::Unpin => drop(self.pins.pop()),
+            Op::Reclaim => drop(self.sys.reclaim(7)),
+            Op::Merge => drop(self.sys.ksm_scan()),
         }
     }
 
@@ -351,7 +366,19 @@ impl World {
                 p.pages[range]
                     .iter_mut()
                     .flatten()
-                    .for_each(|page| *page = zero(page.prot));
+                    .for_each(|page| page.bytes.fill(0));
+            }
+            Span::SwapOut => {
+                let expected = if covered { None } else { Some(Errno::ENOMEM) };
+                assert_eq!(p.mm.swap_out(start, bytes).err(), expected);
+            }
+            Span::Mergeable => {
+                let expected = if covered { Ok(()) } else { Err(Errno::ENOMEM) };
+                assert_eq!(p.mm.madvise(start, bytes, Advice::Mergeable), expected);
+                p.pages[range]
+                    .iter_mut()
+                    .flatten()
+                    .for_each(|page| page.mergeable = true);
             }
             Span::Move(to) => {
                 let to = to.min(PAGES - len);
@@ -362,12 +389,11 @@ impl World {
                 };
                 let result = p.mm.mremap(start, bytes, bytes, options);
                 let old = p.range(first, len).to_vec();
-                let prot = old[0].as_ref().map(|page| page.prot);
-                if prot.is_none()
-                    || old
-                        .iter()
-                        .any(|page| page.as_ref().map(|page| page.prot) != prot)
-                {
+                let kinds: Vec<_> = old
+                    .iter()
+                    .map(|page| page.as_ref().map(|page| (page.prot, page.mergeable)))
+                    .collect();
+                if kinds[0].is_none() || kinds.iter().any(|&kind| kind != kinds[0]) {
                     assert_eq!(result, Err(Errno::EFAULT));
                 } else if first.abs_diff(to) < len {
                     assert_eq!(result, Err(Errno::EINVAL));
@@ -427,7 +453,7 @@ impl World {
         }
         self.pins.clear();
         assert!(self.devices.iter().all(|device| device.used() == 0));
-        assert_eq!(self.sys.free_pages(), 159);
+        assert_eq!((self.sys.free_pages(), self.sys.swapped_pages()), (159, 0));
     }
 }
 
