@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::addr::{PAGE_SIZE, Pfn, Va};
 use crate::errno::Errno;
 use crate::fault::{FaultFlags, handle_mm_fault};
-use crate::frame::Place;
+use crate::frame::{Frame, Place};
 use crate::memremap::VmFault;
 use crate::mm::{Mm, MmapReadGuard};
 use crate::notifier::MmuNotifyEvent;
@@ -171,7 +171,8 @@ impl System {
     /// As [`System::hold`] for a page that [`System::prepare`] has made read-only, if it still is.
     fn hold_merged(&self, pfn: Pfn) -> bool {
         let held = self.frames.try_get_locked(pfn);
-        if held && !self.frames.with(pfn, |f| f.merged && !f.mapped.is_empty()) {
+        let can = |f: &mut Frame| f.merged && !f.exclusive && !f.mapped.is_empty();
+        if held && !self.frames.with(pfn, can) {
             self.let_go(pfn);
             return false;
         }

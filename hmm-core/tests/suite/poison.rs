@@ -312,3 +312,59 @@ fn poison_against_file_faults_and_truncation() {
         check_quiet(&sys);
     });
 }
+
+#[test]
+fn exclusive_and_coherent_pages_are_lost_too() {
+    single(|| {
+        let sys = system(64);
+        let device = Device::coherent(&sys, 4, DEV);
+        let mm = sys.create_mm();
+        let mirror = device.open(&mm);
+        let va = map(&mm, 3, Prot::READ_WRITE);
+        fill(&mm, va, 3, 1);
+        mirror.exclusive(va, 1).unwrap();
+        mirror.to_device(va + PAGE, 2).unwrap();
+        mm.poison(va).unwrap();
+        mm.poison(va + PAGE).unwrap();
+        assert!(!mirror.is_exclusive(va));
+        assert_eq!((sys.poisoned_pages(), device.used()), (1, 1));
+        for page in 0..2 {
+            let at = va + page * PAGE;
+            assert_eq!(load64(&mm, at), Err(Errno::SIGBUS));
+            assert_eq!(mirror.read(at, &mut [0]), Err(Errno::EFAULT));
+        }
+        expect(&mm, va + 2 * PAGE, 1, 1 + 2 * PAGE / 8);
+        mirror.check();
+        check_quiet(&sys);
+        mm.exit();
+        assert_eq!((device.used(), sys.free_pages()), (0, 62));
+        check_quiet(&sys);
+    });
+}
+
+/// Of a huge page only the page that failed is lost.
+#[test]
+fn a_page_of_a_huge_page() {
+    single(|| {
+        let sys = system(2048);
+        let mm = sys.create_mm();
+        let options = hmm_core::MmapOptions {
+            huge: true,
+            ..Default::default()
+        };
+        let va = mm.mmap(512 * PAGE, Prot::READ_WRITE, options).unwrap();
+        mm.madvise(va, 512 * PAGE, Advice::HugePage).unwrap();
+        assert_eq!(load64(&mm, va), Ok(0));
+        mm.poison(va + 7 * PAGE).unwrap();
+        fill(&mm, va, 7, 1);
+        fill(&mm, va + 8 * PAGE, 504, 1);
+        mm.poison(va + 100 * PAGE).unwrap();
+        for page in [7, 100] {
+            assert_eq!(load64(&mm, va + page * PAGE), Err(Errno::SIGBUS));
+        }
+        assert_eq!((mm.rss().anon, sys.poisoned_pages()), (510, 2));
+        expect(&mm, va, 7, 1);
+        expect(&mm, va + 8 * PAGE, 92, 1);
+        check_quiet(&sys);
+    });
+}

@@ -493,3 +493,29 @@ fn swap_out_against_exit_and_unmapping() {
         check_quiet(&sys);
     });
 }
+
+#[test]
+fn exclusive_and_coherent_pages_stay() {
+    single(|| {
+        let sys = system(128);
+        let device = Device::coherent(&sys, 16, DEV);
+        let mm = sys.create_mm();
+        let mirror = device.open(&mm);
+        let va = map(&mm, 4, Prot::READ_WRITE);
+        for page in 0..4 {
+            fill(&mm, va + page * PAGE, 1, 1);
+        }
+        mm.madvise(va, 4 * PAGE, Advice::Mergeable).unwrap();
+        mirror.exclusive(va, 2).unwrap();
+        mirror.to_device(va + 2 * PAGE, 2).unwrap();
+        mm.madvise(va + 2 * PAGE, 2 * PAGE, Advice::Free).unwrap();
+        assert_eq!((mm.swap_out(va, 4 * PAGE), sys.ksm_scan()), (Ok(0), 0));
+        assert_eq!((sys.reclaim(u64::MAX), device.used()), (0, 2));
+        assert!(mirror.is_exclusive(va) && mirror.is_exclusive(va + PAGE));
+        for page in 0..4 {
+            expect(&mm, va + page * PAGE, 1, 1);
+        }
+        mirror.check();
+        check_quiet(&sys);
+    });
+}
