@@ -16,8 +16,9 @@ impl Mm {
     /// Maps `len` bytes (rounded up to pages) of zeros.
     ///
     /// # Errors
-    /// EINVAL for a length of 0 or a fixed address that is not aligned or outside of the user half, ENOMEM
-    /// when there is no place, ESRCH for a dead process.
+    /// EINVAL for a length of 0, a fixed address that is not aligned or outside of the user half, a change of
+    /// part of a hugetlb page, or hugetlb that is shared; ENOMEM when there is no place, or no free huge page
+    /// for hugetlb; ESRCH for a dead process.
     pub fn mmap(&self, len: u64, prot: Prot, options: MmapOptions) -> Result<Va, Errno> {
         let mut len = len;
         let backing = if options.hugetlb {
@@ -46,7 +47,7 @@ impl Mm {
     /// file's end is a SIGBUS.
     ///
     /// # Errors
-    /// As [`Mm::mmap`]; EINVAL for an offset that is not a multiple of the page size, EOVERFLOW when
+    /// As [`Mm::mmap`]; EINVAL for hugetlb and for an offset that is not a multiple of the page size, EOVERFLOW when
     /// `offset + len` is no file position.
     pub fn mmap_file(
         &self,
@@ -56,7 +57,7 @@ impl Mm {
         file: &Arc<File>,
         offset: u64,
     ) -> Result<Va, Errno> {
-        if !offset.is_multiple_of(PAGE_SIZE) {
+        if options.hugetlb || !offset.is_multiple_of(PAGE_SIZE) {
             return Err(Errno::EINVAL);
         }
         len.checked_next_multiple_of(PAGE_SIZE)
@@ -123,8 +124,8 @@ impl Mm {
     /// Unmaps `len` bytes (rounded up to pages); holes are no error.
     ///
     /// # Errors
-    /// EINVAL for a start that is not aligned, a length of 0, or a range beyond the user half; ESRCH for a
-    /// dead process.
+    /// EINVAL for a start that is not aligned, a length of 0, a range beyond the user half, or part of a
+    /// hugetlb page; ESRCH for a dead process.
     pub fn munmap(&self, start: Va, len: u64) -> Result<(), Errno> {
         let end = user_range(start, len)?;
         let mut vmas = self.vmas.write();

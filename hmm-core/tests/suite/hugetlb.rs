@@ -198,6 +198,9 @@ fn nothing_splits_or_moves_it() {
             ..HUGETLB
         };
         assert_eq!(mm.mmap(PAGE, Prot::READ, shared).err(), Some(Errno::EINVAL));
+        let file = hmm_core::File::new(&sys, PAGE);
+        let mapped = mm.mmap_file(PAGE, Prot::READ, HUGETLB, &file, 0);
+        assert_eq!(mapped.err(), Some(Errno::EINVAL));
         {
             let guard = mm.mmap_read_lock();
             assert!(guard.find_vma(va).unwrap().hugetlb);
