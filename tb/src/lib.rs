@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cli;
+pub mod elf;
 pub mod explore;
 pub mod explore_cmd;
 pub mod fuzz;

@@ -36,7 +36,7 @@ impl Shadow {
             space.insert(vpn, Slot { page, ..slot });
         }
         let ticket = self.ticket();
-        let unsure = self.untracked.contains(&parent);
+        let unsure = self.wild > 0 || self.untracked.contains(&parent);
         self.forks.insert(
             ticket,
             Fork {

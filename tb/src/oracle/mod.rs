@@ -12,12 +12,14 @@ mod page;
 mod remap;
 mod settle;
 mod shadow;
+mod wild;
 
 pub use discard::Discard;
 pub use file::Resize;
 pub use flight::{Data, Outcome, Ticket};
 pub use remap::Moved;
 pub use shadow::Oracle;
+pub use wild::Wild;
 
 use thiserror::Error;
 

@@ -40,7 +40,8 @@ impl Shadow {
     /// What a copy has written, if its source was known and still all the while.
     pub(super) fn copied(&self, read: Ticket, write: Ticket) -> Option<Vec<u8>> {
         let (from, to) = (self.flights.get(&read)?, self.flights.get(&write)?);
-        let still = !from.moved && from.gone.is_empty() && !to.overlaps(&from.segments);
+        let still =
+            self.wild == 0 && !from.moved && from.gone.is_empty() && !to.overlaps(&from.segments);
         if !still {
             return None;
         }
@@ -52,7 +53,11 @@ impl Shadow {
         let Some(flight) = self.flights.get(&ticket) else {
             return Ok(());
         };
-        if flight.moved || !flight.tainted.is_empty() || self.untracked.contains(&flight.mm) {
+        if flight.moved
+            || self.wild > 0
+            || !flight.tainted.is_empty()
+            || self.untracked.contains(&flight.mm)
+        {
             return Ok(());
         }
         for segment in &flight.segments {
@@ -76,7 +81,7 @@ impl Shadow {
         let Some(flight) = self.flights.remove(&ticket) else {
             return Ok(());
         };
-        if flight.moved || self.untracked.contains(&flight.mm) {
+        if flight.moved || self.wild > 0 || self.untracked.contains(&flight.mm) {
             return Ok(());
         }
         let covered: usize = flight.segments.iter().map(|s| s.len).sum();

@@ -50,6 +50,8 @@ pub(super) struct Shadow {
     pub untracked: BTreeSet<u64>,
     /// Lengths of files and shared memory, bytes. Their pages are in `spaces`.
     pub objects: BTreeMap<u64, u64>,
+    /// Programs under way of which nobody knows what they write.
+    pub wild: u32,
 }
 
 #[derive(Debug)]

@@ -8,8 +8,8 @@ use rhai::Engine;
 
 use super::error::{self, ORACLE, Result, throw};
 use super::step::{Handle, calls};
-use crate::kernels::{Builtin, Effect};
-use crate::oracle::{Data, Mismatch, Outcome, Ticket};
+use crate::kernels::Effect;
+use crate::oracle::{Data, Mismatch, Outcome, Ticket, Wild};
 use crate::world::World;
 
 /// A job, as scripts hold it.
@@ -26,48 +26,52 @@ struct Running {
     world: Arc<World>,
     job: Job,
     /// What the oracle waits for.
-    open: Mutex<Option<(Ticket, Effect)>>,
+    open: Mutex<Option<Open>>,
+}
+
+/// What the oracle was told of a job.
+enum Open {
+    /// An access.
+    Access(Ticket, Effect),
+    /// It may write anything.
+    Wild(Wild),
+}
+
+/// What to run.
+pub struct Task<'a> {
+    /// The program.
+    pub program: &'a Program,
+    /// Its arguments.
+    pub args: &'a [u64],
+    /// Its threads.
+    pub threads: u32,
+    /// What it does to memory; `None` when nobody knows.
+    pub effect: Option<Effect>,
 }
 
 impl JobHandle {
-    /// Starts a kernel, and tells the oracle what it does.
+    /// Starts a program, and tells the oracle what it does.
     pub fn start(
         world: &Arc<World>,
         mm: &Arc<Mm>,
         context: &Arc<Context>,
-        kernel: &Builtin,
-        program: &Program,
-        args: &[u64],
+        task: &Task<'_>,
     ) -> Result<Self> {
-        let effect = (kernel.effect)(args);
-        let id = mm.id();
-        let oracle = &world.oracle;
-        let ticket = match effect {
-            Effect::None => None,
-            Effect::Load(addr, len) => Some(oracle.begin_read(id, addr, len)),
-            Effect::Store(addr, len, value) => {
-                let bytes = value.to_le_bytes()[..len as usize].to_vec();
-                Some(oracle.begin_write(id, addr, len, Data::Bytes(bytes)))
-            }
-            Effect::Fill(addr, len, first) => {
-                Some(oracle.begin_write(id, addr, len, Data::pattern(len, first)))
-            }
-            Effect::Writes(addr, len) => Some(oracle.begin_write(id, addr, len, Data::Unknown)),
-            Effect::FetchAdd(addr, _) => Some(oracle.begin_write(id, addr, 8, Data::Unknown)),
-        };
-        let open = ticket.map(|ticket| (ticket, effect));
-        match context.launch(program, args, kernel.threads) {
+        let open = open(world, mm.id(), task.effect);
+        match context.launch(task.program, task.args, task.threads) {
             Ok(job) => Ok(Self(Arc::new(Running {
                 world: Arc::clone(world),
                 job,
                 open: Mutex::new(open),
             }))),
             Err(e) => {
-                if let Some((ticket, effect)) = open {
-                    match effect {
-                        Effect::Load(..) => oracle.abandon(ticket),
-                        _ => oracle.end_write(ticket, Outcome::Nothing),
+                match open {
+                    Some(Open::Access(ticket, Effect::Load(..))) => world.oracle.abandon(ticket),
+                    Some(Open::Access(ticket, _)) => {
+                        world.oracle.end_write(ticket, Outcome::Nothing);
                     }
+                    Some(Open::Wild(wild)) => world.oracle.end_wild(wild),
+                    None => {}
                 }
                 Err(error::driver("d.launch", &e))
             }
@@ -104,6 +108,28 @@ impl JobHandle {
     }
 }
 
+/// Tells the oracle what a program is going to do.
+fn open(world: &World, id: u64, effect: Option<Effect>) -> Option<Open> {
+    let oracle = &world.oracle;
+    let Some(effect) = effect else {
+        return Some(Open::Wild(oracle.begin_wild(id)));
+    };
+    let ticket = match effect {
+        Effect::None => return None,
+        Effect::Load(addr, len) => oracle.begin_read(id, addr, len),
+        Effect::Store(addr, len, value) => {
+            let bytes = value.to_le_bytes()[..len as usize].to_vec();
+            oracle.begin_write(id, addr, len, Data::Bytes(bytes))
+        }
+        Effect::Fill(addr, len, first) => {
+            oracle.begin_write(id, addr, len, Data::pattern(len, first))
+        }
+        Effect::Writes(addr, len) => oracle.begin_write(id, addr, len, Data::Unknown),
+        Effect::FetchAdd(addr, _) => oracle.begin_write(id, addr, 8, Data::Unknown),
+    };
+    Some(Open::Access(ticket, effect))
+}
+
 impl Running {
     fn settle(
         &self,
@@ -114,10 +140,15 @@ impl Running {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        let Some((ticket, effect)) = open else {
-            return Ok(());
-        };
         let oracle = &self.world.oracle;
+        let (ticket, effect) = match open {
+            None => return Ok(()),
+            Some(Open::Wild(wild)) => {
+                oracle.end_wild(wild);
+                return Ok(());
+            }
+            Some(Open::Access(ticket, effect)) => (ticket, effect),
+        };
         match (effect, ended) {
             (Effect::Load(..), Err(_)) => oracle.abandon(ticket),
             (_, Err(_)) => oracle.end_write(ticket, Outcome::Partial),

@@ -16,6 +16,7 @@ mod program;
 mod session;
 mod step;
 mod threads;
+mod userfault;
 mod variants;
 
 use std::path::{Path, PathBuf};

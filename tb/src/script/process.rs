@@ -34,7 +34,8 @@ impl Process {
         self.mm.id()
     }
 
-    fn read(&self, call: &str, addr: u64, len: usize) -> Result<Vec<u8>> {
+    /// A CPU's read, checked.
+    pub(super) fn read(&self, call: &str, addr: u64, len: usize) -> Result<Vec<u8>> {
         let mut bytes = vec![0; len];
         let ticket = self.world.oracle.begin_read(self.id(), addr, len as u64);
         if let Err(e) = self.mm.load(Va(addr), &mut bytes) {
@@ -180,4 +181,5 @@ pub fn register(engine: &mut Engine) {
     );
     super::mapping::register(engine);
     super::memory::register(engine);
+    super::userfault::register(engine);
 }

@@ -12,6 +12,7 @@ use super::job::JobHandle;
 use super::memory::Pin;
 use super::process::Process;
 use super::session::Session;
+use super::userfault::Handler;
 
 /// A started thread, as scripts hold it.
 #[derive(Clone)]
@@ -45,6 +46,7 @@ fn has_handles(value: &Dynamic) -> bool {
         || value.read_lock::<JobHandle>().is_some()
         || value.read_lock::<Pin>().is_some()
         || value.read_lock::<File>().is_some()
+        || value.read_lock::<Handler>().is_some()
         || value.read_lock::<ThreadHandle>().is_some()
 }
 

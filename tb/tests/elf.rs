@@ -1,0 +1,180 @@
+//! Device programs out of ELF files, made here without a compiler.
+
+mod common;
+
+use common::{folder, hmmu, said};
+use hmmu::elf::{ElfError, load};
+use hmmu::kernels;
+
+/// The fields of a file that tests change.
+struct Elf {
+    class: u8,
+    order: u8,
+    kind: u16,
+    machine: u16,
+    flags: u32,
+    entry: u64,
+    /// Type, flags, address, bytes, size in memory.
+    segments: Vec<(u32, u32, u64, Vec<u8>, u64)>,
+}
+
+const LOAD: u32 = 1;
+const DYNAMIC: u32 = 2;
+const INTERP: u32 = 3;
+const RELRO: u32 = 0x6474_e552;
+const READ_EXECUTE: u32 = 5;
+const READ_WRITE: u32 = 6;
+
+impl Elf {
+    /// A static-pie of this code at 0x1000, which begins with its entry point.
+    fn of(code: &[u8]) -> Self {
+        Self {
+            class: 2,
+            order: 1,
+            kind: 3,
+            machine: 243,
+            flags: 0,
+            entry: 0x1000,
+            segments: vec![(LOAD, READ_EXECUTE, 0x1000, code.to_vec(), code.len() as u64)],
+        }
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        let mut out = vec![0x7f, b'E', b'L', b'F', self.class, self.order, 1, 0];
+        out.resize(16, 0);
+        out.extend(self.kind.to_le_bytes());
+        out.extend(self.machine.to_le_bytes());
+        out.extend(1_u32.to_le_bytes());
+        out.extend(self.entry.to_le_bytes());
+        out.extend(64_u64.to_le_bytes()); // program headers
+        out.extend(0_u64.to_le_bytes());
+        out.extend(self.flags.to_le_bytes());
+        for half in [64, 56, self.segments.len() as u16, 64, 0, 0] {
+            out.extend(half.to_le_bytes());
+        }
+        let mut offset = (64 + 56 * self.segments.len()) as u64;
+        for (kind, flags, addr, data, size) in &self.segments {
+            out.extend(kind.to_le_bytes());
+            out.extend(flags.to_le_bytes());
+            for word in [offset, *addr, *addr, data.len() as u64, *size, 0x1000] {
+                out.extend(word.to_le_bytes());
+            }
+            offset += data.len() as u64;
+        }
+        for (.., data, _) in &self.segments {
+            out.extend(data);
+        }
+        out
+    }
+}
+
+fn code() -> Vec<u8> {
+    kernels::fill().expect("the kernel assembles").code
+}
+
+fn refused(change: impl FnOnce(&mut Elf)) -> ElfError {
+    let mut elf = Elf::of(&code());
+    change(&mut elf);
+    load(&elf.bytes()).expect_err("refused")
+}
+
+#[test]
+fn segments_become_one_image() {
+    let mut elf = Elf::of(&code());
+    elf.segments.insert(0, (LOAD, 4, 0x20, vec![1, 2, 3], 8));
+    let program = load(&elf.bytes()).expect("a program");
+    assert_eq!(program.entry, 0x1000);
+    assert_eq!(program.code[0x20..0x24], [1, 2, 3, 0]);
+    assert_eq!(program.code[0x1000..], code());
+}
+
+#[test]
+fn what_cannot_run_is_refused_by_name() {
+    assert!(matches!(load(b"#!/bin/sh\n"), Err(ElfError::Malformed(_))));
+    assert!(matches!(load(&[]), Err(ElfError::Malformed(_))));
+    assert!(matches!(refused(|e| e.class = 1), ElfError::Malformed(_)));
+    assert!(matches!(refused(|e| e.order = 2), ElfError::Malformed(_)));
+    assert_eq!(refused(|e| e.machine = 62), ElfError::Machine(62));
+    assert_eq!(refused(|e| e.flags = 5), ElfError::Flags(5));
+    assert_eq!(refused(|e| e.kind = 2), ElfError::Fixed(2));
+    assert!(matches!(
+        refused(|e| e.segments.clear()),
+        ElfError::Image(_)
+    ));
+    assert!(matches!(refused(|e| e.entry = 0x1002), ElfError::Image(_)));
+    assert!(matches!(
+        refused(|e| e.entry = 0x900_0000),
+        ElfError::Image(_)
+    ));
+    let interp = (INTERP, 4, 0, b"/lib/ld.so".to_vec(), 10);
+    assert_eq!(
+        refused(|e| e.segments.push(interp)),
+        ElfError::Dynamic("an interpreter")
+    );
+    let dynamic = |tag: u64| {
+        let words = [tag, 24, 0, 0];
+        let bytes: Vec<u8> = words.iter().flat_map(|w: &u64| w.to_le_bytes()).collect();
+        (DYNAMIC, READ_WRITE, 0x8000, bytes, 32)
+    };
+    assert_eq!(
+        refused(|e| e.segments.push(dynamic(1))),
+        ElfError::Dynamic("a shared library")
+    );
+    assert!(matches!(
+        refused(|e| e.segments.push(dynamic(8))),
+        ElfError::Dynamic(_)
+    ));
+    let data = (LOAD, READ_WRITE, 0x9000, vec![1; 8], 16);
+    let writable = ElfError::Writable {
+        at: 0x9000,
+        bytes: 16,
+    };
+    assert_eq!(refused(|e| e.segments.push(data.clone())), writable);
+    let huge = (LOAD, 4, 0x9000, vec![], 1 << 30);
+    assert!(matches!(
+        refused(|e| e.segments.push(huge)),
+        ElfError::Image(_)
+    ));
+    let wraps = (LOAD, 4, u64::MAX - 8, vec![], 64);
+    assert!(matches!(
+        refused(|e| e.segments.push(wraps)),
+        ElfError::Image(_)
+    ));
+    // What is read-only before the program starts is no data to write.
+    let mut fixed = Elf::of(&code());
+    fixed.segments.push(data);
+    fixed.segments.push((RELRO, 4, 0x9000, vec![], 0x1000));
+    assert!(load(&fixed.bytes()).is_ok());
+    // A file that ends too soon.
+    let whole = Elf::of(&code()).bytes();
+    for len in 0..whole.len() {
+        assert!(load(&whole[..len]).is_err(), "{len} bytes");
+    }
+}
+
+#[test]
+fn scripts_run_them() {
+    let folder = folder("elf");
+    std::fs::write(folder.join("fill.elf"), Elf::of(&code()).bytes()).expect("written");
+    std::fs::write(folder.join("text.elf"), "no program").expect("written");
+    let script = r#"
+let p = process();
+let a = p.mmap(4 * PAGE, "rw");
+p.store(a, 1);
+let d = p.open(0);
+d.launch("fill.elf", [a, 4 * PAGE, 9], #{ threads: 8 }).wait();
+p.check(a, 4 * PAGE, 9);
+d.launch("./fill.elf", [a, PAGE, 5]).wait();
+d.check(a, PAGE, 5);
+expect_error("ENOENT", || d.launch("none.elf", []));
+expect_error("ENOEXEC", || d.launch("text.elf", []));
+expect_error("ENOENT", || d.launch("none", []));
+expect_error("EINVAL", || d.launch("fill.elf", ["a"]));
+expect_error("EINVAL", || d.launch("fill.elf", [], #{ threads: 0 }));
+expect_error("EINVAL", || d.launch("spin", [1], #{ threads: 2 }));
+expect_error("EFAULT", || d.launch("fill.elf", [0x10000, PAGE, 5]).wait());
+"#;
+    std::fs::write(folder.join("s.rhai"), script).expect("written");
+    let output = hmmu(&folder, &["run", "--backend", "model", "s.rhai"]);
+    assert!(output.status.success(), "{}", said(&output));
+}
