@@ -300,8 +300,6 @@ fn what_is_not_there_yet_is_refused_by_name() {
         );
     };
     refused("p.mmap(PAGE, \"rw\", #{hugetlb: true})", "hugetlb");
-    refused("d.launch(\"kernel.elf\", [])", "kernel.elf");
-    refused("d.launch(\"spin\", [1]).suspend()", "job.suspend");
 }
 
 #[test]

@@ -1,0 +1,141 @@
+//! Script calls that cannot be done: the errno, and a state in which everything goes on.
+
+mod common;
+
+use std::path::Path;
+
+use hmmu::machine::{Backend, MachineConfig};
+use hmmu::script::run_text;
+use hmmu::world::Outputs;
+
+/// Runs lines of calls that must fail, after `let`s that they need, each `errno: call`.
+fn refused(before: &str, calls: &[(&str, &str)]) {
+    let mut text = format!("machine(#{{ ram: 4 * MIB, vram: 1 * MIB, devices: 2 }});\n{before}\n");
+    for (errno, call) in calls {
+        text.push_str(&format!("expect_error(\"{errno}\", || {call});\n"));
+    }
+    let config = MachineConfig::new(Backend::Model, 1);
+    let result = run_text(Path::new("bad.rhai"), &text, &config, &Outputs::default());
+    assert!(result.passed(), "{text}\n{:?}", result.error);
+}
+
+const PROCESS: &str = "let p = process(); let a = p.mmap(4 * PAGE, \"rw\"); p.fill(a, 4 * PAGE, 1); \
+                       let d = p.open(0); let f = file(2 * PAGE);";
+
+#[test]
+fn ranges_and_names_that_cannot_be() {
+    refused(
+        PROCESS,
+        &[
+            ("EINVAL", "p.mmap(PAGE, \"rw\", #{ file: 7 })"),
+            ("EINVAL", "p.mmap(PAGE, \"rw\", #{ offset: PAGE })"),
+            ("EINVAL", "p.mmap(PAGE, \"rw\", #{ file: f, offset: 100 })"),
+            ("EINVAL", "p.mmap(PAGE, \"rw\", #{ file: f, offset: -1 })"),
+            ("EINVAL", "p.madvise(a, PAGE, \"shred\")"),
+            ("EINVAL", "p.madvise(a + 1, PAGE, \"free\")"),
+            ("ENOMEM", "p.madvise(a, 64 * PAGE, \"hugepage\")"),
+            ("EINVAL", "p.swap_out(a + 1, PAGE)"),
+            ("ENOMEM", "p.swap_out(a, 64 * PAGE)"),
+            ("EINVAL", "p.swap_out(a, -1)"),
+            ("EFAULT", "p.poison(0)"),
+            ("EINVAL", "p.poison(-1)"),
+            ("ENOMEM", "p.mlock(a, 64 * PAGE)"),
+            ("ENOMEM", "p.munlock(0x1000, PAGE)"),
+            ("EINVAL", "p.pin(a, PAGE, #{ short: true })"),
+            ("EFAULT", "p.pin(0x1000, PAGE)"),
+            ("EINVAL", "p.set_memory_limit(-1)"),
+            ("EINVAL", "p.userfault(a + 1, PAGE)"),
+            ("EINVAL", "p.userfault(0x1000, PAGE)"),
+            ("EINVAL", "file(-1)"),
+            ("EINVAL", "f.fill(4, 8, 1)"),
+            ("EINVAL", "f.check(0, -8, 1)"),
+            ("FAILED", "f.check(0, 3 * PAGE, 0)"),
+            ("FAILED", "f.check(0, 8, 1)"),
+            ("EINVAL", "f.truncate(-1)"),
+            ("EINVAL", "d.exclusive(a + 1, PAGE)"),
+            ("EINVAL", "d.exclusive(a, 0)"),
+            ("EFAULT", "d.exclusive(0x10000, PAGE)"),
+            ("ENODEV", "p.open(2)"),
+            ("ENODEV", "p.open(-1)"),
+            ("EINVAL", "reclaim(-1)"),
+            ("EINVAL", "d.inject(#{ link: \"snow\" })"),
+            ("EINVAL", "machine(#{ devices: 2 })"),
+        ],
+    );
+}
+
+#[test]
+fn a_process_that_has_ended() {
+    let before = format!("{PROCESS} let u = p.userfault(a, PAGE); p.exit();");
+    refused(
+        &before,
+        &[
+            ("ESRCH", "p.mmap(PAGE, \"rw\", #{ file: f })"),
+            ("ESRCH", "p.madvise(a, PAGE, \"free\")"),
+            ("ESRCH", "p.swap_out(a, PAGE)"),
+            ("ESRCH", "p.poison(a)"),
+            ("ESRCH", "p.mlock(a, PAGE)"),
+            ("ESRCH", "p.clear_soft_dirty()"),
+            ("ESRCH", "p.pin(a, PAGE, #{ longterm: false })"),
+            ("ESRCH", "p.userfault(a, PAGE)"),
+            ("ESRCH", "u.wait()"),
+            ("ESRCH", "u.zero(a)"),
+            ("ESRCH", "p.open(1)"),
+            ("EBADF", "d.exclusive(a, PAGE)"),
+            ("EBADF", "d.is_exclusive(a)"),
+        ],
+    );
+}
+
+#[test]
+fn a_device_that_was_closed() {
+    let before = format!("{PROCESS} let e = p.open(1); d.close();");
+    refused(
+        &before,
+        &[
+            ("EBADF", "d.exclusive(a, PAGE)"),
+            ("EBADF", "d.is_exclusive(a)"),
+            ("EBADF", "d.load(a)"),
+            ("EBADF", "d.migrate_to_device(a, PAGE)"),
+            ("EBADF", "d.snapshot(a, PAGE)"),
+        ],
+    );
+}
+
+#[test]
+fn exhausted_memories() {
+    // Device memory: what does not fit stays in system memory, and works.
+    let text = "machine(#{ ram: 4 * MIB, vram: 64 * KIB });
+        let p = process();
+        let a = p.mmap(32 * PAGE, \"rw\");
+        p.fill(a, 32 * PAGE, 1);
+        let d = p.open(0);
+        expect_error(\"ENOENT\", || d.migrate_to_device(a, 32 * PAGE));
+        assert(d.snapshot(a, 32 * PAGE).some(|page| page == \"rw dev\"));
+        assert(d.snapshot(a, 32 * PAGE).some(|page| page == \"rw\" || page == \"none\"));
+        d.check(a, 32 * PAGE, 1);
+        // System memory: swap space takes no device's pages, the process is told.
+        let big = p.mmap(8 * MIB, \"rw\");
+        expect_error(\"ENOMEM\", || p.fill(big, 8 * MIB, 1));
+        expect_error(\"EFAULT\", || d.fill(big + 4 * MIB, MIB, 1));
+        p.munmap(big, 8 * MIB);
+        p.check(a, 32 * PAGE, 1);
+        let f = file(8 * MIB);
+        f.fill(0, PAGE, 1);";
+    let config = MachineConfig::new(Backend::Model, 1);
+    let result = run_text(Path::new("full.rhai"), text, &config, &Outputs::default());
+    assert!(result.passed(), "{:?}", result.error);
+}
+
+#[test]
+fn a_broken_rule_names_the_call() {
+    // The oracle's and the rules' failures are the run's, even if the script catches them.
+    let text = "let p = process();\nlet a = p.mmap(PAGE, \"rw\");\n\
+                try { p.check(a, PAGE, 1); } catch (e) { assert_eq(e.errno, \"FAILED\"); }\n\
+                p.check(a, PAGE, 1);\n";
+    let config = MachineConfig::new(Backend::Model, 1);
+    let result = run_text(Path::new("c.rhai"), text, &config, &Outputs::default());
+    let error = result.error.expect("the check fails");
+    assert!(error.contains("c.rhai:4: p.check"), "{error}");
+    assert!(error.contains("seed 1"), "{error}");
+}
