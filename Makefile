@@ -1,5 +1,5 @@
 # hmmu: `make run` shows the device at work, `make test` passes the tests. Both set up what they need.
-.PHONY: help setup regs run test test-host bench-host lint synth clean
+.PHONY: help setup regs run test test-host bench-host lint synth conformance clean
 SHELL := /bin/bash
 CARGO ?= cargo
 
@@ -28,6 +28,11 @@ test: setup      ## all tests: lint, elaboration for synthesis, every crate, eve
 
 test-host:       ## the tests that need no Verilator
 	@$(CARGO) test --quiet -p hmmu-regs -p hmm-core -p hmmu-driver -p hmmu-model
+
+conformance: setup ## the kernel's own HMM tests, on the functional model and on the verilated design
+	@$(CARGO) build --release --quiet -p hmmu
+	@./target/release/hmmu run tb/scenarios/conformance --backend model
+	@./target/release/hmmu run tb/scenarios/conformance --backend rtl
 
 bench-host:      ## what the memory manager's operations cost per page, and how that grows; build/bench-host.json
 	@mkdir -p build
