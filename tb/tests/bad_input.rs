@@ -288,21 +288,6 @@ fn addresses_and_lengths_at_the_edge_are_errors_like_others() {
 }
 
 #[test]
-fn what_is_not_there_yet_is_refused_by_name() {
-    let refused = |call: &str, name: &str| {
-        let text = format!(
-            "let p = process();\nlet d = p.open(0);\nlet a = p.mmap(PAGE, \"rw\");\n{call};\n"
-        );
-        script(
-            &text,
-            1,
-            &["s.rhai:4", "ENOSYS", name, "not available in this version"],
-        );
-    };
-    refused("p.mmap(PAGE, \"rw\", #{hugetlb: true})", "hugetlb");
-}
-
-#[test]
 fn a_program_that_loops_for_ever_is_reported() {
     let text = "let d = process().open(0);\nlet job = d.launch(\"spin\", [0]);\njob.wait();\n";
     let pieces = &[

@@ -12,8 +12,6 @@ pub type Result<T> = std::result::Result<T, Box<EvalAltResult>>;
 pub const FAILED: &str = "FAILED";
 /// Errno of something that the oracle refuses.
 pub const ORACLE: &str = "ORACLE";
-/// Errno of what this version cannot do.
-pub const ENOSYS: &str = "ENOSYS";
 
 /// The error that a script call throws.
 pub fn throw(call: &str, errno: &str, message: impl Into<String>) -> Box<EvalAltResult> {
@@ -35,15 +33,6 @@ pub fn errno(call: &str, errno: Errno) -> Box<EvalAltResult> {
 /// An argument that cannot be used.
 pub fn invalid(call: &str, message: impl Into<String>) -> Box<EvalAltResult> {
     throw(call, "EINVAL", message)
-}
-
-/// Something that scenario scripts know and this version does not have.
-pub fn missing(call: &str, what: &str) -> Box<EvalAltResult> {
-    throw(
-        call,
-        ENOSYS,
-        format!("{what} is not available in this version"),
-    )
 }
 
 /// An error of the driver.

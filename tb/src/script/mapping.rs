@@ -4,11 +4,14 @@ use hmm_core::{Advice, MmapOptions, MremapOptions, Va};
 use rhai::{Engine, Map};
 
 use super::args::{flag, int, length, protection};
-use super::error::{Result, errno, invalid, missing};
+use super::error::{Result, errno, invalid};
 use super::file::File;
 use super::process::Process;
 use super::step::calls;
 use crate::oracle::Moved;
+
+/// Bytes of a hugetlb page: such mappings have whole ones.
+const HUGE_PAGE: u64 = 2 << 20;
 
 impl Process {
     fn mmap(&mut self, len: i64, prot: &str, options: &Map) -> Result<i64> {
@@ -25,7 +28,7 @@ impl Process {
                 "huge" => wanted.huge = flag(call, "huge", value)?,
                 "file" => file = Some(File::of(call, value)?),
                 "offset" => offset = Some(length(call, int(call, "offset", value)?)?),
-                "hugetlb" => return Err(missing(call, &format!("option {key}"))),
+                "hugetlb" => wanted.hugetlb = flag(call, "hugetlb", value)?,
                 other => return Err(invalid(call, format!("unknown option {other}"))),
             }
         }
@@ -33,6 +36,11 @@ impl Process {
             return Err(invalid(call, "option offset without a file"));
         }
         let offset = offset.unwrap_or(0);
+        let len = if wanted.hugetlb {
+            len.next_multiple_of(HUGE_PAGE)
+        } else {
+            len
+        };
         let oracle = &self.world.oracle;
         let replaced = wanted.at.map(|at| oracle.begin_unmap(self.id(), at.0, len));
         let mapped = match &file {
@@ -113,11 +121,8 @@ impl Process {
     fn madvise(&mut self, a: i64, len: i64, advice: &str) -> Result<()> {
         let call = "p.madvise";
         let len = length(call, len)?;
-        let wanted = match (Advice::from_name(advice), advice) {
-            (Some(wanted), _) => wanted,
-            (None, "collapse") => return Err(missing(call, &format!("advice {advice:?}"))),
-            (None, _) => return Err(invalid(call, format!("unknown advice {advice:?}"))),
-        };
+        let wanted = Advice::from_name(advice)
+            .ok_or_else(|| invalid(call, format!("unknown advice {advice:?}")))?;
         let oracle = &self.world.oracle;
         let (id, addr) = (self.id(), a as u64);
         let discard = (wanted == Advice::DontNeed).then(|| oracle.begin_discard(id, addr, len));
