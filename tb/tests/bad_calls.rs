@@ -31,6 +31,13 @@ fn ranges_and_names_that_cannot_be() {
             ("EINVAL", "p.mmap(PAGE, \"rw\", #{ offset: PAGE })"),
             ("EINVAL", "p.mmap(PAGE, \"rw\", #{ file: f, offset: 100 })"),
             ("EINVAL", "p.mmap(PAGE, \"rw\", #{ file: f, offset: -1 })"),
+            (
+                "EINVAL",
+                "p.mmap(HUGE, \"rw\", #{ file: f, hugetlb: true })",
+            ),
+            ("EINVAL", "p.mmap(HUGE, \"rw\", #{ hugetlb: 1 })"),
+            ("ENOMEM", "p.mmap(64 * HUGE, \"rw\", #{ hugetlb: true })"),
+            ("EINVAL", "p.madvise(a, PAGE, \"collapse\")"),
             ("EINVAL", "p.madvise(a, PAGE, \"shred\")"),
             ("EINVAL", "p.madvise(a + 1, PAGE, \"free\")"),
             ("ENOMEM", "p.madvise(a, 64 * PAGE, \"hugepage\")"),
