@@ -1,0 +1,148 @@
+#!/usr/bin/env python3
+"""Breaks one rule at a time and shows which test notices.
+
+Usage: tools/mutants.py [--only NAME,...] [--json FILE] [--list]
+
+tools/mutants.toml names each mutation: what rule it breaks, the text that it replaces, and the tests that
+should fail. The mutation is made in a copy of the sources under build/mutants, never in the product. A test
+that runs a race under many schedules says in its failure which seed it was; seeds count from 0, so that is
+how many schedules it took.
+
+Exit status: 0 all caught, 1 a mutation survived, 2 a mutation cannot be made or does not compile.
+"""
+import argparse
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import time
+import tomllib
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+LIST = ROOT / "tools/mutants.toml"
+COPY = ROOT / "build/mutants/sources"
+TARGET = ROOT / "build/mutants/target"
+# A mutation may make a thread wait for ever; no test of these takes nearly as long.
+LIMIT_SECONDS = 300
+
+
+class Unusable(Exception):
+    """A mutation that cannot be made."""
+
+
+def sources():
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True, text=True)
+    return [name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
+
+
+def refresh():
+    """Makes the copy equal to the sources. Files that are equal keep their times, so little is rebuilt."""
+    wanted = set(sources())
+    if COPY.is_dir():
+        for path in [p for p in COPY.rglob("*") if p.is_file()]:
+            if str(path.relative_to(COPY)) not in wanted and path.name != "Cargo.lock":
+                path.unlink()
+    for name in wanted:
+        to = COPY / name
+        text = (ROOT / name).read_bytes()
+        if not to.is_file() or to.read_bytes() != text:
+            to.parent.mkdir(parents=True, exist_ok=True)
+            to.write_bytes(text)
+
+
+def apply(mutation):
+    for edit in mutation["edit"]:
+        path = COPY / edit["file"]
+        if not path.is_file():
+            raise Unusable(f"no file {edit['file']}")
+        text = path.read_text()
+        count = text.count(edit["find"])
+        if count != edit.get("times", 1):
+            raise Unusable(f"{edit['file']} has {edit['find']!r} {count} times, {edit.get('times', 1)} expected")
+        path.write_text(text.replace(edit["find"], edit["replace"]))
+
+
+def test(arguments):
+    """Runs `cargo test`; what failed, or None. Raises Unusable when it does not compile."""
+    # Without debug information a mutation builds in half the time.
+    env = dict(os.environ, CARGO_TARGET_DIR=str(TARGET), CARGO_PROFILE_DEV_DEBUG="0")
+    base = ["cargo", "test", "--quiet", *arguments[:arguments.index("--")]] if "--" in arguments else ["cargo", "test", "--quiet", *arguments]
+    rest = arguments[arguments.index("--"):] if "--" in arguments else []
+    built = subprocess.run([*base, "--no-run"], cwd=COPY, env=env, capture_output=True, text=True)
+    if built.returncode != 0:
+        raise Unusable("does not compile:\n" + built.stderr[-2000:])
+    try:
+        ran = subprocess.run([*base, "--no-fail-fast", *rest], cwd=COPY, env=env, capture_output=True, text=True, timeout=LIMIT_SECONDS)
+    except subprocess.TimeoutExpired:
+        return {"test": " ".join(arguments), "how": f"does not end within {LIMIT_SECONDS} s", "schedules": None}
+    if ran.returncode == 0:
+        return None
+    output = ran.stdout + ran.stderr
+    failed = re.findall(r"^---- (\S+) stdout ----$", output, re.M) or re.findall(r"^test (\S+) \.\.\. FAILED", output, re.M)
+    seeds = [int(n) for n in re.findall(r"\bseed (\d+)\b", output)]
+    message = re.search(r"panicked at [^\n]*\n(.*)", output)
+    return {
+        "test": ", ".join(dict.fromkeys(failed)) or " ".join(arguments),
+        "how": message.group(1).strip()[:160] if message else output.strip().splitlines()[-1][:160],
+        "schedules": min(seeds) + 1 if seeds else None,
+    }
+
+
+def run(mutation):
+    refresh()
+    apply(mutation)
+    start = time.monotonic()
+    for arguments in mutation["tests"]:
+        found = test(arguments.split())
+        if found:
+            return {"name": mutation["name"], "rule": mutation["rule"], "caught": True, "seconds": round(time.monotonic() - start, 1), **found}
+    return {"name": mutation["name"], "rule": mutation["rule"], "caught": False, "seconds": round(time.monotonic() - start, 1)}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", help="names, separated by commas")
+    parser.add_argument("--json", type=pathlib.Path, help="writes the results to this file")
+    parser.add_argument("--list", action="store_true", help="names the mutations and runs nothing")
+    options = parser.parse_args()
+    mutations = tomllib.loads(LIST.read_text())["mutation"]
+    if options.only:
+        names = options.only.split(",")
+        unknown = set(names) - {m["name"] for m in mutations}
+        if unknown:
+            print(f"mutants: no mutation {', '.join(sorted(unknown))}", file=sys.stderr)
+            return 2
+        mutations = [m for m in mutations if m["name"] in names]
+    if options.list:
+        for mutation in mutations:
+            print(f"{mutation['name']:34} {mutation['rule']}")
+        return 0
+    results, broken = [], False
+    for mutation in mutations:
+        try:
+            result = run(mutation)
+        except Unusable as error:
+            broken = True
+            print(f"{mutation['name']:34} UNUSABLE: {error}", flush=True)
+            continue
+        results.append(result)
+        if result["caught"]:
+            after = f" after {result['schedules']} schedules" if result["schedules"] else ""
+            print(f"{result['name']:34} caught by {result['test']}{after}: {result['how']}", flush=True)
+        else:
+            print(f"{result['name']:34} SURVIVED", flush=True)
+    shutil.rmtree(COPY, ignore_errors=True)
+    caught = sum(result["caught"] for result in results)
+    print(f"{caught} of {len(mutations)} mutations caught")
+    if options.json:
+        options.json.write_text(json.dumps(results, indent=2) + "\n")
+    if broken:
+        return 2
+    return 0 if caught == len(mutations) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
