@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Breaks one rule at a time and shows which test notices.
 
-Usage: tools/mutants.py [--only NAME,...] [--json FILE] [--list]
+Usage: tools/mutants.py [--only NAME,...] [--part K/N] [--work DIR] [--json FILE] [--list]
 
 tools/mutants.toml names each mutation: what rule it breaks, the text that it replaces, and the tests that
 should fail. The mutation is made in a copy of the sources under build/mutants, never in the product. A test
@@ -23,8 +23,6 @@ import tomllib
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 LIST = ROOT / "tools/mutants.toml"
-COPY = ROOT / "build/mutants/sources"
-TARGET = ROOT / "build/mutants/target"
 # A mutation may make a thread wait for ever; no test of these takes nearly as long.
 LIMIT_SECONDS = 300
 
@@ -38,24 +36,24 @@ def sources():
     return [name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
 
 
-def refresh():
+def refresh(copy):
     """Makes the copy equal to the sources. Files that are equal keep their times, so little is rebuilt."""
     wanted = set(sources())
-    if COPY.is_dir():
-        for path in [p for p in COPY.rglob("*") if p.is_file()]:
-            if str(path.relative_to(COPY)) not in wanted and path.name != "Cargo.lock":
+    if copy.is_dir():
+        for path in [p for p in copy.rglob("*") if p.is_file()]:
+            if str(path.relative_to(copy)) not in wanted and path.name != "Cargo.lock":
                 path.unlink()
     for name in wanted:
-        to = COPY / name
+        to = copy / name
         text = (ROOT / name).read_bytes()
         if not to.is_file() or to.read_bytes() != text:
             to.parent.mkdir(parents=True, exist_ok=True)
             to.write_bytes(text)
 
 
-def apply(mutation):
+def apply(mutation, copy):
     for edit in mutation["edit"]:
-        path = COPY / edit["file"]
+        path = copy / edit["file"]
         if not path.is_file():
             raise Unusable(f"no file {edit['file']}")
         text = path.read_text()
@@ -65,17 +63,17 @@ def apply(mutation):
         path.write_text(text.replace(edit["find"], edit["replace"]))
 
 
-def test(arguments):
+def test(arguments, copy):
     """Runs `cargo test`; what failed, or None. Raises Unusable when it does not compile."""
-    # Without debug information a mutation builds in half the time.
-    env = dict(os.environ, CARGO_TARGET_DIR=str(TARGET), CARGO_PROFILE_DEV_DEBUG="0")
+    # What counts is the time to build: every mutation does it once.
+    env = dict(os.environ, CARGO_TARGET_DIR=str(copy.parent / "target"), CARGO_PROFILE_DEV_DEBUG="0", CARGO_PROFILE_DEV_OPT_LEVEL="0")
     base = ["cargo", "test", "--quiet", *arguments[:arguments.index("--")]] if "--" in arguments else ["cargo", "test", "--quiet", *arguments]
     rest = arguments[arguments.index("--"):] if "--" in arguments else []
-    built = subprocess.run([*base, "--no-run"], cwd=COPY, env=env, capture_output=True, text=True)
+    built = subprocess.run([*base, "--no-run"], cwd=copy, env=env, capture_output=True, text=True)
     if built.returncode != 0:
         raise Unusable("does not compile:\n" + built.stderr[-2000:])
     try:
-        ran = subprocess.run([*base, "--no-fail-fast", *rest], cwd=COPY, env=env, capture_output=True, text=True, timeout=LIMIT_SECONDS)
+        ran = subprocess.run([*base, "--no-fail-fast", *rest], cwd=copy, env=env, capture_output=True, text=True, timeout=LIMIT_SECONDS)
     except subprocess.TimeoutExpired:
         return {"test": " ".join(arguments), "how": f"does not end within {LIMIT_SECONDS} s", "schedules": None}
     if ran.returncode == 0:
@@ -91,12 +89,12 @@ def test(arguments):
     }
 
 
-def run(mutation):
-    refresh()
-    apply(mutation)
+def run(mutation, copy):
+    refresh(copy)
+    apply(mutation, copy)
     start = time.monotonic()
     for arguments in mutation["tests"]:
-        found = test(arguments.split())
+        found = test(arguments.split(), copy)
         if found:
             return {"name": mutation["name"], "rule": mutation["rule"], "caught": True, "seconds": round(time.monotonic() - start, 1), **found}
     return {"name": mutation["name"], "rule": mutation["rule"], "caught": False, "seconds": round(time.monotonic() - start, 1)}
@@ -105,6 +103,8 @@ def run(mutation):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", help="names, separated by commas")
+    parser.add_argument("--part", default="1/1", help="only the K-th of N parts, to share the work")
+    parser.add_argument("--work", type=pathlib.Path, default=ROOT / "build/mutants", help="where they are made")
     parser.add_argument("--json", type=pathlib.Path, help="writes the results to this file")
     parser.add_argument("--list", action="store_true", help="names the mutations and runs nothing")
     options = parser.parse_args()
@@ -116,6 +116,9 @@ def main():
             print(f"mutants: no mutation {', '.join(sorted(unknown))}", file=sys.stderr)
             return 2
         mutations = [m for m in mutations if m["name"] in names]
+    part, parts = (int(n) for n in options.part.split("/"))
+    mutations = mutations[part - 1::parts]
+    copy = options.work.resolve() / "sources"
     if options.list:
         for mutation in mutations:
             print(f"{mutation['name']:34} {mutation['rule']}")
@@ -123,7 +126,7 @@ def main():
     results, broken = [], False
     for mutation in mutations:
         try:
-            result = run(mutation)
+            result = run(mutation, copy)
         except Unusable as error:
             broken = True
             print(f"{mutation['name']:34} UNUSABLE: {error}", flush=True)
@@ -134,7 +137,7 @@ def main():
             print(f"{result['name']:34} caught by {result['test']}{after}: {result['how']}", flush=True)
         else:
             print(f"{result['name']:34} SURVIVED", flush=True)
-    shutil.rmtree(COPY, ignore_errors=True)
+    shutil.rmtree(copy, ignore_errors=True)
     caught = sum(result["caught"] for result in results)
     print(f"{caught} of {len(mutations)} mutations caught")
     if options.json:
