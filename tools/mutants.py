@@ -16,6 +16,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -72,13 +73,17 @@ def test(arguments, copy):
     built = subprocess.run([*base, "--no-run"], cwd=copy, env=env, capture_output=True, text=True)
     if built.returncode != 0:
         raise Unusable("does not compile:\n" + built.stderr[-2000:])
+    # In a group of its own: a test that never ends must not live on without cargo.
+    ran = subprocess.Popen([*base, "--no-fail-fast", *rest], cwd=copy, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
     try:
-        ran = subprocess.run([*base, "--no-fail-fast", *rest], cwd=copy, env=env, capture_output=True, text=True, timeout=LIMIT_SECONDS)
+        stdout, stderr = ran.communicate(timeout=LIMIT_SECONDS)
     except subprocess.TimeoutExpired:
+        os.killpg(ran.pid, signal.SIGKILL)
+        ran.communicate()
         return {"test": " ".join(arguments), "how": f"does not end within {LIMIT_SECONDS} s", "schedules": None}
     if ran.returncode == 0:
         return None
-    output = ran.stdout + ran.stderr
+    output = stdout + stderr
     failed = re.findall(r"^---- (\S+) stdout ----$", output, re.M) or re.findall(r"^test (\S+) \.\.\. FAILED", output, re.M)
     seeds = [int(n) for n in re.findall(r"\bseed (\d+)\b", output)]
     message = re.search(r"panicked at [^\n]*\n(.*)", output)
