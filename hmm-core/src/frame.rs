@@ -53,6 +53,13 @@ impl Frame {
         self.mapped.push(place);
     }
 
+    /// Maps a fresh private page that only this process has.
+    pub fn map_own(&mut self, place: Place) {
+        self.anon = true;
+        self.exclusive = true;
+        self.map(place);
+    }
+
     pub fn unmap(&mut self, place: Place) {
         remove(&mut self.mapped, place);
         if self.mapped.is_empty() {

@@ -38,9 +38,7 @@ pub(super) fn fault(mm: &Arc<Mm>, vma: &Vma, va: Va, flags: FaultFlags) -> Resul
         return Ok(());
     }
     sys.frames.with(pfn, |frame| {
-        frame.anon = true;
-        frame.exclusive = true;
-        frame.map(mm.place(page));
+        frame.map_own(mm.place(page));
     });
     let write = flags.write && vma.prot.write;
     pt.set(

@@ -85,9 +85,7 @@ fn copy(mm: &Arc<Mm>, va: Va, old: PresentPte, write: bool) -> Result<(), VmFaul
     if same {
         let place = mm.place(va.page());
         sys.frames.with(new, |frame| {
-            frame.anon = true;
-            frame.exclusive = true;
-            frame.map(place);
+            frame.map_own(place);
         });
         let pte = PresentPte {
             pfn: new,

@@ -71,9 +71,7 @@ fn free(sys: &System, first: Pfn) {
 fn map_fresh(mm: &Mm, pt: &mut PageTable, base: Va, first: Pfn, write: bool) {
     let sys = mm.system();
     sys.frames.with_run(first, HUGE_PAGES, |n, frame| {
-        frame.anon = true;
-        frame.exclusive = true;
-        frame.map(mm.place(base.page() + n));
+        frame.map_own(mm.place(base.page() + n));
     });
     let pte = PresentPte {
         pfn: first,

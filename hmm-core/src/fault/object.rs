@@ -63,10 +63,8 @@ fn copy(mm: &Arc<Mm>, vma: &Vma, va: Va, pfn: Pfn, flags: FaultFlags) -> Result<
         return Ok(());
     }
     sys.frames.with(new, |frame| {
-        frame.anon = true;
-        frame.exclusive = true;
+        frame.map_own(mm.place(va.page()));
         frame.dirty = true;
-        frame.map(mm.place(va.page()));
     });
     let write = flags.write && vma.prot.write;
     let present = PresentPte {

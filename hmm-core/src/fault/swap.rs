@@ -50,10 +50,8 @@ fn read(mm: &Arc<Mm>, vma: &Vma, va: Va, slot: SwapSlot, flags: FaultFlags) -> R
         }
     };
     sys.frames.with(pfn, |frame| {
-        frame.anon = true;
-        frame.exclusive = true;
+        frame.map_own(mm.place(va.page()));
         frame.dirty = true;
-        frame.map(mm.place(va.page()));
     });
     // A page that was not written since the bits were cleared shows its next store by a fault.
     let write = vma.prot.write && (soft_dirty || flags.write);

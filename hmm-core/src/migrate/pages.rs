@@ -120,10 +120,8 @@ fn insert(mm: &Arc<Mm>, vma: &Vma, va: Va, new: Pfn, huge: bool) -> bool {
         return false;
     }
     sys.frames.with_run(new, pages, |n, frame| {
-        frame.anon = true;
-        frame.exclusive = true;
+        frame.map_own(mm.place(va.page() + n));
         frame.memcg = Some(Arc::clone(mm.memcg()));
-        frame.map(mm.place(va.page() + n));
         frame.refs += 1;
     });
     let write = vma.prot.write;

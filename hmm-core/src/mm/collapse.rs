@@ -130,10 +130,8 @@ impl Mm {
                 frames.with(present.pfn, |frame| frame.unmap(self.place(at)));
             }
             frames.with_run(huge, HUGE_PAGES, |n, frame| {
-                frame.anon = true;
-                frame.exclusive = true;
+                frame.map_own(self.place(page + n));
                 frame.dirty = true;
-                frame.map(self.place(page + n));
             });
             let pte = PresentPte {
                 pfn: huge,

@@ -253,10 +253,8 @@ impl Mm {
             return Err(error);
         }
         self.sys.frames.with(copy, |frame| {
-            frame.anon = true;
-            frame.exclusive = true;
+            frame.map_own(child.place(page));
             frame.dirty = true;
-            frame.map(child.place(page));
         });
         Ok(Pte::Present(PresentPte {
             pfn: copy,

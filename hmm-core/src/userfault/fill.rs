@@ -78,10 +78,8 @@ fn install(mm: &Mm, va: Va, pfn: Option<Pfn>, write: bool, none: bool) -> Result
     }
     if let Some(pfn) = pfn {
         sys.frames.with(pfn, |frame| {
-            frame.anon = true;
-            frame.exclusive = true;
+            frame.map_own(mm.place(va.page()));
             frame.dirty = true;
-            frame.map(mm.place(va.page()));
         });
         pt.rss.anon += 1;
     }
