@@ -68,13 +68,12 @@ def test(arguments, copy):
     """Runs `cargo test`; what failed, or None. Raises Unusable when it does not compile."""
     # What counts is the time to build: every mutation does it once.
     env = dict(os.environ, CARGO_TARGET_DIR=str(copy.parent / "target"), CARGO_PROFILE_DEV_DEBUG="0", CARGO_PROFILE_DEV_OPT_LEVEL="0")
-    base = ["cargo", "test", "--quiet", *arguments[:arguments.index("--")]] if "--" in arguments else ["cargo", "test", "--quiet", *arguments]
-    rest = arguments[arguments.index("--"):] if "--" in arguments else []
-    built = subprocess.run([*base, "--no-run"], cwd=copy, env=env, capture_output=True, text=True)
+    command = ["cargo", "test", "--quiet", *arguments]
+    built = subprocess.run([*command, "--no-run"], cwd=copy, env=env, capture_output=True, text=True)
     if built.returncode != 0:
         raise Unusable("does not compile:\n" + built.stderr[-2000:])
     # In a group of its own: a test that never ends must not live on without cargo.
-    ran = subprocess.Popen([*base, "--no-fail-fast", *rest], cwd=copy, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    ran = subprocess.Popen([*command, "--no-fail-fast"], cwd=copy, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
     try:
         stdout, stderr = ran.communicate(timeout=LIMIT_SECONDS)
     except subprocess.TimeoutExpired:
