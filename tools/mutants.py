@@ -26,6 +26,8 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 LIST = ROOT / "tools/mutants.toml"
 # A mutation may make a thread wait for ever; no test of these takes nearly as long.
 LIMIT_SECONDS = 300
+# Of the tests that notice.
+MOST_NAMES = 4
 
 
 class Unusable(Exception):
@@ -86,8 +88,10 @@ def test(arguments, copy):
     failed = re.findall(r"^---- (\S+) stdout ----$", output, re.M) or re.findall(r"^test (\S+) \.\.\. FAILED", output, re.M)
     seeds = [int(n) for n in re.findall(r"\bseed (\d+)\b", output)]
     message = re.search(r"panicked at [^\n]*\n(.*)", output)
+    failed = list(dict.fromkeys(failed))
+    more = f" and {len(failed) - MOST_NAMES} more" if len(failed) > MOST_NAMES else ""
     return {
-        "test": ", ".join(dict.fromkeys(failed)) or " ".join(arguments),
+        "test": ", ".join(failed[:MOST_NAMES]) + more or " ".join(arguments),
         "how": message.group(1).strip()[:160] if message else output.strip().splitlines()[-1][:160],
         "schedules": min(seeds) + 1 if seeds else None,
     }

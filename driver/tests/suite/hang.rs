@@ -69,10 +69,13 @@ fn an_invalidation_ends_and_the_device_is_given_up() {
 }
 
 #[test]
-fn a_migration_leaves_the_data_where_it_was() {
+fn a_migration_leaves_the_data_where_it_was_and_no_page_behind() {
     hang(3, |m, p| {
         let buf = p.map(4);
         p.cpu_fill(buf, 4, 6);
+        // Takes what else the device needs: tables, room for programs.
+        p.check(buf, 4, 6);
+        let used = m.device.vram_in_use();
         m.board.hung.store(true, Ordering::Relaxed);
         let error = p
             .context
@@ -84,6 +87,7 @@ fn a_migration_leaves_the_data_where_it_was() {
         );
         p.cpu_check(buf, 4, 6);
         assert_eq!(m.stat_or_none("vram_pages_processes"), None);
+        assert_eq!(m.device.vram_in_use(), used);
         p.mm.exit();
     });
 }

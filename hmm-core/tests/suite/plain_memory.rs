@@ -5,9 +5,8 @@ use std::sync::Arc;
 use crate::common::device::Device;
 use crate::common::mirror::Mirror;
 use crate::common::*;
-use hmm_core::{
-    Advice, Errno, Mm, MmapOptions, MremapOptions, PinnedPages, Prot, System, Va, sync,
-};
+use hmm_core::sync::{Schedule, run_with};
+use hmm_core::{Advice, Errno, Mm, MmapOptions, MremapOptions, PinnedPages, Prot, System, Va};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -462,7 +461,8 @@ proptest! {
 
     #[test]
     fn processes_see_plain_memory(ops in vec(op(), 1..80), seed: u64) {
-        let result = sync::run(seed, move || {
+        let schedule = Schedule::seeded(seed).most_points(MOST_POINTS);
+        let result = run_with(schedule, move || {
             let mut world = World::new();
             for op in ops {
                 world.apply(op);

@@ -79,6 +79,37 @@ fn device_and_cpu_against_copy_on_write() {
     });
 }
 
+/// The copy can be written by a second thread as soon as it is mapped: the device has lost the old page by then.
+#[test]
+fn device_read_against_two_writers_of_a_copied_page() {
+    seeds(SEEDS, || {
+        let sys = system(128);
+        let device = Device::new(&sys, 16, DEV);
+        let mm = sys.create_mm();
+        let mirror = device.open(&mm);
+        let va = map(&mm, 1, Prot::READ_WRITE);
+        fill(&mm, va, 1, 1);
+        let child = mm.fork().unwrap();
+        mirror.read_pages(va, 1).unwrap();
+        let write_and_look = |word: u64| {
+            let (mm, mirror) = (Arc::clone(&mm), Arc::clone(&mirror));
+            spawn(move || {
+                let at = word as usize * 8;
+                store64(&mm, va + word * 8, 100 + word).unwrap();
+                let (data, _) = mirror.read_pages(va, 1).unwrap();
+                assert_eq!(data[at..at + 8], (100 + word).to_le_bytes());
+            })
+        };
+        let writers = [write_and_look(0), write_and_look(1)];
+        for writer in writers {
+            writer.join();
+        }
+        expect(&child, va, 1, 1);
+        mirror.check();
+        check_quiet(&sys);
+    });
+}
+
 #[test]
 fn migration_against_cpu_touch_of_an_empty_place() {
     seeds(SEEDS, || {

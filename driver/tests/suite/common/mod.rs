@@ -16,6 +16,9 @@ use std::sync::Arc;
 
 pub const PAGE: u64 = hmm_core::PAGE_SIZE;
 
+/// No test passes as many scheduling points, unless something goes round for ever.
+const MOST_POINTS: u64 = 20_000_000;
+
 /// What a test can choose.
 #[derive(Clone)]
 pub struct Setup {
@@ -318,7 +321,8 @@ impl Process {
 /// Runs a test under one schedule.
 pub fn run(setup: Setup, body: impl FnOnce(&Machine) + Send + 'static) {
     let seed = setup.seed;
-    let result = sync::run(seed, move || {
+    let schedule = sync::Schedule::seeded(seed).most_points(MOST_POINTS);
+    let result = sync::run_with(schedule, move || {
         let machine = Machine::new(setup);
         body(&machine);
         machine.finish();

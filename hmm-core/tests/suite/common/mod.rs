@@ -55,9 +55,12 @@ pub fn system(pages: u64) -> Arc<System> {
     System::new(SystemConfig::new(pages), Ram::new(pages), Arc::new(NoTrace))
 }
 
+/// No test passes as many scheduling points, unless something goes round for ever.
+pub const MOST_POINTS: u64 = 20_000_000;
+
 /// Runs a test without concurrency to find.
 pub fn single(f: impl FnOnce() + Send + 'static) {
-    if let Err(text) = sync::run(1, f) {
+    if let Err(text) = sync::run_with(Schedule::seeded(1).most_points(MOST_POINTS), f) {
         panic!("{text}");
     }
 }
@@ -67,7 +70,10 @@ pub fn seeds(n: u64, f: impl Fn() + Send + Sync + 'static) {
     let f = Arc::new(f);
     for seed in 0..n {
         let f = Arc::clone(&f);
-        if let Err(text) = sync::run_with(Schedule::seeded(seed).switch_one_in(2), move || f()) {
+        let schedule = Schedule::seeded(seed)
+            .switch_one_in(2)
+            .most_points(MOST_POINTS);
+        if let Err(text) = sync::run_with(schedule, move || f()) {
             panic!("seed {seed}: {text}");
         }
     }
