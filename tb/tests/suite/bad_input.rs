@@ -1,10 +1,8 @@
 //! Input that cannot be used, and checks that fail: one clear message each, the right exit status, no panic.
 
-mod common;
-
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use common::{folder, hmmu, said};
+use crate::common::{folder, hmmu, said};
 
 /// Runs hmmu over one file, expects a status and pieces of the message.
 fn expect(name: &str, text: &str, args: &[&str], status: i32, pieces: &[&str]) {

@@ -1,10 +1,8 @@
 //! `hmmu explore`: finds a seeded race, shrinks it, replays it; and every race scenario under some schedules.
 
-mod common;
-
 use std::path::{Path, PathBuf};
 
-use common::{folder, hmmu, said, scenarios};
+use crate::common::{folder, hmmu, said, scenarios};
 use hmmu::explore::{Outcome, Plan, Strategies, first_failure};
 use hmmu::machine::{Backend, MachineConfig};
 use hmmu::run_cmd::each_variant;

@@ -1,8 +1,6 @@
 //! All scenarios, on every device of this build.
 
-mod common;
-
-use common::{backends, scenarios};
+use crate::common::{backends, scenarios};
 use hmmu::machine::MachineConfig;
 use hmmu::script::run_file;
 use hmmu::world::Outputs;

@@ -4,7 +4,6 @@
 //! acknowledgement (watched at the device's ports), D must be in the table by then, and the job's result must
 //! be right. The job loads from one page, stores to another, and waits for a third that is not there at first,
 //! so that the offsets cover TLB hits, each level of walks, stores in flight and a pending fault.
-#![cfg(feature = "rtl")]
 
 mod board;
 mod monitor;

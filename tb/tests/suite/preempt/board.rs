@@ -9,7 +9,7 @@ use hmmu::rc::{
 use hmmu_regs::{CtrlEntry, CtrlOp, FORMAT_VERSION, LaunchEntry, reg};
 use hmmu_rtl::{Config, In, Sim};
 
-use crate::monitor::{Monitor, Page};
+use super::monitor::{Monitor, Page};
 
 /// One-way latency of the link, and latencies of the two memories, in cycles.
 pub const LINK_LATENCY: u64 = 20;

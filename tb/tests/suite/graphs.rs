@@ -1,11 +1,9 @@
 //! `hmmu graph`: the bundled graph, and random ones, with room in device memory and without.
 
-mod common;
-
 use std::fmt::Write;
 use std::path::Path;
 
-use common::{backends, folder, hmmu, said};
+use crate::common::{backends, folder, hmmu, said};
 use hmmu::graph::read_text;
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg32;

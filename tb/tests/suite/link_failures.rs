@@ -1,9 +1,7 @@
 //! Reads of the device over the link that fail: the operation ends with an error or is done again, the device stays
 //! usable, no byte is lost.
 
-mod common;
-
-use common::backends;
+use crate::common::backends;
 use hmm_core::{Errno, MmapOptions, PAGE_SIZE, Prot, Va, sync};
 use hmmu::kernels;
 use hmmu::machine::{Backend, MachineConfig, hardware};

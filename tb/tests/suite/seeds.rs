@@ -1,10 +1,8 @@
 //! Interleavings: the same seed gives the same run, other seeds other ones, and all of them are right.
 
-mod common;
-
 use std::collections::BTreeSet;
 
-use common::{backends, folder, hmmu, said, scenarios};
+use crate::common::{backends, folder, hmmu, said, scenarios};
 use hmmu::machine::MachineConfig;
 use hmmu::script::run_file;
 use hmmu::world::Outputs;

@@ -1,12 +1,9 @@
 //! `--wave`: what was written is read back, with states by name and the driver beside the device.
-#![cfg(feature = "rtl")]
-
-mod common;
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use common::{folder, hmmu, said};
+use crate::common::{folder, hmmu, said};
 use wellen::VarRef;
 use wellen::simple::{Waveform, read};
 

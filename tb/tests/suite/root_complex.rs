@@ -1,10 +1,8 @@
 //! The root complex without a device: a link's timing, completions, AtomicOps, host requests, interrupts.
 
-mod common;
-
 use std::collections::BTreeMap;
 
-use common::bench::{BAR0, BAR2, Bench, DEVICE, Host, MEMORY, MPS, RCB};
+use crate::common::bench::{BAR0, BAR2, Bench, DEVICE, Host, MEMORY, MPS, RCB};
 use hmmu::rc::tlp::{AtomicReq, Completion, ReadReq, Status, Tlp, WriteReq, byte_enables};
 use hmmu::rc::{AtomicOp, HostRequest, Link, LinkSpec, ReadError, Window};
 use rand::Rng;

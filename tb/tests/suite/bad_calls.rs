@@ -1,7 +1,5 @@
 //! Script calls that cannot be done: the errno, and a state in which everything goes on.
 
-mod common;
-
 use std::path::Path;
 
 use hmmu::machine::{Backend, MachineConfig};

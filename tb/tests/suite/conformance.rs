@@ -1,11 +1,9 @@
 //! The kernel's own HMM tests, as scripts: every one in every variant on the functional model, and a part of
 //! them on the verilated design (`make conformance` runs all of them on both).
 
-mod common;
-
 use std::path::PathBuf;
 
-use common::{backends, scenarios};
+use crate::common::{backends, scenarios};
 use hmmu::machine::{Backend, MachineConfig};
 use hmmu::script::{Variant, run_variant, variants};
 use hmmu::world::Outputs;

@@ -1,8 +1,6 @@
 //! Device programs out of ELF files, made here without a compiler.
 
-mod common;
-
-use common::{folder, hmmu, said};
+use crate::common::{folder, hmmu, said};
 use hmmu::elf::{ElfError, load};
 use hmmu::kernels;
 

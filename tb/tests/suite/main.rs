@@ -1,0 +1,23 @@
+//! Tests of the machine, the command `hmmu`, and the device as a whole. In one program: each links the verilated device.
+
+mod common;
+
+mod bad_calls;
+mod bad_input;
+mod conformance;
+mod elf;
+mod explore;
+mod fuzz;
+mod graphs;
+mod kernels;
+mod link_failures;
+mod oracle;
+mod oracle_files;
+#[cfg(feature = "rtl")]
+mod preempt;
+mod root_complex;
+mod scenarios;
+mod seeds;
+mod tlp;
+#[cfg(feature = "rtl")]
+mod waves;
