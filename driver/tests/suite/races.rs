@@ -1,7 +1,7 @@
 //! Two host threads, the fault worker and running jobs at once, under many schedules.
 
 use crate::common::programs::{count, fill};
-use crate::common::{PAGE, Process, Setup, run};
+use crate::common::{PAGE, Process, Setup, run, run_switching};
 use hmm_core::{Advice, Errno, Va, sync};
 use hmmu_driver::MigrateOnFault;
 use std::sync::Arc;
@@ -116,6 +116,29 @@ fn unmapping_and_dropping_race_with_jobs() {
                     "page {page} holds {seen}"
                 );
             }
+            p.end();
+        });
+    }
+}
+
+/// A page next to one that fails is looked up by itself.
+#[test]
+fn a_page_by_itself_is_not_mapped_again_after_its_end() {
+    for seed in 0..1000 {
+        run_switching(Setup::new(seed), 2, move |m| {
+            let p = m.process();
+            let gone = p.map(2);
+            p.mm.munmap(gone + PAGE, PAGE).expect("munmap");
+            let job = p.start(&fill(), &[gone.0, 2, 9], 2).expect("launch");
+            let theirs = p.clone();
+            let unmaps = sync::spawn(move || {
+                for _ in 0..20 + seed % 30 {
+                    sync::yield_now();
+                }
+                theirs.mm.munmap(gone, PAGE).expect("munmap");
+            });
+            assert_eq!(job.wait().expect_err("unmapped").errno, Errno::EFAULT);
+            unmaps.join();
             p.end();
         });
     }

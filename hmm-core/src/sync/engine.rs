@@ -317,8 +317,8 @@ pub(super) fn unblock(id: usize) {
     });
 }
 
-/// Starts a thread that runs `body`, under the next number.
-pub(super) fn start(name: String, body: impl FnOnce() + Send + 'static) {
+/// Starts a thread that runs `body`, under the next number. Not generic: the engine would be compiled once per caller.
+pub(super) fn start(name: String, body: Box<dyn FnOnce() + Send>) {
     let known = with_run(|r| {
         r.threads.push(ThreadInfo::new(name));
     });

@@ -122,32 +122,41 @@ pub fn run_recorded<R: Send + 'static>(
     schedule: &Schedule,
     f: impl FnOnce() -> R + Send + 'static,
 ) -> (Result<R, String>, Recording) {
+    let result = Arc::new(Mutex::new(None));
+    let slot = Arc::clone(&result);
+    let body = Box::new(move || {
+        let value = f();
+        *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
+    });
+    let (ended, recording) = execute(schedule, body);
+    let value = result.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let result =
+        ended.and_then(|()| value.ok_or_else(|| "the run ended before its closure did".into()));
+    (result, recording)
+}
+
+/// Not generic: the engine would be compiled once per caller.
+fn execute(schedule: &Schedule, body: Box<dyn FnOnce() + Send>) -> (Result<(), String>, Recording) {
     if active() {
         let error = Err("a run inside of a run".into());
         return (error, Recording::default());
     }
     install_hook();
     RUN.set(Some(Run::new(schedule)));
-    let body = Arc::new(Mutex::new(Some(f)));
-    let result = Arc::new(Mutex::new(None));
-    let slot = Arc::clone(&result);
+    let body = Mutex::new(Some(body));
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         Runner::new(Chooser { started: false }, config()).run(move || {
-            let f = body.lock().unwrap_or_else(PoisonError::into_inner).take();
-            if let Some(f) = f {
-                thread_body(|| {
-                    let value = f();
-                    *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
-                });
+            let body = body.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(body) = body {
+                thread_body(body);
             }
         })
     }));
     let (failure, recording) = RUN.take().map(Run::finish).unwrap_or_default();
-    let value = result.lock().unwrap_or_else(PoisonError::into_inner).take();
     let result = match (failure, outcome) {
         (Some(text), _) => Err(text),
         (None, Err(payload)) => Err(payload_text(payload.as_ref())),
-        (None, Ok(_)) => value.ok_or_else(|| "the run ended before its closure did".into()),
+        (None, Ok(_)) => Ok(()),
     };
     (result, recording)
 }

@@ -64,11 +64,12 @@ pub fn spawn_named<T: Send + 'static>(
         done: WaitQueue::new(),
     });
     let theirs = Arc::clone(&shared);
-    engine::start(name.into(), move || {
+    let body = Box::new(move || {
         let value = f();
         *theirs.result.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
         theirs.done.wake_all();
     });
+    engine::start(name.into(), body);
     engine::pass("having started a thread", Location::caller());
     JoinHandle { shared }
 }

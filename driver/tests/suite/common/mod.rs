@@ -320,8 +320,15 @@ impl Process {
 
 /// Runs a test under one schedule.
 pub fn run(setup: Setup, body: impl FnOnce(&Machine) + Send + 'static) {
+    run_switching(setup, 8, body);
+}
+
+/// As [`run`], with a switch at one scheduling point in so many.
+pub fn run_switching(setup: Setup, one_in: u32, body: impl FnOnce(&Machine) + Send + 'static) {
     let seed = setup.seed;
-    let schedule = sync::Schedule::seeded(seed).most_points(MOST_POINTS);
+    let schedule = sync::Schedule::seeded(seed)
+        .switch_one_in(one_in)
+        .most_points(MOST_POINTS);
     let result = sync::run_with(schedule, move || {
         let machine = Machine::new(setup);
         body(&machine);
