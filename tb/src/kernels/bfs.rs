@@ -9,7 +9,7 @@
 use dynasmrt::{DynasmLabelApi, dynasm};
 use hmmu_driver::Program;
 
-use super::{KernelError, assemble};
+use super::{Asm, KernelError, assemble};
 
 /// Where things are, in bytes.
 pub mod layout {
@@ -41,36 +41,79 @@ pub mod layout {
     pub const QUEUE_SLOTS: u64 = 256;
 }
 
+/// The queue, for all that follows: `s0` = queue, `s1` = mask, `s2` = slots, `s3` = one, `s4` = minus one.
+fn open(ops: &mut Asm) {
+    dynasm!(ops
+        ; .arch riscv64 ; .feature ma
+        ; ld s0, [a0, 0]
+        ; ld s1, [s0, 192]
+        ; addi s2, s0, 256
+        ; addi s3, zero, 1
+        ; addi s4, zero, -1
+    );
+}
+
+/// Takes an entry into `s5`; ends the thread when the search is over. Label `take`.
+fn take(ops: &mut Asm) {
+    dynasm!(ops
+        ; .arch riscv64 ; .feature ma
+        ; take:
+        ; amoadd.d t0, s3, [s0]
+        ; and t0, t0, s1
+        ; slli t0, t0, 3
+        ; add t0, t0, s2
+        ; wait:
+        ; ld s5, [t0, 0]
+        ; bne s5, zero, >got
+        ; ld t1, [s0, 128]
+        ; bne t1, zero, <wait
+        ; addi a0, zero, 0
+        ; ecall
+        ; got:
+        ; sd zero, [t0, 0]
+    );
+}
+
+/// Puts `t2` in, and goes to label `edge`.
+fn put(ops: &mut Asm) {
+    dynasm!(ops
+        ; .arch riscv64 ; .feature ma
+        ; addi t1, s0, 128
+        ; amoadd.d zero, s3, [t1]
+        ; addi t1, s0, 64
+        ; amoadd.d t3, s3, [t1]
+        ; and t3, t3, s1
+        ; slli t3, t3, 3
+        ; add t3, t3, s2
+        ; full:
+        ; ld t4, [t3, 0]
+        ; bne t4, zero, <full
+        ; sd t2, [t3, 0]
+        ; jal zero, <edge
+    );
+}
+
+/// The entry taken last is done with: takes the next one. Label `visited`.
+fn visited(ops: &mut Asm) {
+    dynasm!(ops
+        ; .arch riscv64 ; .feature ma
+        ; visited:
+        ; addi t1, s0, 128
+        ; amoadd.d zero, s4, [t1]
+        ; jal zero, <take
+    );
+}
+
 /// Over linked nodes (see [`layout`]). Argument: the queue. Result 0.
 ///
 /// # Errors
 /// The assembler refused it.
 pub fn bfs_nodes() -> Result<Program, KernelError> {
     assemble("bfs_nodes", |ops| {
+        open(ops);
+        take(ops);
         dynasm!(ops
             ; .arch riscv64 ; .feature ma
-            // s0 queue, s1 mask, s2 slots, s3 one, s4 minus one
-            ; ld s0, [a0, 0]
-            ; ld s1, [s0, 192]
-            ; addi s2, s0, 256
-            ; addi s3, zero, 1
-            ; addi s4, zero, -1
-
-            ; take:
-            ; amoadd.d t0, s3, [s0]
-            ; and t0, t0, s1
-            ; slli t0, t0, 3
-            ; add t0, t0, s2
-            ; wait:
-            ; ld s5, [t0, 0]
-            ; bne s5, zero, >got
-            ; ld t1, [s0, 128]
-            ; bne t1, zero, <wait
-            ; addi a0, zero, 0
-            ; ecall
-
-            ; got:
-            ; sd zero, [t0, 0]
             // The mark goes before the distance is read: a shorter way found from here on puts the node in again.
             ; addi t1, s5, 16
             ; amoswap.d zero, zero, [t1]
@@ -89,24 +132,9 @@ pub fn bfs_nodes() -> Result<Program, KernelError> {
             ; addi t1, t2, 16
             ; amoswap.d t3, s3, [t1]
             ; bne t3, zero, <edge
-            ; addi t1, s0, 128
-            ; amoadd.d zero, s3, [t1]
-            ; addi t1, s0, 64
-            ; amoadd.d t3, s3, [t1]
-            ; and t3, t3, s1
-            ; slli t3, t3, 3
-            ; add t3, t3, s2
-            ; full:
-            ; ld t4, [t3, 0]
-            ; bne t4, zero, <full
-            ; sd t2, [t3, 0]
-            ; jal zero, <edge
-
-            ; visited:
-            ; addi t1, s0, 128
-            ; amoadd.d zero, s4, [t1]
-            ; jal zero, <take
         );
+        put(ops);
+        visited(ops);
     })
 }
 
@@ -119,32 +147,16 @@ pub fn bfs_arrays() -> Result<Program, KernelError> {
     assemble("bfs_arrays", |ops| {
         dynasm!(ops
             ; .arch riscv64 ; .feature ma
-            // s0 queue, s1 mask, s2 slots, s3 one, s4 minus one, s8 offsets, s9 columns, s10 distances, s11 marks
-            ; ld s0, [a0, 0]
+            // s8 offsets, s9 columns, s10 distances, s11 marks
             ; ld s8, [a0, 8]
             ; ld s9, [a0, 16]
             ; ld s10, [a0, 24]
             ; ld s11, [a0, 32]
-            ; ld s1, [s0, 192]
-            ; addi s2, s0, 256
-            ; addi s3, zero, 1
-            ; addi s4, zero, -1
-
-            ; take:
-            ; amoadd.d t0, s3, [s0]
-            ; and t0, t0, s1
-            ; slli t0, t0, 3
-            ; add t0, t0, s2
-            ; wait:
-            ; ld s5, [t0, 0]
-            ; bne s5, zero, >got
-            ; ld t1, [s0, 128]
-            ; bne t1, zero, <wait
-            ; addi a0, zero, 0
-            ; ecall
-
-            ; got:
-            ; sd zero, [t0, 0]
+        );
+        open(ops);
+        take(ops);
+        dynasm!(ops
+            ; .arch riscv64 ; .feature ma
             ; addi s5, s5, -1
             ; slli s5, s5, 3
             ; add t1, s11, s5
@@ -173,24 +185,9 @@ pub fn bfs_arrays() -> Result<Program, KernelError> {
             ; add t1, s11, t5
             ; amoswap.d t3, s3, [t1]
             ; bne t3, zero, <edge
-            ; addi t1, s0, 128
-            ; amoadd.d zero, s3, [t1]
-            ; addi t1, s0, 64
-            ; amoadd.d t3, s3, [t1]
-            ; and t3, t3, s1
-            ; slli t3, t3, 3
-            ; add t3, t3, s2
-            ; full:
-            ; ld t4, [t3, 0]
-            ; bne t4, zero, <full
             ; addi t2, t2, 1
-            ; sd t2, [t3, 0]
-            ; jal zero, <edge
-
-            ; visited:
-            ; addi t1, s0, 128
-            ; amoadd.d zero, s4, [t1]
-            ; jal zero, <take
         );
+        put(ops);
+        visited(ops);
     })
 }
