@@ -1,5 +1,5 @@
 # hmmu: `make run` shows the device at work, `make test` passes the tests. Both set up what they need.
-.PHONY: help setup regs run test test-host bench-host lint synth conformance mutants clean
+.PHONY: help setup regs run test test-host bench-host bench-mmu lint synth conformance mutants clean
 SHELL := /bin/bash
 CARGO ?= cargo
 
@@ -39,6 +39,11 @@ bench-host:      ## what the memory manager's operations cost per page, and how 
 	@$(CARGO) bench --quiet -p hmm-core --bench growth >build/bench-host.log
 	@$(CARGO) bench --quiet -p hmm-core --bench memory -- $(CURDIR)/build/bench-memory.json >/dev/null
 	@tools/bench_table.py "$${CARGO_TARGET_DIR:-target}/criterion" build/bench-memory.json build/bench-host.json
+
+bench-mmu: setup ## address translation against an ideal MMU and others' figures; build/bench-mmu.json
+	@mkdir -p build
+	@$(CARGO) build --release --quiet -p hmmu
+	@./target/release/hmmu bench mmu --json build/bench-mmu.json
 
 mutants:         ## break one rule of the host side at a time and see which test notices (long)
 	@tools/mutants.py

@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::complain;
 use crate::machine::{Backend, MAX_CYCLES, MachineConfig};
-use crate::{explore_cmd, fuzz_cmd, graph_cmd, run_cmd};
+use crate::{bench_cmd, explore_cmd, fuzz_cmd, graph_cmd, run_cmd};
 
 /// Exit status of a failed check.
 pub const FAILED: u8 = 1;
@@ -32,6 +32,8 @@ enum Command {
     Graph(graph_cmd::GraphArgs),
     /// Runs random programs of process and device operations and compares every byte with plain memory.
     Fuzz(fuzz_cmd::FuzzArgs),
+    /// Measures parts of the device.
+    Bench(bench_cmd::BenchArgs),
 }
 
 /// Options of both commands.
@@ -78,6 +80,7 @@ pub fn main() -> ExitCode {
         Command::Explore(args) => explore_cmd::run(&args),
         Command::Graph(args) => graph_cmd::run(&args),
         Command::Fuzz(args) => fuzz_cmd::run(&args),
+        Command::Bench(args) => bench_cmd::run(&args),
     };
     ExitCode::from(status)
 }

@@ -1,6 +1,8 @@
 //! The machine around the hmmu device, and the command `hmmu`.
 #![forbid(unsafe_code)]
 
+pub mod bench;
+pub mod bench_cmd;
 pub mod cli;
 pub mod elf;
 pub mod explore;

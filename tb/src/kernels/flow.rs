@@ -45,6 +45,33 @@ pub fn chase() -> Result<Program, KernelError> {
     })
 }
 
+/// Each thread follows pointers of its own: `steps` (at least 1) of them from its word of `starts`, and stores
+/// where it ends in its word of `out`. Arguments: starts, steps, out. Result 0.
+///
+/// # Errors
+/// The assembler refused it.
+pub fn chases() -> Result<Program, KernelError> {
+    assemble("chases", |ops| {
+        dynasm!(ops
+            ; .arch riscv64 ; .feature ma
+            ; ld t0, [a0, 0]
+            ; ld t1, [a0, 8]
+            ; ld t2, [a0, 16]
+            ; slli t3, a1, 3
+            ; add t0, t0, t3
+            ; add t2, t2, t3
+            ; ld t0, [t0, 0]
+            ; again:
+            ; ld t0, [t0, 0]
+            ; addi t1, t1, -1
+            ; bne t1, zero, <again
+            ; sd t0, [t2, 0]
+            ; addi a0, zero, 0
+            ; ecall
+        );
+    })
+}
+
 /// Every thread adds 1 to its word, `rounds` times: word `index * stride` bytes after the address.
 /// Arguments: address, rounds, stride. Result 0.
 ///

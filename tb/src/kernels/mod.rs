@@ -7,11 +7,23 @@ mod access;
 mod bfs;
 mod bulk;
 mod flow;
+mod gups;
+mod hash_join;
+mod histogram;
+mod stream;
+mod stride;
+mod transpose;
 
 pub use access::{fetch_add, load, store};
 pub use bfs::{bfs_arrays, bfs_nodes, layout};
 pub use bulk::{check, fill};
-pub use flow::{chase, spin};
+pub use flow::{chase, chases, spin};
+pub use gups::{gups, gups_next};
+pub use hash_join::{join_build, join_probe};
+pub use histogram::histogram;
+pub use stream::triad;
+pub use stride::stride;
+pub use transpose::transpose;
 
 use dynasmrt::VecAssembler;
 use dynasmrt::riscv::RiscvRelocation;

@@ -54,6 +54,12 @@ pub trait Device: Send {
     /// The simulation failed (an assertion of the design).
     fn run(&mut self, cycles: u64, host: &mut HostSide) -> Result<u64, DeviceFailure>;
 
+    /// Reads device memory beside the bus: no time passes. Beyond it there are zeros.
+    fn peek(&mut self, at: u64, buf: &mut [u8]);
+
+    /// Writes device memory beside the bus: no time passes. What lies beyond it is lost.
+    fn poke(&mut self, at: u64, data: &[u8]);
+
     /// Bytes over the link so far.
     fn link_bytes(&self) -> LinkBytes;
 

@@ -423,7 +423,11 @@ fn no_device(device: usize) -> HwError {
     HwError::Model(format!("the machine has no device {device}"))
 }
 
-fn make_device(
+/// A device of this configuration out of reset.
+///
+/// # Errors
+/// This build lacks it, or its simulation stopped.
+pub fn make_device(
     config: &MachineConfig,
     memory: &Arc<SystemMemory>,
     device: usize,

@@ -183,6 +183,17 @@ impl Device for ModelDevice {
         Ok(self.device.time() - start)
     }
 
+    fn peek(&mut self, at: u64, buf: &mut [u8]) {
+        if self.device.vram_read(VramAddr(at), buf).is_err() {
+            buf.fill(0);
+        }
+    }
+
+    fn poke(&mut self, at: u64, data: &[u8]) {
+        // Beyond VRAM it is lost, as promised.
+        let _ = self.device.vram_write(VramAddr(at), data);
+    }
+
     fn link_bytes(&self) -> LinkBytes {
         LinkBytes {
             to_device: self.device.counter(Counter::LinkRxBytes),

@@ -136,6 +136,14 @@ impl Device for RtlDevice {
         Ok(ran)
     }
 
+    fn peek(&mut self, at: u64, buf: &mut [u8]) {
+        self.vram.peek(at, buf);
+    }
+
+    fn poke(&mut self, at: u64, data: &[u8]) {
+        self.vram.poke(at, data);
+    }
+
     fn link_bytes(&self) -> LinkBytes {
         self.complex.bytes()
     }

@@ -37,6 +37,23 @@ impl Vram {
         }
     }
 
+    /// Reads beside the port; zeros if the range does not lie within.
+    pub fn peek(&self, at: u64, buf: &mut [u8]) {
+        let at = at as usize;
+        match self.bytes.get(at..at.saturating_add(buf.len())) {
+            Some(bytes) => buf.copy_from_slice(bytes),
+            None => buf.fill(0),
+        }
+    }
+
+    /// Writes beside the port; nothing if the range does not lie within.
+    pub fn poke(&mut self, at: u64, data: &[u8]) {
+        let at = at as usize;
+        if let Some(bytes) = self.bytes.get_mut(at..at.saturating_add(data.len())) {
+            bytes.copy_from_slice(data);
+        }
+    }
+
     /// Does it take a request in this cycle?
     #[must_use]
     pub fn ready(&self) -> bool {

@@ -4,6 +4,7 @@ mod common;
 
 mod bad_calls;
 mod bad_input;
+mod bench;
 mod conformance;
 mod elf;
 mod explore;

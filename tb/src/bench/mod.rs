@@ -1,0 +1,31 @@
+//! `hmmu bench mmu`: what address translation costs.
+//!
+//! A bare host ([`BareHost`]) drives the machine's device without hmm-core and the driver: it lays page tables,
+//! data and programs out in device memory, sets contexts, launches jobs and reads the counters. Each workload runs
+//! translated and in bypass mode, which is the ideal MMU; its share of the ideal is the cycles of the second over
+//! those of the first.
+
+mod counts;
+mod cpu_time;
+mod events;
+mod host;
+mod image;
+mod measure;
+mod report;
+mod row;
+mod suite;
+mod tables;
+mod workload;
+mod workloads;
+
+pub use counts::Counts;
+pub use cpu_time::CpuTime;
+pub use events::{Events, FaultFigures, InvalidateFigures, OtherFigures};
+pub use host::{BareHost, BenchError, Caps, Ticket};
+pub use image::Image;
+pub use measure::{Measured, Mode, Run, measure};
+pub use report::Report;
+pub use suite::{ABLATIONS, Ablation, Changed, Pair, Plan, Results};
+pub use tables::{PageSize, Tables};
+pub use workload::{Case, Phase, Shape, Size};
+pub use workloads::{WORKLOADS, Workload};

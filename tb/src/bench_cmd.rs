@@ -1,0 +1,134 @@
+//! `hmmu bench`.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::PossibleValuesParser;
+use clap::{Args, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::bench::{BenchError, Plan, Report, Results, Size, WORKLOADS};
+use crate::cli::{FAILED, unusable};
+use crate::complain;
+use crate::machine::{Backend, MAX_CYCLES, MachineConfig};
+use crate::run_cmd::writable;
+
+/// Arguments of `hmmu bench`.
+#[derive(Args, Debug)]
+pub struct BenchArgs {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand, Debug)]
+enum What {
+    /// Address translation: against an ideal MMU, others' figures and the targets.
+    Mmu(MmuArgs),
+}
+
+/// Arguments of `hmmu bench mmu`.
+#[derive(Args, Debug)]
+struct MmuArgs {
+    /// The device: the verilated design or the functional model.
+    #[arg(long, value_enum, default_value = "rtl")]
+    backend: Backend,
+    /// How much the workloads do.
+    #[arg(long, value_enum, default_value = "default")]
+    size: Size,
+    /// Only this workload; may be given several times. Leaves out faults, invalidations and other contexts.
+    #[arg(long, value_name = "NAME", value_parser = names())]
+    workload: Vec<String>,
+    /// Leaves out the runs with parts of the MMU switched off and with other page sizes.
+    #[arg(long)]
+    no_ablations: bool,
+    /// Seed of the workloads' data and of all latencies.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Writes every figure to this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// A run fails after this many device cycles.
+    #[arg(long, value_name = "N", default_value_t = MAX_CYCLES)]
+    max_cycles: u64,
+}
+
+fn names() -> PossibleValuesParser {
+    PossibleValuesParser::new(WORKLOADS.iter().map(|workload| workload.name))
+}
+
+/// Runs a benchmark; the exit status.
+#[must_use]
+pub fn run(args: &BenchArgs) -> u8 {
+    let What::Mmu(args) = &args.what;
+    let plan = match plan(args) {
+        Ok(plan) => plan,
+        Err(text) => return unusable(&text),
+    };
+    let results = match measured(&plan) {
+        Ok(results) => results,
+        Err(BenchError::Unusable(text)) => return unusable(&text),
+        Err(BenchError::Failed(text)) => {
+            complain!("hmmu: {text} (seed {})", args.seed);
+            return FAILED;
+        }
+    };
+    let report = Report::new(&plan, &results);
+    report.print();
+    if let Some(path) = &args.json
+        && let Err(error) = std::fs::write(path, format!("{:#}\n", report.json()))
+    {
+        return unusable(&format!("cannot write {}: {error}", path.display()));
+    }
+    0
+}
+
+fn plan(args: &MmuArgs) -> Result<Plan, String> {
+    if cfg!(not(feature = "rtl")) && args.backend == Backend::Rtl {
+        return Err(crate::machine::NO_RTL.into());
+    }
+    if let Some(path) = &args.json {
+        writable(path)?;
+    }
+    let all = args.workload.is_empty();
+    let chosen = |name: &str| all || args.workload.iter().any(|chosen| chosen == name);
+    Ok(Plan {
+        machine: MachineConfig {
+            max_cycles: args.max_cycles,
+            ..MachineConfig::new(args.backend, args.seed)
+        },
+        size: args.size,
+        workloads: WORKLOADS
+            .iter()
+            .filter(|workload| chosen(workload.name))
+            .collect(),
+        ablations: !args.no_ablations,
+        events: all,
+    })
+}
+
+fn measured(plan: &Plan) -> Result<Results, BenchError> {
+    let bar = std::io::stderr().is_terminal().then(|| {
+        let bar = ProgressBar::new(plan.steps());
+        let style = "{spinner} [{bar:30}] {pos}/{len} {msg} [{elapsed}]";
+        if let Ok(style) = ProgressStyle::with_template(style) {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(100));
+        bar
+    });
+    let mut begun = false;
+    let results = plan.run(|what| {
+        if let Some(bar) = &bar {
+            if begun {
+                bar.inc(1);
+            }
+            bar.set_message(what.to_string());
+        }
+        begun = true;
+    });
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+    results
+}
