@@ -143,6 +143,7 @@ module ctrl_unit
     cmd.lo       = entry.addr[VaW-1:12];
     cmd.hi       = last[VaW-1:12];
     cmd.cfg.mode = ctx_mode_e'(entry.arg1[1:0]);
+    cmd.cfg.log  = entry.arg1[2];
     cmd.cfg.root = entry.arg0[PaW-1:12];
     cmd.access   = access_e'(entry.arg0[1:0]);
     cmd.code     = entry.arg1[7:0];

@@ -39,6 +39,7 @@ module dev_regs
   output ring_cfg_t                        copy_ring_o,
   output ring_cfg_t                        launch_ring_o,
   output ring_cfg_t                        fault_ring_o,
+  output ring_cfg_t                        dirty_ring_o,
   output logic                             irq_error_o,
   // From the device.
   input  logic [39:0]                      vram_size_i,
@@ -46,6 +47,7 @@ module dev_regs
   input  logic [31:0]                      copy_cons_i,
   input  logic [31:0]                      launch_cons_i,
   input  logic [31:0]                      fault_prod_i,
+  input  logic [31:0]                      dirty_prod_i,
   input  logic                             ctrl_idle_i,
   input  logic                             copy_idle_i,
   input  logic                             launch_idle_i,
@@ -53,6 +55,7 @@ module dev_regs
   input  logic                             copy_stopped_i,
   input  logic                             launch_stopped_i,
   input  logic                             fault_full_i,
+  input  logic                             dirty_full_i,
   input  logic [Warps-1:0][63:0]           warp_state_i,
   input  logic [JobSlots-1:0][63:0]        job_state_i,
   input  logic [NumErrors-1:0]             err_valid_i,
@@ -65,9 +68,11 @@ module dev_regs
   input  logic [31:0]                      inv_cycles_i
 );
 
-  // Rings, in the order of their registers.
-  localparam int unsigned NumRings = 4;
+  // Rings, in the order of their registers. Of the last two the device is the producer: the words of
+  // producer and consumer are in the same places, but the host writes the other one.
+  localparam int unsigned NumRings = 5;
   localparam int unsigned RingFault = 3;
+  localparam int unsigned RingDirty = 4;
 
   logic [63:0]               time_q, error_q;
   logic                      enable_q;
@@ -80,12 +85,14 @@ module dev_regs
   assign ctrl_ring_o   = ring_q[0];
   assign copy_ring_o   = ring_q[1];
   assign launch_ring_o = ring_q[2];
-  assign fault_ring_o  = ring_q[3];
+  assign fault_ring_o  = ring_q[RingFault];
+  assign dirty_ring_o  = ring_q[RingDirty];
   assign reg_ready_o   = 1'b1;
 
   // ------------------------------------------------------------------ decode
   logic        write, is_ring, is_warp, is_job, is_counter;
-  logic [1:0]  ring;
+  logic        is_dirty, from_device;
+  logic [2:0]  ring;
   logic [1:0]  ring_word;
   logic [12:0] word;       // 64-bit word of BAR0
   logic [63:0] mask, rdata_d, counter;
@@ -101,8 +108,10 @@ module dev_regs
   assign write      = reg_valid_i && reg_write_i;
   assign word       = reg_addr_i[15:3];
   // 0x100..0x1ff: eight words a ring, of which the first four are used.
-  assign is_ring    = word[12:5] == RegCtrlBase[15:8] && !word[2];
-  assign ring       = word[4:3];
+  assign is_dirty   = word[12:2] == RegDirtyBase[15:5];
+  assign is_ring    = word[12:5] == RegCtrlBase[15:8] && !word[2] || is_dirty;
+  assign ring       = is_dirty ? 3'(RingDirty) : {1'b0, word[4:3]};
+  assign from_device = ring == 3'(RingFault) || ring == 3'(RingDirty);
   assign ring_word  = word[1:0];
   assign is_warp    = word >= RegWarpState[15:3] && word < RegWarpState[15:3] + 13'(Warps);
   assign is_job     = word >= RegJobState[15:3] && word < RegJobState[15:3] + 13'(JobSlots);
@@ -110,7 +119,7 @@ module dev_regs
 
   // ------------------------------------------------------------------ read
   logic [NumRings-1:0][31:0] cons;     // the index that the device keeps
-  assign cons = {fault_prod_i, launch_cons_i, copy_cons_i, ctrl_cons_i};
+  assign cons = {dirty_prod_i, fault_prod_i, launch_cons_i, copy_cons_i, ctrl_cons_i};
 
   always_comb begin
     rdata_d = '0;
@@ -120,7 +129,7 @@ module dev_regs
                                 8'(Walkers), 8'(NumCtx), 8'(Warps), 8'(Units)};
       RegVramSize:   rdata_d = {24'd0, vram_size_i};
       RegControl:    rdata_d = {63'd0, enable_q};
-      RegStatus:     rdata_d = {53'd0, launch_stopped_i, copy_stopped_i, ctrl_stopped_i, 4'd0,
+      RegStatus:     rdata_d = {53'd0, launch_stopped_i, copy_stopped_i, ctrl_stopped_i, 3'd0, dirty_full_i,
                                 fault_full_i, launch_idle_i, copy_idle_i, ctrl_idle_i};
       RegTime:       rdata_d = time_q;
       RegErrorInfo:  rdata_d = error_q;
@@ -130,10 +139,8 @@ module dev_regs
           unique case (ring_word)
             2'd0:    rdata_d = ring_q[ring].base;
             2'd1:    rdata_d = {60'd0, ring_q[ring].size_log2};
-            // The fault ring has its words for producer and consumer the same way round, but there
-            // the device produces.
-            2'd2:    rdata_d = {32'd0, ring == 2'(RingFault) ? cons[ring] : ring_q[ring].index};
-            default: rdata_d = {32'd0, ring == 2'(RingFault) ? ring_q[ring].index : cons[ring]};
+            2'd2:    rdata_d = {32'd0, from_device ? cons[ring] : ring_q[ring].index};
+            default: rdata_d = {32'd0, from_device ? ring_q[ring].index : cons[ring]};
           endcase
         end else if (is_warp) begin
           rdata_d = warp_state_i[$clog2(Warps)'(word - RegWarpState[15:3])];
@@ -174,7 +181,7 @@ module dev_regs
             ring_q[ring].index     <= '0;
             ring_q[ring].reset     <= 1'b1;
           end
-          if (ring_word == (ring == 2'(RingFault) ? 2'd3 : 2'd2)) begin
+          if (ring_word == (from_device ? 2'd3 : 2'd2)) begin
             ring_q[ring].index <= index_d[31:0];
           end
         end

@@ -30,6 +30,7 @@ l1_tlb.sv
 l2_tlb.sv
 walker.sv
 fault_unit.sv
+dirty_log.sv
 mmu_ctrl.sv
 mmu.sv
 # Compute.

@@ -99,6 +99,11 @@ package hmmu_pkg;
     logic       atomic;   // atomics may go ahead (VRAM page, or the entry allows them)
   } xlat_t;
 
+  // log2 of the 4 KiB pages of a page.
+  function automatic logic [4:0] page_order(page_size_e size);
+    return size == Page2M ? 5'd9 : 5'd0;
+  endfunction
+
   // One event per cycle, from the MMU to every translated client, in one order for all.
   //   Fill:       a translation; answers every miss it satisfies.
   //   Invalidate: drop all translations of ctx that overlap [lo, hi]; parked misses stay.
@@ -160,6 +165,7 @@ package hmmu_pkg;
 
   // ---------------------------------------------------------------- control
   typedef struct packed {
+    logic      log;        // D bits that are set go to the dirty log
     ctx_mode_e mode;
     ppn_t      root;
   } ctx_cfg_t;
@@ -180,7 +186,7 @@ package hmmu_pkg;
     logic [63:0] base;
     logic [3:0]  size_log2;
     logic        reset;    // pulse: size was written, both indices restart
-    logic [31:0] index;    // written by the host: producer (consumer for the fault ring)
+    logic [31:0] index;    // written by the host: producer (consumer for the fault ring and the dirty log)
   } ring_cfg_t;
 
   // ---------------------------------------------------------------- threads

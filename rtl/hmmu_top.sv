@@ -109,10 +109,10 @@ module hmmu_top
 
   logic        enable;
   logic [31:0] cpl_timeout;
-  ring_cfg_t   ctrl_ring, copy_ring, launch_ring, fault_ring;
-  logic [31:0] ctrl_cons, copy_cons, launch_cons, fault_prod;
+  ring_cfg_t   ctrl_ring, copy_ring, launch_ring, fault_ring, dirty_ring;
+  logic [31:0] ctrl_cons, copy_cons, launch_cons, fault_prod, dirty_prod;
   logic        ctrl_idle, copy_idle, launch_idle, ctrl_stopped, copy_stopped, launch_stopped;
-  logic        fault_full;
+  logic        fault_full, dirty_full;
   logic [7:0]  irq;
   logic [Warps-1:0][63:0] warp_state;
   logic [JobSlots-1:0][63:0] job_state;
@@ -153,7 +153,7 @@ module hmmu_top
   logic        n_link_reads, n_link_writes, n_link_atomics, n_interrupts, n_dropped;
   logic        n_vram_reads, n_vram_writes;
   logic        n_l2_lookups, n_l2_hits, n_walks, n_walk_reads, n_walk_merges, n_walk_restarts;
-  logic        n_ad, n_d, n_faults, n_fault_merges, n_replays, n_cancels, n_invalidations;
+  logic        n_ad, n_d, n_faults, n_fault_merges, n_dirty, n_replays, n_cancels, n_invalidations;
   logic [1:0]  n_cu_stores;
   logic        n_instructions, n_cu_loads, n_cu_busy, n_threads, n_jobs;
   logic        n_data_lookups, n_data_hits, n_fetch_lookups, n_fetch_hits;
@@ -176,6 +176,7 @@ module hmmu_top
     inc[CounterDUpdates]       = IncW'(n_d);
     inc[CounterFaults]         = IncW'(n_faults);
     inc[CounterFaultMerges]    = IncW'(n_fault_merges);
+    inc[CounterDirtyRecords]   = IncW'(n_dirty);
     inc[CounterReplays]        = IncW'(n_replays);
     inc[CounterCancels]        = IncW'(n_cancels);
     inc[CounterInvalidations]  = IncW'(n_invalidations);
@@ -410,12 +411,14 @@ module hmmu_top
     .copy_ring_o      (copy_ring),
     .launch_ring_o    (launch_ring),
     .fault_ring_o     (fault_ring),
+    .dirty_ring_o     (dirty_ring),
     .irq_error_o      (irq[VectorError]),
     .vram_size_i      (vram_size_q),
     .ctrl_cons_i      (ctrl_cons),
     .copy_cons_i      (copy_cons),
     .launch_cons_i    (launch_cons),
     .fault_prod_i     (fault_prod),
+    .dirty_prod_i     (dirty_prod),
     .ctrl_idle_i      (ctrl_idle),
     .copy_idle_i      (copy_idle),
     .launch_idle_i    (launch_idle),
@@ -423,6 +426,7 @@ module hmmu_top
     .copy_stopped_i   (copy_stopped),
     .launch_stopped_i (launch_stopped),
     .fault_full_i     (fault_full),
+    .dirty_full_i     (dirty_full),
     .warp_state_i     (warp_state),
     .job_state_i      (job_state),
     .err_valid_i      (err_valid),
@@ -433,7 +437,7 @@ module hmmu_top
     .inv_done_i       (inv_done),
     .inv_cycles_i     (inv_cycles)
   );
-  assign irq[7:5] = '0;
+  assign irq[7:6] = '0;
 
   // ------------------------------------------------------------------ queues
   ctrl_unit u_ctrl (
@@ -629,6 +633,10 @@ module hmmu_top
     .fault_req_ready_i   (req_ready[PortFault]),
     .fault_req_o         (req[PortFault]),
     .fault_irq_o         (irq[VectorFault]),
+    .dirty_ring_i        (dirty_ring),
+    .dirty_prod_o        (dirty_prod),
+    .dirty_full_o        (dirty_full),
+    .dirty_irq_o         (irq[VectorDirty]),
     .time_i              (dev_time),
     .cnt_l2_lookups_o    (n_l2_lookups),
     .cnt_l2_hits_o       (n_l2_hits),
@@ -640,6 +648,7 @@ module hmmu_top
     .cnt_d_updates_o     (n_d),
     .cnt_faults_o        (n_faults),
     .cnt_fault_merges_o  (n_fault_merges),
+    .cnt_dirty_o         (n_dirty),
     .cnt_replays_o       (n_replays),
     .cnt_cancels_o       (n_cancels),
     .cnt_invalidations_o (n_invalidations),

@@ -29,6 +29,7 @@ module mmu
   parameter int unsigned L2Sets       = 64,
   parameter int unsigned L2Ways       = 4,
   parameter int unsigned FaultEntries = 32,
+  parameter int unsigned LogDepth     = 16,
   parameter int unsigned InvBound     = 200000
 ) (
   input  logic                   clk_i,
@@ -50,14 +51,18 @@ module mmu
   output mem_req_t               mem_req_o,
   input  logic                   mem_rsp_valid_i,
   input  mem_rsp_t               mem_rsp_i,
-  // Fault ring.
+  // Fault ring and dirty log, which share a memory port; the fault ring goes first.
   input  ring_cfg_t              fault_ring_i,
   output logic [31:0]            fault_prod_o,
   output logic                   fault_full_o,
+  output logic                   fault_irq_o,
+  input  ring_cfg_t              dirty_ring_i,
+  output logic [31:0]            dirty_prod_o,
+  output logic                   dirty_full_o,
+  output logic                   dirty_irq_o,
   output logic                   fault_req_valid_o,
   input  logic                   fault_req_ready_i,
   output mem_req_t               fault_req_o,
-  output logic                   fault_irq_o,
   input  logic [63:0]            time_i,
   // Counter pulses.
   output logic                   cnt_l2_lookups_o,
@@ -70,6 +75,7 @@ module mmu
   output logic                   cnt_d_updates_o,
   output logic                   cnt_faults_o,
   output logic                   cnt_fault_merges_o,
+  output logic                   cnt_dirty_o,
   output logic                   cnt_replays_o,
   output logic                   cnt_cancels_o,
   output logic                   cnt_invalidations_o,
@@ -96,6 +102,12 @@ module mmu
   miss_t fault;
   fault_reason_e fault_reason;
   logic  sweep_busy, walks_quiet;
+  logic  log_credit, log_take, log_give, log_valid;
+  ctx_t  log_ctx;
+  vpn_t  log_vpn;
+  page_size_e log_size;
+  logic     rec_valid, rec_ready, log_req_valid, log_req_ready;
+  mem_req_t rec, log_req;
 
   assign event_o = event_bus;
 
@@ -170,6 +182,14 @@ module mmu
     .mem_rsp_i,
     .event_i         (event_bus),
     .quiet_o         (walks_quiet),
+    .log_on_i        (dirty_ring_i.size_log2 != '0),
+    .log_credit_i    (log_credit),
+    .log_take_o      (log_take),
+    .log_give_o      (log_give),
+    .log_valid_o     (log_valid),
+    .log_ctx_o       (log_ctx),
+    .log_vpn_o       (log_vpn),
+    .log_size_o      (log_size),
     .cnt_walk_o      (cnt_walks_o),
     .cnt_read_o      (cnt_walk_reads_o),
     .cnt_merge_o     (cnt_walk_merges_o),
@@ -191,13 +211,51 @@ module mmu
     .ring_i          (fault_ring_i),
     .prod_o          (fault_prod_o),
     .full_o          (fault_full_o),
-    .mem_req_valid_o (fault_req_valid_o),
-    .mem_req_ready_i (fault_req_ready_i),
-    .mem_req_o       (fault_req_o),
+    .mem_req_valid_o (rec_valid),
+    .mem_req_ready_i (rec_ready),
+    .mem_req_o       (rec),
     .irq_o           (fault_irq_o),
     .time_i,
     .cnt_fault_o     (cnt_faults_o),
     .cnt_merge_o     (cnt_fault_merges_o)
+  );
+
+  dirty_log #(
+    .Depth(LogDepth)
+  ) u_dirty_log (
+    .clk_i,
+    .rst_ni,
+    .credit_o        (log_credit),
+    .take_i          (log_take),
+    .give_i          (log_give),
+    .log_i           (log_valid),
+    .log_ctx_i       (log_ctx),
+    .log_vpn_i       (log_vpn),
+    .log_size_i      (log_size),
+    .ring_i          (dirty_ring_i),
+    .prod_o          (dirty_prod_o),
+    .full_o          (dirty_full_o),
+    .mem_req_valid_o (log_req_valid),
+    .mem_req_ready_i (log_req_ready),
+    .mem_req_o       (log_req),
+    .irq_o           (dirty_irq_o),
+    .time_i          (time_i[31:0])
+  );
+
+  assign cnt_dirty_o = log_req_valid && log_req_ready;
+
+  mem_merge u_records (
+    .clk_i,
+    .rst_ni,
+    .rd_valid_i      (log_req_valid),
+    .rd_ready_o      (log_req_ready),
+    .rd_req_i        (log_req),
+    .wr_valid_i      (rec_valid),
+    .wr_ready_o      (rec_ready),
+    .wr_req_i        (rec),
+    .mem_req_valid_o (fault_req_valid_o),
+    .mem_req_ready_i (fault_req_ready_i),
+    .mem_req_o       (fault_req_o)
   );
 
   mmu_ctrl #(

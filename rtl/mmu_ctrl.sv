@@ -143,7 +143,7 @@ module mmu_ctrl
       cm_q      <= CmIdle;
       settled_q <= 1'b0;
       cycles_q  <= '0;
-      for (int unsigned c = 0; c < NumCtx; c++) ctx_q[c] <= '{mode: CtxModeOff, root: '0};
+      for (int unsigned c = 0; c < NumCtx; c++) ctx_q[c] <= '{log: 1'b0, mode: CtxModeOff, root: '0};
     end else begin
       cycles_q <= cycles_q + 32'd1;
       unique case (cm_q)

@@ -11,6 +11,8 @@
 //   (latency + 2) cycles each and 1 more; a read's latency counts from acceptance to response.
 // A and D: a leaf is filled only with A set (and D, for writes and atomics): the walker sets them
 //   with MemCas, expecting the entry that it checked. A lost Cas walks again from the root.
+// Dirty log: a Cas that sets D for a logged context begins only with a credit of the log (log_take_o),
+//   and gives it back (log_give_o) or is logged (log_valid_o) when it ends, dropped walk or not.
 // Preemption: a walk keeps no state between memory operations that an event cannot take away:
 //   Invalidate  walks that could end in a leaf that overlaps the range start again at the root;
 //   Retry       walks of the range start again (they may have read the old entry);
@@ -51,6 +53,15 @@ module walker
   input  mmu_event_t              event_i,
   // verilator lint_on UNUSEDSIGNAL
   output logic                    quiet_o,
+  // Dirty log.
+  input  logic                    log_on_i,
+  input  logic                    log_credit_i,
+  output logic                    log_take_o,
+  output logic                    log_give_o,
+  output logic                    log_valid_o,
+  output ctx_t                    log_ctx_o,
+  output vpn_t                    log_vpn_o,
+  output page_size_e              log_size_o,
   output logic                    cnt_walk_o,
   output logic                    cnt_read_o,
   output logic                    cnt_merge_o,
@@ -84,6 +95,7 @@ module walker
   logic [Walkers-1:0] redo_q;    // start again when the outstanding operation has returned
   logic [Walkers-1:0] drop_q;    // end then
   logic [Walkers-1:0] caught_q;  // outstanding since an Invalidate or Stop of its range
+  logic [Walkers-1:0] logs_q;    // the outstanding Cas holds a credit of the dirty log
 
   function automatic logic [8:0] va_index(vpn_t vpn, logic [1:0] level);
     unique case (level)
@@ -178,7 +190,10 @@ module walker
   mem_req_t out_q, out_d;
   logic     pick_any;
   slot_t    pick, last_q;
+  // verilator lint_off UNUSEDSIGNAL
+  // Whether the context is logged is looked at before the pick.
   ctx_cfg_t pick_cfg;
+  // verilator lint_on UNUSEDSIGNAL
   ctx_t     pick_ctx;
   vpn_t     pick_vpn;
   access_e  pick_access;
@@ -188,12 +203,24 @@ module walker
   logic     to_memory;
 
   logic [Walkers-1:0] want;
+  logic [Walkers-1:0] logged;    // is about to set D, which is to be logged
+
+  always_comb begin
+    logged = '0;
+    if (log_on_i) begin
+      for (int unsigned i = 0; i < Walkers; i++) begin
+        logged[i] = state_q[i] == WkCas && is_store(miss_q[i].access) && !pte_q[i].d
+                 && ctx_cfg_i[miss_q[i].ctx].log;
+      end
+    end
+  end
 
   always_comb begin
     for (int unsigned i = 0; i < Walkers; i++) begin
       want[i] = state_q[i] == WkStart || state_q[i] == WkRead || state_q[i] == WkCas;
     end
     want     = want & ~drop & ~redo;
+    if (log_on_i && !log_credit_i) want = want & ~logged;
     pick_any = want != '0 && (!out_valid_q || mem_req_ready_i);
     pick     = '0;
     if (pick_any) begin
@@ -235,6 +262,7 @@ module walker
 
   assign mem_req_valid_o = out_valid_q;
   assign mem_req_o       = out_q;
+  assign log_take_o      = pick_any && logged[pick];
   assign cnt_read_o      = to_memory && state_q[pick] != WkCas;
   assign cnt_walk_o      = to_memory && state_q[pick] == WkStart && !again_q[pick];
   assign cnt_restart_o   = to_memory && state_q[pick] == WkStart && again_q[pick];
@@ -301,6 +329,24 @@ module walker
                  && rsp_pte == pte_q[rsp];
   assign cnt_ad_o = cas_won;
   assign cnt_d_o  = cas_won && is_store(rsp_access) && !rsp_pte.d;
+
+  // A Cas whose answer was lost may have set D: it is logged too.
+  assign log_valid_o = mem_rsp_valid_i && logs_q[rsp] && (cas_won || mem_rsp_i.err);
+  assign log_give_o  = mem_rsp_valid_i && logs_q[rsp] && !log_valid_o;
+
+  always_comb begin
+    log_ctx_o  = '0;
+    log_vpn_o  = '0;
+    log_size_o = Page4K;
+    if (log_valid_o) begin
+      log_ctx_o  = miss_q[rsp].ctx;
+      log_vpn_o  = rsp_vpn;
+      if (level_q[rsp] == 2'd1) begin
+        log_size_o     = Page2M;
+        log_vpn_o[8:0] = '0;
+      end
+    end
+  end
 
   // ---------------------------------------------------------------- results
   logic  ev_any, fault_any;
@@ -373,6 +419,7 @@ module walker
       redo_q      <= '0;
       drop_q      <= '0;
       caught_q    <= '0;
+      logs_q      <= '0;
       last_q      <= '0;
       out_valid_q <= 1'b0;
     end else begin
@@ -389,6 +436,7 @@ module walker
         redo_q[rsp]   <= 1'b0;
         drop_q[rsp]   <= 1'b0;
         caught_q[rsp] <= 1'b0;
+        logs_q[rsp]   <= 1'b0;
       end
 
       if (!out_valid_q || mem_req_ready_i) begin
@@ -396,6 +444,7 @@ module walker
       end
       if (pick_any) begin
         last_q <= pick;
+        if (log_take_o) logs_q[pick] <= 1'b1;
         if (to_memory)                            state_q[pick] <= state_q[pick] == WkCas ? WkCasWait : WkReadWait;
         else if (pick_cfg.mode == CtxModeBypass)  state_q[pick] <= WkFill;
         else                                      state_q[pick] <= WkBadCtx;

@@ -36,7 +36,7 @@ pub mod reg {
     pub const VRAM_SIZE: u64 = 0x0010;
     /// (rw) Bit 0 ENABLE: queues run and clients may issue. Clearing it stops the fetch of new queue entries; work in flight ends.
     pub const CONTROL: u64 = 0x0018;
-    /// (ro) Bit 0 control ring idle, 1 copy channel idle, 2 launch ring idle and no job running, 3 fault ring full (records wait inside the device), 8 control ring stopped, 9 copy channel stopped, 10 launch ring stopped.
+    /// (ro) Bit 0 control ring idle, 1 copy channel idle, 2 launch ring idle and no job running, 3 fault ring full (records wait inside the device), 4 dirty log full (stores to clean pages of logged contexts wait), 8 control ring stopped, 9 copy channel stopped, 10 launch ring stopped.
     pub const STATUS: u64 = 0x0020;
     /// (ro) Device time in clock cycles since reset.
     pub const TIME: u64 = 0x0028;
@@ -82,6 +82,14 @@ pub mod reg {
     pub const WARP_STATE: u64 = 0x0200;
     /// (ro) One per job slot: bits 31:0 id of the job, 32 a job is in the slot, 33 it is suspended, 34 it is being ended.
     pub const JOB_STATE: u64 = 0x0240;
+    /// (rw) Dirty log: system address, 64-byte aligned.
+    pub const DIRTY_BASE: u64 = 0x0280;
+    /// (rw) Dirty log: log2 of its records (1..15); 0: off. Writing it resets both indices.
+    pub const DIRTY_SIZE: u64 = 0x0288;
+    /// (ro) Dirty log: free-running 32-bit index of records written.
+    pub const DIRTY_PROD: u64 = 0x0290;
+    /// (rw) Dirty log: free-running 32-bit index of records the driver has taken; the device never writes past CONS + records.
+    pub const DIRTY_CONS: u64 = 0x0298;
     /// (ro) Counter shadows, in the order of enum Counter, as of the last write to SNAPSHOT.
     pub const COUNTER: u64 = 0x0400;
 }
@@ -92,7 +100,7 @@ pub mod reg {
 pub enum CtrlOp {
     /// Nothing but the fence.
     Nop = 0,
-    /// Sets context ctx: arg0 = root table's physical address, arg1 bits 1:0 = enum CtxMode. Issue only for an idle or stopped context.
+    /// Sets context ctx: arg0 = root table's physical address, arg1 bits 1:0 = enum CtxMode, bit 2: each D bit that the device sets is noted in the dirty log, if that is on. Issue only for an idle or stopped context.
     CtxSet = 1,
     /// Invalidates the pages of [addr, addr+len) of ctx; completes by the rules of architecture 3.3.
     Invalidate = 2,
@@ -635,16 +643,19 @@ pub enum Vector {
     Job = 3,
     /// ERROR_INFO became non-zero.
     Error = 4,
+    /// A dirty-log record was written and at least half of the log is unread.
+    Dirty = 5,
 }
 
 impl Vector {
     /// All values, in order.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Ctrl,
         Self::Fault,
         Self::Copy,
         Self::Job,
         Self::Error,
+        Self::Dirty,
     ];
 
     /// The value with this encoding, if there is one.
@@ -655,6 +666,7 @@ impl Vector {
             2 => Some(Self::Copy),
             3 => Some(Self::Job),
             4 => Some(Self::Error),
+            5 => Some(Self::Dirty),
             _ => None,
         }
     }
@@ -667,6 +679,7 @@ impl Vector {
             Self::Copy => "copy",
             Self::Job => "job",
             Self::Error => "error",
+            Self::Dirty => "dirty",
         }
     }
 }
@@ -747,11 +760,13 @@ pub enum Counter {
     Interrupts = 34,
     /// Malformed or unexpected TLPs dropped.
     DroppedTlps = 35,
+    /// Dirty-log records written.
+    DirtyRecords = 36,
 }
 
 impl Counter {
     /// All values, in order.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 37] = [
         Self::Cycles,
         Self::L1Lookups,
         Self::L1Hits,
@@ -788,6 +803,7 @@ impl Counter {
         Self::Threads,
         Self::Interrupts,
         Self::DroppedTlps,
+        Self::DirtyRecords,
     ];
 
     /// The value with this encoding, if there is one.
@@ -829,6 +845,7 @@ impl Counter {
             33 => Some(Self::Threads),
             34 => Some(Self::Interrupts),
             35 => Some(Self::DroppedTlps),
+            36 => Some(Self::DirtyRecords),
             _ => None,
         }
     }
@@ -872,6 +889,7 @@ impl Counter {
             Self::Threads => "threads",
             Self::Interrupts => "interrupts",
             Self::DroppedTlps => "dropped_tlps",
+            Self::DirtyRecords => "dirty_records",
         }
     }
 }
@@ -1814,6 +1832,107 @@ impl FaultRecord {
     /// From little-endian bytes.
     pub fn from_bytes(bytes: &[u8; Self::BYTES]) -> Self {
         let mut words = [0; 4];
+        for (word, chunk) in words.iter_mut().zip(bytes.chunks_exact(8)) {
+            let mut raw = [0; 8];
+            raw.copy_from_slice(chunk);
+            *word = u64::from_le_bytes(raw);
+        }
+        Self(words)
+    }
+}
+
+/// Dirty-log record, one aligned 16-byte write: the device has set D in the entry that maps a page (or may have: the answer to its update was lost). It is written after D was set. phase is as in FaultRecord.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct DirtyRecord(pub [u64; 2]);
+
+impl DirtyRecord {
+    /// Size in bytes.
+    pub const BYTES: usize = 16;
+
+    /// Pass over the ring.
+    pub fn phase(&self) -> u64 {
+        self.0[0] & 0x1
+    }
+
+    /// Sets `phase` (1 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_phase(mut self, value: u64) -> Self {
+        self.0[0] = (self.0[0] & !0x1) | (value & 0x1);
+        self
+    }
+
+    /// 1.
+    pub fn version(&self) -> u64 {
+        (self.0[0] >> 1) & 0x7f
+    }
+
+    /// Sets `version` (7 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_version(mut self, value: u64) -> Self {
+        self.0[0] = (self.0[0] & !(0x7f << 1)) | ((value & 0x7f) << 1);
+        self
+    }
+
+    /// log2 of the 4 KiB pages that the entry covers.
+    pub fn order(&self) -> u64 {
+        (self.0[0] >> 8) & 0x1f
+    }
+
+    /// Sets `order` (5 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_order(mut self, value: u64) -> Self {
+        self.0[0] = (self.0[0] & !(0x1f << 8)) | ((value & 0x1f) << 8);
+        self
+    }
+
+    /// Context.
+    pub fn ctx(&self) -> u64 {
+        (self.0[0] >> 24) & 0xf
+    }
+
+    /// Sets `ctx` (4 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_ctx(mut self, value: u64) -> Self {
+        self.0[0] = (self.0[0] & !(0xf << 24)) | ((value & 0xf) << 24);
+        self
+    }
+
+    /// Bits 31:0 of the device time at which D was set.
+    pub fn stamp(&self) -> u64 {
+        (self.0[0] >> 32) & 0xffffffff
+    }
+
+    /// Sets `stamp` (32 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_stamp(mut self, value: u64) -> Self {
+        self.0[0] = (self.0[0] & !(0xffffffff << 32)) | ((value & 0xffffffff) << 32);
+        self
+    }
+
+    /// Virtual address of the first page that the entry covers.
+    pub fn addr(&self) -> u64 {
+        self.0[1]
+    }
+
+    /// Sets `addr` (64 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_addr(mut self, value: u64) -> Self {
+        self.0[1] = value;
+        self
+    }
+
+    /// Little-endian bytes, as in memory.
+    pub fn to_bytes(&self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        for (chunk, word) in bytes.chunks_exact_mut(8).zip(self.0) {
+            chunk.copy_from_slice(&word.to_le_bytes());
+        }
+        bytes
+    }
+
+    /// From little-endian bytes.
+    pub fn from_bytes(bytes: &[u8; Self::BYTES]) -> Self {
+        let mut words = [0; 2];
         for (word, chunk) in words.iter_mut().zip(bytes.chunks_exact(8)) {
             let mut raw = [0; 8];
             raw.copy_from_slice(chunk);

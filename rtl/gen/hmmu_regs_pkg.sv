@@ -37,6 +37,10 @@ package hmmu_regs_pkg;
   parameter logic [15:0] RegFaultCons = 16'h01d8;
   parameter logic [15:0] RegWarpState = 16'h0200;
   parameter logic [15:0] RegJobState = 16'h0240;
+  parameter logic [15:0] RegDirtyBase = 16'h0280;
+  parameter logic [15:0] RegDirtySize = 16'h0288;
+  parameter logic [15:0] RegDirtyProd = 16'h0290;
+  parameter logic [15:0] RegDirtyCons = 16'h0298;
   parameter logic [15:0] RegCounter = 16'h0400;
 
   // Control-ring commands.
@@ -143,7 +147,8 @@ package hmmu_regs_pkg;
     VectorFault = 3'd1,
     VectorCopy = 3'd2,
     VectorJob = 3'd3,
-    VectorError = 3'd4
+    VectorError = 3'd4,
+    VectorDirty = 3'd5
   } vector_e;
 
   // Performance counters, free running from reset.
@@ -183,9 +188,10 @@ package hmmu_regs_pkg;
     CounterJobs = 6'd32,
     CounterThreads = 6'd33,
     CounterInterrupts = 6'd34,
-    CounterDroppedTlps = 6'd35
+    CounterDroppedTlps = 6'd35,
+    CounterDirtyRecords = 6'd36
   } counter_e;
-  parameter int unsigned NumCounters = 36;
+  parameter int unsigned NumCounters = 37;
 
   // Pte: 8 bytes.
   typedef struct packed {
@@ -292,5 +298,17 @@ package hmmu_regs_pkg;
     logic [6:0] version;
     logic [0:0] phase;
   } fault_record_t;
+
+  // DirtyRecord: 16 bytes.
+  typedef struct packed {
+    logic [63:0] addr;
+    logic [31:0] stamp;
+    logic [3:0] pad0;
+    logic [3:0] ctx;
+    logic [10:0] pad1;
+    logic [4:0] order;
+    logic [6:0] version;
+    logic [0:0] phase;
+  } dirty_record_t;
 
 endpackage

@@ -145,7 +145,8 @@ fn begin(board: &mut Board, units: &mut Units<'_>, entry: &CtrlEntry, op: CtrlOp
         CtrlOp::Nop => {}
         CtrlOp::CtxSet => {
             if let Some(mode) = CtxMode::from_raw(entry.arg1() & 3) {
-                units.mmu.set_context(board, ctx, entry.arg0(), mode);
+                let log = entry.arg1() >> 2 & 1 != 0;
+                units.mmu.set_context(board, ctx, entry.arg0(), mode, log);
                 return drain(board);
             }
         }

@@ -38,6 +38,9 @@ impl Device {
             reg::FAULT_BASE..=reg::FAULT_CONS => {
                 self.mmu.fault_ring_words()[((offset - reg::FAULT_BASE) / 8) as usize]
             }
+            reg::DIRTY_BASE..=reg::DIRTY_CONS => {
+                self.mmu.dirty_log_words()[((offset - reg::DIRTY_BASE) / 8) as usize]
+            }
             _ if (reg::WARP_STATE..reg::WARP_STATE + 8 * WARPS as u64).contains(&offset) => self
                 .cu
                 .warp_state(((offset - reg::WARP_STATE) / 8) as usize),
@@ -92,6 +95,9 @@ impl Device {
             reg::FAULT_BASE => self.mmu.fault_ring().base = merged,
             reg::FAULT_SIZE if strobe & 1 != 0 => self.mmu.resize_fault_ring(merged),
             reg::FAULT_CONS => self.mmu.fault_ring().consumer = merged as u32,
+            reg::DIRTY_BASE => self.mmu.dirty_log().base = merged,
+            reg::DIRTY_SIZE if strobe & 1 != 0 => self.mmu.resize_dirty_log(merged),
+            reg::DIRTY_CONS => self.mmu.dirty_log().consumer = merged as u32,
             _ if (MSIX_TABLE..MSIX_TABLE + 16 * MSIX_VECTORS).contains(&offset) => {
                 self.board.msix.write(offset - MSIX_TABLE, value, strobe);
             }
@@ -122,6 +128,7 @@ impl Device {
             (1, self.copy.idle()),
             (2, self.launch.idle()),
             (3, self.mmu.fault_ring_full()),
+            (4, self.mmu.dirty_log_full()),
             (8, self.control.ring.stopped),
             (9, self.copy.ring.stopped),
             (10, self.launch.ring.stopped),

@@ -19,6 +19,8 @@ mod atomics;
 mod copy;
 #[path = "../../model/tests/device/dirty.rs"]
 mod dirty;
+#[path = "../../model/tests/device/dirty_log.rs"]
+mod dirty_log;
 #[path = "../../model/tests/device/errors.rs"]
 mod errors;
 #[path = "../../model/tests/device/faults.rs"]

@@ -37,6 +37,10 @@ module mmu_bench
   input  logic             fault_req_ready_i,
   output mem_req_t         fault_req_o,
   output logic             fault_irq_o,
+  input  ring_cfg_t        dirty_ring_i,
+  output logic [31:0]      dirty_prod_o,
+  output logic             dirty_full_o,
+  output logic             dirty_irq_o,
   input  logic [63:0]      time_i,
   output logic [2:0]       cnt_lookup_o,
   output logic [2:0]       cnt_hit_o,
@@ -50,6 +54,7 @@ module mmu_bench
   output logic             cnt_d_updates_o,
   output logic             cnt_faults_o,
   output logic             cnt_fault_merges_o,
+  output logic             cnt_dirty_o,
   output logic             cnt_replays_o,
   output logic             cnt_cancels_o,
   output logic             cnt_invalidations_o,
@@ -100,10 +105,11 @@ module mmu_bench
     .event_o, .drain_done_i, .cmd_valid_i, .cmd_ready_o, .cmd_i, .cmd_done_o,
     .mem_req_valid_o, .mem_req_ready_i, .mem_req_o, .mem_rsp_valid_i, .mem_rsp_i,
     .fault_ring_i, .fault_prod_o, .fault_full_o, .fault_req_valid_o, .fault_req_ready_i,
-    .fault_req_o, .fault_irq_o, .time_i,
+    .fault_req_o, .fault_irq_o, .dirty_ring_i, .dirty_prod_o, .dirty_full_o, .dirty_irq_o,
+    .time_i,
     .cnt_l2_lookups_o, .cnt_l2_hits_o, .cnt_walks_o, .cnt_walk_reads_o, .cnt_walk_merges_o,
     .cnt_walk_restarts_o, .cnt_ad_updates_o, .cnt_d_updates_o, .cnt_faults_o,
-    .cnt_fault_merges_o, .cnt_replays_o, .cnt_cancels_o, .cnt_invalidations_o,
+    .cnt_fault_merges_o, .cnt_dirty_o, .cnt_replays_o, .cnt_cancels_o, .cnt_invalidations_o,
     .inv_done_o, .inv_cycles_o
   );
 endmodule

@@ -17,7 +17,7 @@ const FENCES: u64 = 0x9_0000;
 /// What the units beside the control unit see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Seen {
-    /// A command at the MMU: op, context, first and last page, mode, root, access, code.
+    /// A command at the MMU: op, context, first and last page, mode (bit 2: logged), root, access, code.
     Command(u64, u64, u64, u64, u64, u64, u64, u64),
     /// The acknowledgement of it.
     Done,
@@ -172,7 +172,7 @@ impl Bench {
                 mmu_cmd::CTX.get(b, p),
                 mmu_cmd::LO.get(b, p),
                 mmu_cmd::HI.get(b, p),
-                mmu_cmd::MODE.get(b, p),
+                mmu_cmd::MODE.get(b, p) | mmu_cmd::LOG.get(b, p) << 2,
                 mmu_cmd::ROOT.get(b, p),
                 mmu_cmd::ACCESS.get(b, p),
                 mmu_cmd::CODE.get(b, p),
@@ -208,7 +208,7 @@ fn command(entry: &CtrlEntry) -> Option<Seen> {
         entry.ctx(),
         lo,
         hi,
-        entry.arg1() & 3,
+        entry.arg1() & 7,
         entry.arg0() >> 12 & 0xfff_ffff_ffff,
         entry.arg0() & 3,
         entry.arg1() & 0xff,

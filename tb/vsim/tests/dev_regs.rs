@@ -8,15 +8,16 @@ use queue::layout::ring_cfg;
 use queue::{TestRng, chance, rng};
 use rand::Rng;
 
-const COUNTERS: u64 = 36;
+const COUNTERS: u64 = 37;
 const INC_BITS: u32 = 13;
 const INVALIDATE_CYCLES: u64 = 18;
 const INVALIDATE_WORST: u64 = 19;
-const RINGS: [(&str, u64); 4] = [
+const RINGS: [(&str, u64); 5] = [
     ("ctrl_ring_o", reg::CTRL_BASE),
     ("copy_ring_o", reg::COPY_BASE),
     ("launch_ring_o", reg::LAUNCH_BASE),
     ("fault_ring_o", reg::FAULT_BASE),
+    ("dirty_ring_o", reg::DIRTY_BASE),
 ];
 
 struct Bench {
@@ -86,6 +87,7 @@ fn identity_and_status_show_what_the_device_is_and_does() {
         ("copy_idle_i", 1),
         ("launch_idle_i", 2),
         ("fault_full_i", 3),
+        ("dirty_full_i", 4),
         ("ctrl_stopped_i", 8),
         ("copy_stopped_i", 9),
         ("launch_stopped_i", 10),
@@ -123,12 +125,12 @@ fn random_writes_change_only_their_bytes_of_their_register() {
         let mut rng = rng(seed);
         // Enable, timeout, then base, size and index of each ring.
         let (mut enable, mut timeout) = (0, 50_000);
-        let mut rings = [(0u64, 0u64, 0u64); 4];
+        let mut rings = [(0u64, 0u64, 0u64); RINGS.len()];
         for _ in 0..600 {
             let (value, strb) = (rng.random::<u64>(), strobes(&mut rng));
-            let ring = rng.random_range(0..4);
+            let ring = rng.random_range(0..RINGS.len());
             let base = RINGS[ring].1;
-            let (_, index_at, other_at) = if ring == 3 {
+            let (_, index_at, other_at) = if ring >= 3 {
                 (0, 0x18, 0x10)
             } else {
                 (0, 0x10, 0x18)
@@ -163,7 +165,7 @@ fn random_writes_change_only_their_bytes_of_their_register() {
                 // Nothing is here, or it is read-only.
                 6 => bench.write(0x0c0 + (value & 0x38), value, strb),
                 _ => bench.write(
-                    [reg::ID, reg::CAPS, reg::TIME, reg::STATUS][ring],
+                    [reg::ID, reg::CAPS, reg::TIME, reg::STATUS][ring % 4],
                     value,
                     strb,
                 ),
@@ -186,7 +188,7 @@ fn random_writes_change_only_their_bytes_of_their_register() {
                     [base, size, index, pulse],
                     "seed {seed}, {port}"
                 );
-                let index_at = if at == 3 { 0x18 } else { 0x10 };
+                let index_at = if at >= 3 { 0x18 } else { 0x10 };
                 let read = [0, 8, index_at].map(|word| bench.read(offset + word));
                 assert_eq!(read, [base, size, index], "seed {seed}, {port}");
             }
@@ -204,6 +206,7 @@ fn the_device_s_indices_are_read_where_they_belong() {
         ("copy_cons_i", reg::COPY_CONS),
         ("launch_cons_i", reg::LAUNCH_CONS),
         ("fault_prod_i", reg::FAULT_PROD),
+        ("dirty_prod_i", reg::DIRTY_PROD),
     ];
     for (number, (port, _)) in (0xffff_0001_u64..).zip(places) {
         bench.block.set(port, number);

@@ -17,6 +17,8 @@ use rand_pcg::Pcg64Mcg;
 use tables::{Memory, Tables, Walked, leaf_pte};
 use xlat::{Access, Ask, Event, VPN_MAX, put_event, put_miss, take_event, take_miss};
 
+/// Bits of `ctx_cfg_t`.
+const CFG_BITS: u32 = 47;
 const TRANSLATED: [u64; 2] = [1, 14];
 const OFF: u64 = 2;
 const BYPASS: u64 = 3;
@@ -47,17 +49,17 @@ impl Walker {
         let mut tables = Tables::new();
         for ctx in TRANSLATED {
             let root = tables.root(ctx);
-            b.set_bits("ctx_cfg_i", 46 * ctx as u32, 44, root);
+            b.set_bits("ctx_cfg_i", CFG_BITS * ctx as u32, 44, root);
             b.set_bits(
                 "ctx_cfg_i",
-                46 * ctx as u32 + 44,
+                CFG_BITS * ctx as u32 + 44,
                 2,
                 CtxMode::Translate as u64,
             );
         }
         b.set_bits(
             "ctx_cfg_i",
-            46 * BYPASS as u32 + 44,
+            CFG_BITS * BYPASS as u32 + 44,
             2,
             CtxMode::Bypass as u64,
         );

@@ -1,5 +1,6 @@
 //! What the control ring asks of the MMU. Each takes effect at once; the caller gives it its time.
 
+use super::dirty_log::DirtyLog;
 use super::fault::FaultRing;
 use super::unit::{Context, Event, Key, Miss, Mmu, State};
 use crate::addr::PhysAddr;
@@ -7,10 +8,17 @@ use crate::board::Board;
 use hmmu_regs::{Counter, CtxMode};
 
 impl Mmu {
-    /// Sets a context's root table and mode; nothing cached of it stays.
-    pub(crate) fn set_context(&mut self, board: &mut Board, ctx: u8, root: u64, mode: CtxMode) {
+    /// Sets a context's root table, its mode, and whether its D bits are logged; nothing cached of it stays.
+    pub(crate) fn set_context(
+        &mut self,
+        board: &mut Board,
+        ctx: u8,
+        root: u64,
+        mode: CtxMode,
+        log: bool,
+    ) {
         let root = PhysAddr::of_page(root >> 12);
-        self.contexts[usize::from(ctx)] = Context { mode, root };
+        self.contexts[usize::from(ctx)] = Context { mode, root, log };
         self.invalidate(board, ctx, 0, u64::MAX);
     }
 
@@ -66,6 +74,32 @@ impl Mmu {
             u64::from(ring.producer),
             u64::from(ring.consumer),
         ]
+    }
+
+    /// The dirty log's size register was written: both indices restart.
+    pub(crate) fn resize_dirty_log(&mut self, log2: u64) {
+        self.dirty.resize(log2);
+    }
+
+    /// The dirty log's registers.
+    pub(crate) fn dirty_log(&mut self) -> &mut DirtyLog {
+        &mut self.dirty
+    }
+
+    /// Reads a register of the dirty log: base, size, producer, consumer.
+    pub(crate) fn dirty_log_words(&self) -> [u64; 4] {
+        let log = &self.dirty;
+        [
+            log.base,
+            log.log2,
+            u64::from(log.producer),
+            u64::from(log.consumer),
+        ]
+    }
+
+    /// Records wait inside the device because the dirty log has no room.
+    pub(crate) fn dirty_log_full(&self) -> bool {
+        self.dirty.full()
     }
 
     /// Records wait inside the device because the fault ring has no room.

@@ -1,6 +1,7 @@
 //! Address translation: contexts, TLBs, page walks and parked faults.
 
 mod command;
+mod dirty_log;
 mod fault;
 mod tlb;
 mod unit;

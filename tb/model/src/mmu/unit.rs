@@ -1,5 +1,6 @@
 //! Lookups, misses and their walks.
 
+use super::dirty_log::DirtyLog;
 use super::fault::FaultRing;
 use super::tlb::{Tlb, Xlat};
 use super::walk::{self, Step, Walked};
@@ -93,6 +94,8 @@ pub(super) struct Miss {
 pub(super) struct Context {
     pub(super) mode: CtxMode,
     pub(super) root: PhysAddr,
+    /// D bits that are set go to the dirty log.
+    pub(super) log: bool,
 }
 
 pub(crate) struct Mmu {
@@ -102,6 +105,7 @@ pub(crate) struct Mmu {
     pub(super) l2: Tlb,
     pub(super) misses: Vec<Miss>,
     pub(super) ring: FaultRing,
+    pub(super) dirty: DirtyLog,
     pub(super) events: Vec<Event>,
 }
 
@@ -111,11 +115,13 @@ impl Mmu {
             contexts: [Context {
                 mode: CtxMode::Off,
                 root: PhysAddr(0),
+                log: false,
             }; CONTEXTS],
             l1: std::array::from_fn(|_| Tlb::new(1, L1_ENTRIES)),
             l2: Tlb::new(L2_SETS, L2_WAYS),
             misses: Vec::new(),
             ring: FaultRing::new(),
+            dirty: DirtyLog::default(),
             events: Vec::new(),
         }
     }
@@ -180,6 +186,7 @@ impl Mmu {
     /// Moves on every walk whose memory access is due, and the fault ring.
     pub(crate) fn tick(&mut self, board: &mut Board) {
         self.ring.tick(board, &mut self.misses);
+        self.dirty.tick(board);
         let mut index = 0;
         while index < self.misses.len() {
             match self.walk(board, self.misses[index]) {
@@ -202,7 +209,20 @@ impl Mmu {
         match miss.state {
             State::Queued => self.start(board, miss.key).map(Ok),
             State::Walking { step, at } if at <= board.time => {
-                Some(match walk::advance(board, step, ctx, vpn, access) {
+                let logged = self.dirty.is_on() && self.contexts[usize::from(ctx)].log;
+                let logged = step.sets_dirty(access).filter(|_| logged);
+                if logged.is_some() && !self.dirty.has_place() {
+                    let at = board.time + 1;
+                    return Some(Ok(State::Walking { step, at }));
+                }
+                let walked = walk::advance(board, step, ctx, vpn, access);
+                // An update whose answer was lost may have set D.
+                if let Some(order) = logged
+                    && !matches!(walked, Walked::Again)
+                {
+                    self.dirty.note(board, ctx, vpn >> order << order, order);
+                }
+                Some(match walked {
                     Walked::On(step) => Ok(walking(board, step, vpn)),
                     Walked::Again => {
                         board.count(Counter::WalkRestarts);
@@ -267,6 +287,7 @@ impl Mmu {
     /// When something may next happen here.
     pub(crate) fn next(&self, board: &Board) -> u64 {
         let mut next = self.ring.next(board.time, &self.misses);
+        next = next.min(self.dirty.next(board.time));
         for miss in &self.misses {
             next = next.min(match miss.state {
                 State::Queued => board.time + 1,

@@ -18,6 +18,18 @@ pub(crate) enum Step {
     Update { level: u32, at: PhysAddr, old: Pte },
 }
 
+impl Step {
+    /// For a step that sets D: log2 of the pages of the entry.
+    pub(crate) fn sets_dirty(&self, access: Access) -> Option<u64> {
+        match self {
+            Step::Update { level, old, .. } if stores(access) && old.d() == 0 => {
+                Some(u64::from(9 * level))
+            }
+            _ => None,
+        }
+    }
+}
+
 /// What a step led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Walked {

@@ -9,6 +9,7 @@ mod rig;
 mod atomics;
 mod copy;
 mod dirty;
+mod dirty_log;
 mod errors;
 mod faults;
 mod invalidate;

@@ -384,6 +384,7 @@ fn put_cmd(b: &mut Block, cmd: &Cmd) {
             (4, ctx),
             (36, lo),
             (36, hi),
+            (1, 0),
             (2, mode),
             (44, root),
             (2, access),

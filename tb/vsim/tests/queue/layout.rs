@@ -112,8 +112,9 @@ pub mod mmu_cmd {
     pub const ACCESS: Field = field(8, 2);
     pub const ROOT: Field = field(10, 44);
     pub const MODE: Field = field(54, 2);
-    pub const HI: Field = field(56, 36);
-    pub const LO: Field = field(92, 36);
-    pub const CTX: Field = field(128, 4);
-    pub const OP: Field = field(132, 8);
+    pub const LOG: Field = field(56, 1);
+    pub const HI: Field = field(57, 36);
+    pub const LO: Field = field(93, 36);
+    pub const CTX: Field = field(129, 4);
+    pub const OP: Field = field(133, 8);
 }
