@@ -75,11 +75,12 @@ impl Commands {
             .wait(&self.health, index, what, self.command_cycles)
     }
 
-    /// Points a context at its root table and lets it translate.
-    pub fn ctx_set(&self, ctx: CtxId, root: DevPa) -> Result<(), DriverError> {
+    /// Points a context at its root table and lets it translate. If `logged`, the D bits that the device sets go to the
+    /// dirty log.
+    pub fn ctx_set(&self, ctx: CtxId, root: DevPa, logged: bool) -> Result<(), DriverError> {
         let command = entry(CtrlOp::CtxSet, ctx)
             .with_arg0(root.0)
-            .with_arg1(CtxMode::Translate as u64);
+            .with_arg1(CtxMode::Translate as u64 | u64::from(logged) << 2);
         self.run(command, || format!("the set-up of context {ctx}"))
     }
 

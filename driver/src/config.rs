@@ -76,6 +76,8 @@ pub struct DeviceConfig {
     pub migrate_batch: usize,
     /// log2 of the entries of each ring (2..=15).
     pub ring_log2: u32,
+    /// log2 of the records of the device's dirty log (1..=15), for [`crate::Context::harvest_written`]; `None`: no log.
+    pub dirty_log: Option<u32>,
     /// Tells this device from others of the same system (not 0, and no other device's): pages in its memory belong to
     /// it.
     pub owner: u64,
@@ -96,6 +98,7 @@ impl Default for DeviceConfig {
             stack_bytes: 4096,
             migrate_batch: 64,
             ring_log2: 7,
+            dirty_log: None,
             owner: 1,
             tracer: Arc::new(NoTrace),
         }

@@ -4,6 +4,7 @@ use crate::arena::{Arena, ArgBlock};
 use crate::commands::CtxId;
 use crate::core::{Core, Slot};
 use crate::counters::Tick;
+use crate::dirty_log::Written;
 use crate::error::DriverError;
 use crate::hw::DmaAddr;
 use crate::job::{Job, JobState, status_errno};
@@ -40,6 +41,7 @@ pub struct Context {
     pub(crate) id: CtxId,
     pub(crate) mm: Arc<Mm>,
     pub(crate) space: Mutex<Space>,
+    pub(crate) written: Written,
     /// Signalled when `ended` becomes true.
     ended: Condvar,
     notifier: OnceLock<Arc<MmuIntervalNotifier>>,
@@ -66,7 +68,13 @@ impl Context {
 
     fn set_up(core: &Arc<Core>, mm: &Arc<Mm>, id: CtxId) -> Result<Arc<Self>, DriverError> {
         let table = PageTable::new(Arc::clone(&core.mem), core.config.tables)?;
-        if let Err(error) = core.commands.ctx_set(id, table.root()) {
+        let logged = core.dirty_log.get();
+        if let Some(log) = logged {
+            // What is left of the number's last holder goes to nobody.
+            log.collect(core)?;
+        }
+        let logged = logged.is_some();
+        if let Err(error) = core.commands.ctx_set(id, table.root(), logged) {
             table.free();
             return Err(error);
         }
@@ -83,6 +91,7 @@ impl Context {
             id,
             mm: Arc::clone(mm),
             space,
+            written: Written::default(),
             ended: Condvar::new(),
             notifier: OnceLock::new(),
         });

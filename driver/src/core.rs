@@ -5,6 +5,7 @@ use crate::config::DeviceConfig;
 use crate::context::Context;
 use crate::copier::Copier;
 use crate::counters::Counters;
+use crate::dirty_log::DirtyLog;
 use crate::error::DriverError;
 use crate::health::Health;
 use crate::hw::{Hardware, HwError, VramAddr};
@@ -48,6 +49,8 @@ pub(crate) struct Core {
     pub warps: u64,
     pub slots: Mutex<Vec<Slot>>,
     pub pagemap: OnceLock<Arc<DevPagemap>>,
+    /// Set by the probe, if there is to be one.
+    pub dirty_log: OnceLock<Arc<DirtyLog>>,
 }
 
 impl Core {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 /// A probed device. It must outlive the pages in its memory: see [`Device::release`].
 pub struct Device {
     core: Arc<Core>,
-    worker: Mutex<Option<JoinHandle<()>>>,
+    workers: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Device {
@@ -31,9 +31,15 @@ impl Device {
         let (core, ring) = crate::probe::probe(hw, sys, config)?;
         let shared = Arc::clone(&core);
         let worker = sync::spawn_named("fault worker", move || crate::worker::run(&shared, ring));
+        let mut workers = vec![worker];
+        if let Some(log) = core.dirty_log.get() {
+            let (core, log) = (Arc::clone(&core), Arc::clone(log));
+            let run = move || crate::dirty_log::run(&core, &log);
+            workers.push(sync::spawn_named("dirty-log worker", run));
+        }
         Ok(Arc::new(Self {
             core,
-            worker: Mutex::new(Some(worker)),
+            workers: Mutex::new(workers),
         }))
     }
 
@@ -91,7 +97,7 @@ impl Device {
         crate::home::unplug(&self.core)
     }
 
-    /// Closes all contexts, stops the fault worker and the device. Pages still in device memory come home when the
+    /// Closes all contexts, stops the workers and the device. Pages still in device memory come home when the
     /// CPU touches them, as long as this value lives.
     pub fn shutdown(&self) {
         for context in self.core.contexts() {
@@ -99,8 +105,8 @@ impl Device {
             let _ = context.close();
         }
         self.core.hw.irq.shutdown();
-        let worker = self.worker.lock().take();
-        if let Some(worker) = worker {
+        let workers = std::mem::take(&mut *self.workers.lock());
+        for worker in workers {
             worker.join();
         }
         let _ = self.core.hw.bar.write(reg::CONTROL, 0);

@@ -2,8 +2,9 @@
 
 use crate::commands::CtxId;
 use crate::error::DriverError;
-use crate::hw::{DmaAddr, Hardware};
+use crate::hw::Hardware;
 use crate::policy::{FaultInfo, PageRange, Policy};
+use crate::record_ring::{RecordRegs, RecordRing};
 use hmm_core::addr::TASK_SIZE;
 use hmm_core::{PAGE_SIZE, Va};
 use hmmu_regs::{Access, FaultReason, FaultRecord, reg};
@@ -55,54 +56,28 @@ pub(crate) struct Work {
     pub faults: Vec<Fault>,
 }
 
+const REGS: RecordRegs = RecordRegs {
+    base: reg::FAULT_BASE,
+    size: reg::FAULT_SIZE,
+    cons: reg::FAULT_CONS,
+};
+
 /// The driver's end of the fault ring.
-pub(crate) struct FaultRing {
-    hw: Hardware,
-    base: DmaAddr,
-    log2: u32,
-    consumed: u64,
-}
+pub(crate) struct FaultRing(RecordRing<{ FaultRecord::BYTES }>);
 
 impl FaultRing {
     /// Allocates the ring and tells the device.
     pub fn new(hw: &Hardware, log2: u32) -> Result<Self, DriverError> {
-        let base = hw.dma.alloc((FaultRecord::BYTES as u64) << log2, 4096)?;
-        hw.bar.write(reg::FAULT_BASE, base.0)?;
-        hw.bar.write(reg::FAULT_SIZE, u64::from(log2))?;
-        Ok(Self {
-            hw: hw.clone(),
-            base,
-            log2,
-            consumed: 0,
-        })
+        Ok(Self(RecordRing::new(hw, REGS, log2)?))
     }
 
     /// Takes all records that are there and gives their places back to the device.
     pub fn fetch(&mut self) -> Result<Vec<Fault>, DriverError> {
-        let mut faults = Vec::new();
-        let before = self.consumed;
-        while self.consumed - before < 1 << self.log2 {
-            let place = self.consumed % (1 << self.log2);
-            let mut bytes = [0; FaultRecord::BYTES];
-            self.hw.dma.read(
-                DmaAddr(self.base.0 + place * FaultRecord::BYTES as u64),
-                &mut bytes,
-            );
-            let record = FaultRecord::from_bytes(&bytes);
-            // The first pass over the ring writes 1.
-            let phase = ((self.consumed >> self.log2) & 1) ^ 1;
-            if record.phase() != phase {
-                break;
-            }
-            self.consumed += 1;
-            faults.extend(decode(&record));
-        }
-        if self.consumed != before {
-            self.hw
-                .bar
-                .write(reg::FAULT_CONS, self.consumed & 0xffff_ffff)?;
-        }
-        Ok(faults)
+        let records = self.0.fetch()?;
+        let faults = records
+            .iter()
+            .filter_map(|bytes| decode(&FaultRecord::from_bytes(bytes)));
+        Ok(faults.collect())
     }
 }
 

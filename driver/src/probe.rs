@@ -5,6 +5,7 @@ use crate::config::DeviceConfig;
 use crate::copier::Copier;
 use crate::core::{Core, Slot};
 use crate::counters::Counters;
+use crate::dirty_log::DirtyLog;
 use crate::error::DriverError;
 use crate::faults::FaultRing;
 use crate::health::Health;
@@ -30,6 +31,12 @@ fn check(config: &DeviceConfig) -> Result<(), DriverError> {
     let refuse = |text: &str| Err(DriverError::Config(text.to_owned()));
     if !(2..=15).contains(&config.ring_log2) {
         return refuse("ring_log2 must be 2 to 15");
+    }
+    if config
+        .dirty_log
+        .is_some_and(|log2| !(1..=15).contains(&log2))
+    {
+        return refuse("dirty_log must be 1 to 15");
     }
     if config.stack_bytes == 0 || !config.stack_bytes.is_multiple_of(PAGE_SIZE) {
         return refuse("stack_bytes must be a multiple of 4096");
@@ -108,6 +115,7 @@ pub(crate) fn probe(
         warps: (cap(caps, 0) * cap(caps, 8)).max(1),
         slots: Mutex::new(vec![Slot::Free; cap(caps, 16) as usize]),
         pagemap: OnceLock::new(),
+        dirty_log: OnceLock::new(),
         hw,
         sys,
         config,
@@ -121,6 +129,10 @@ pub(crate) fn probe(
         waiters: Waiters::default(),
         walk_retries,
     });
+    if let Some(log2) = core.config.dirty_log {
+        let log = DirtyLog::new(&core.hw, log2)?;
+        let _ = core.dirty_log.set(Arc::new(log));
+    }
     let ward = Arc::downgrade(&core);
     core.health
         .set_nurse(move || ward.upgrade().map_or(Ok(()), |core| core.look()));

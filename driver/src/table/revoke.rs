@@ -74,6 +74,26 @@ impl PageTable {
         failed.map(|()| count)
     }
 
+    /// Clears the D bits of all live entries that overlap `range`. Posted. A D bit that the device sets at the same time
+    /// may go too: what was written before the device is made to forget the entries has to be noted by other means.
+    pub fn clean(&mut self, range: PageRange) -> Result<(), DriverError> {
+        let mut failed = Ok(());
+        let mem = Arc::clone(&self.mem);
+        visit(&self.root, range, &mut |node, part| {
+            for i in part.first..=part.last {
+                let leaf = node.leaf(i);
+                if leaf.is_live() {
+                    // A may be set or not: it was, as the entry was written through.
+                    let byte = (leaf.pte & !pte::D | pte::A) as u8;
+                    if let Err(error) = mem.write(node.entry(i), &[byte]) {
+                        failed = Err(error.into());
+                    }
+                }
+            }
+        });
+        failed
+    }
+
     /// Where the entries of `range` are that were revoked up to the mark `epoch`.
     pub fn revoked_runs(&self, range: PageRange, epoch: u64) -> Vec<Run> {
         self.runs(range, |leaf| leaf.is_revoked() && leaf.epoch <= epoch)

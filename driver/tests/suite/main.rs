@@ -16,3 +16,4 @@ mod suspend;
 mod traps;
 mod two_devices;
 mod user_faults;
+mod written;
