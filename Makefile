@@ -1,5 +1,5 @@
 # hmmu: `make run` shows the device at work, `make test` passes the tests. Both set up what they need.
-.PHONY: help setup regs run test test-host bench-host bench-mmu lint synth conformance mutants clean
+.PHONY: help setup regs run test test-host bench-host bench-mmu lint synth conformance mutants soak clean
 SHELL := /bin/bash
 CARGO ?= cargo
 
@@ -47,6 +47,10 @@ bench-mmu: setup ## address translation against an ideal MMU and others' figures
 
 mutants:         ## break one rule of the host side at a time and see which test notices (long)
 	@tools/mutants.py
+
+soak: setup      ## a million random operations each on the TLBs, the walker, the fault unit and the MMU (long)
+	@HMMU_SOAK=$${HMMU_SOAK:-1000000} HMMU_BLOCKS=l1_tlb,l2_tlb,walker,fault_unit,mmu_bench $(CARGO) test --release --quiet -p hmmu-vsim \
+	  --test l1_tlb --test l2_tlb --test walker --test fault_unit --test mmu_invalidate -- random
 
 synth: setup     ## open ECP5 synthesis of the RTL top, with the table of cells
 	@fpga/synth.py

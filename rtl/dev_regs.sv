@@ -14,10 +14,10 @@ module dev_regs
   parameter int unsigned NumErrors    = 4,
   parameter int unsigned Units        = 1,
   parameter int unsigned Warps        = 8,    // per unit
-  parameter int unsigned Walkers      = 8,
-  parameter int unsigned FaultEntries = 32,
+  parameter int unsigned Walkers      = 16,
+  parameter int unsigned FaultEntries = 64,
   parameter int unsigned CopyChannels = 1,
-  parameter int unsigned L2Sets       = 64,
+  parameter int unsigned L2Sets       = 256,
   parameter int unsigned JobSlots     = 4,
   parameter int unsigned IncW         = 13
 ) (
@@ -35,6 +35,7 @@ module dev_regs
   output logic                             enable_o,
   output logic [63:0]                      time_o,
   output logic [31:0]                      cpl_timeout_o,
+  output xlat_limits_t                     xlat_limits_o,
   output ring_cfg_t                        ctrl_ring_o,
   output ring_cfg_t                        copy_ring_o,
   output ring_cfg_t                        launch_ring_o,
@@ -77,11 +78,13 @@ module dev_regs
   logic [63:0]               time_q, error_q;
   logic                      enable_q;
   logic [31:0]               timeout_q;
+  xlat_limits_t              limits_q;
   ring_cfg_t [NumRings-1:0]  ring_q;
 
   assign time_o        = time_q;
   assign enable_o      = enable_q;
   assign cpl_timeout_o = timeout_q;
+  assign xlat_limits_o = limits_q;
   assign ctrl_ring_o   = ring_q[0];
   assign copy_ring_o   = ring_q[1];
   assign launch_ring_o = ring_q[2];
@@ -134,6 +137,8 @@ module dev_regs
       RegTime:       rdata_d = time_q;
       RegErrorInfo:  rdata_d = error_q;
       RegCplTimeout: rdata_d = {32'd0, timeout_q};
+      RegXlatLimits: rdata_d = {53'd0, limits_q.merge_off, limits_q.l2_off, limits_q.cache_off, 2'd0,
+                                limits_q.walkers};
       default: begin
         if (is_ring) begin
           unique case (ring_word)
@@ -167,6 +172,7 @@ module dev_regs
       time_q    <= '0;
       enable_q  <= 1'b0;
       timeout_q <= ResetCplTimeout[31:0];
+      limits_q  <= '0;
       ring_q    <= '0;
     end else begin
       time_q <= time_q + 64'd1;
@@ -174,6 +180,14 @@ module dev_regs
       if (write) begin
         if ({word, 3'd0} == RegControl && reg_wstrb_i[0]) enable_q <= reg_wdata_i[0];
         if ({word, 3'd0} == RegCplTimeout)                timeout_q <= timeout_d[31:0];
+        if ({word, 3'd0} == RegXlatLimits) begin
+          if (reg_wstrb_i[0]) limits_q.walkers <= reg_wdata_i[5:0];
+          if (reg_wstrb_i[1]) begin
+            limits_q.cache_off <= reg_wdata_i[8];
+            limits_q.l2_off    <= reg_wdata_i[9];
+            limits_q.merge_off <= reg_wdata_i[10];
+          end
+        end
         if (is_ring) begin
           if (ring_word == 2'd0) ring_q[ring].base <= merge(ring_q[ring].base);
           if (ring_word == 2'd1 && reg_wstrb_i[0]) begin

@@ -9,6 +9,8 @@
 // Records go out one at a time, roughly oldest first, as two 16-byte writes (words 2 and 3 first).
 // irq_o pulses in the cycle after the second one was accepted. A full ring holds records back and
 // nothing else: reports and events are taken as ever.
+// full_o follows from the two indices and from what waits, and is nowhere kept: a consumer index that
+// is written in the very cycle in which a fault arrives, or a record is written, loses neither.
 // Writing the ring's size (ring_i.reset) restarts the index and reports all parked faults anew.
 //
 //   rpt       A
@@ -18,7 +20,7 @@ module fault_unit
   import hmmu_pkg::*;
   import hmmu_regs_pkg::*;
 #(
-  parameter int unsigned Entries = 32
+  parameter int unsigned Entries = 64
 ) (
   input  logic          clk_i,
   input  logic          rst_ni,
@@ -111,6 +113,7 @@ module fault_unit
   logic [31:0]   id_q;
   logic [31:0]   entries;
   logic          room, start, next_any;
+  logic [Entries-1:0] waiting;
   idx_t          next_idx, last_q;
   logic [31:0]   slot_in_ring;
 
@@ -122,15 +125,14 @@ module fault_unit
 
   // The next fresh entry after the last one written.
   always_comb begin
+    waiting  = fresh_q & ~freed;
     next_any = 1'b0;
     next_idx = '0;
-    if (fresh_q != '0 && fw_q == FwIdle) begin
-      for (int unsigned i = 0; i < 2 * Entries; i++) begin
-        automatic idx_t e = idx_t'(i);
-        if (!next_any && i > int'(last_q) && fresh_q[e] && !freed[e]) begin
-          next_any = 1'b1;
-          next_idx = e;
-        end
+    if (fresh_q != '0 && fw_q == FwIdle && room) begin
+      next_any = waiting != '0;
+      for (int i = int'(Entries) - 1; i >= 0; i--) if (waiting[i]) next_idx = idx_t'(i);
+      for (int i = int'(Entries) - 1; i >= 0; i--) begin
+        if (waiting[i] && idx_t'(i) > last_q) next_idx = idx_t'(i);
       end
     end
   end

@@ -28,6 +28,9 @@ vram_ctrl.sv
 # Translation.
 l1_tlb.sv
 l2_tlb.sv
+walk_check.sv
+walk_queue.sv
+walk_cache.sv
 walker.sv
 fault_unit.sv
 dirty_log.sv

@@ -75,9 +75,11 @@ package hmmu_pkg;
   } burst_rsp_t;
 
   // ---------------------------------------------------------------- address translation
-  typedef enum logic [0:0] {
-    Page4K = 1'b0,
-    Page2M = 1'b1
+  typedef enum logic [1:0] {
+    Page4K  = 2'd0,
+    Page64K = 2'd1,   // Svnapot
+    Page2M  = 2'd2,
+    Page1G  = 2'd3
   } page_size_e;
 
   typedef struct packed {
@@ -89,8 +91,8 @@ package hmmu_pkg;
 
   typedef struct packed {
     ctx_t       ctx;
-    vpn_t       vpn;      // as asked; for Page2M its low 9 bits are void
-    ppn_t       ppn;      // for Page2M the low 9 bits are zero
+    vpn_t       vpn;      // as asked; the bits within a larger page are void
+    ppn_t       ppn;      // the bits within a larger page are zero
     page_size_e size;
     logic       r;
     logic       w;
@@ -101,7 +103,12 @@ package hmmu_pkg;
 
   // log2 of the 4 KiB pages of a page.
   function automatic logic [4:0] page_order(page_size_e size);
-    return size == Page2M ? 5'd9 : 5'd0;
+    unique case (size)
+      Page4K:  return 5'd0;
+      Page64K: return 5'd4;
+      Page2M:  return 5'd9;
+      default: return 5'd18;
+    endcase
   endfunction
 
   // One event per cycle, from the MMU to every translated client, in one order for all.
@@ -146,22 +153,51 @@ package hmmu_pkg;
     endcase
   endfunction
 
+  // The bits of a page number that tell pages of a size apart; the others count within the page.
+  function automatic vpn_t page_tag_mask(page_size_e size);
+    unique case (size)
+      Page4K:  return 36'hf_ffff_ffff;
+      Page64K: return 36'hf_ffff_fff0;
+      Page2M:  return 36'hf_ffff_fe00;
+      default: return 36'hf_fffc_0000;
+    endcase
+  endfunction
+
   // Does a translation cover a page?
   function automatic logic xlat_covers(xlat_t x, ctx_t ctx, vpn_t vpn);
-    return x.ctx == ctx && x.vpn[VpnW-1:9] == vpn[VpnW-1:9]
-        && (x.size == Page2M || x.vpn[8:0] == vpn[8:0]);
+    return x.ctx == ctx && ((x.vpn ^ vpn) & page_tag_mask(x.size)) == '0;
   endfunction
 
   // Does a translation overlap the pages lo..hi?
   function automatic logic xlat_overlaps(xlat_t x, vpn_t lo, vpn_t hi);
-    if (x.size == Page2M) return x.vpn[VpnW-1:9] >= lo[VpnW-1:9] && x.vpn[VpnW-1:9] <= hi[VpnW-1:9];
-    else                  return x.vpn >= lo && x.vpn <= hi;
+    return (x.vpn | ~page_tag_mask(x.size)) >= lo && (x.vpn & page_tag_mask(x.size)) <= hi;
   endfunction
 
-  // Physical page of a page covered by a translation.
-  function automatic ppn_t xlat_ppn(xlat_t x, vpn_t vpn);
-    return x.size == Page2M ? {x.ppn[PpnW-1:9], vpn[8:0]} : x.ppn;
+  // The pages around one that the entry of a level, read for it, stands for; never less than 2 MiB.
+  function automatic vpn_t walk_reach(logic [1:0] level);
+    unique case (level)
+      2'd3:    return 36'h7ff_ffff;
+      2'd2:    return 36'h3_ffff;
+      default: return 36'h1ff;
+    endcase
   endfunction
+
+  // A leaf with A, and for stores D, set.
+  function automatic pte_t pte_touched(pte_t pte, access_e access);
+    pte_t t;
+    t   = pte;
+    t.a = 1'b1;
+    if (access == AccessWrite || access == AccessAtomic) t.d = 1'b1;
+    return t;
+  endfunction
+
+  // Limits on the translation's means (register XLAT_LIMITS).
+  typedef struct packed {
+    logic       merge_off;   // one walk for each request, even of a page that is being walked
+    logic       l2_off;      // every L2 lookup misses
+    logic       cache_off;   // every walk starts at the root
+    logic [5:0] walkers;     // walk slots in use; 0: all
+  } xlat_limits_t;
 
   // ---------------------------------------------------------------- control
   typedef struct packed {

@@ -19,10 +19,11 @@ module hmmu_top
 #(
   parameter int unsigned Warps        = 8,
   parameter int unsigned JobSlots     = 4,
-  parameter int unsigned Walkers      = 8,
-  parameter int unsigned L2Sets       = 64,
+  parameter int unsigned Walkers      = 16,
+  parameter int unsigned L2Sets       = 256,
   parameter int unsigned L2Ways       = 4,
-  parameter int unsigned FaultEntries = 32,
+  parameter int unsigned L2Large      = 32,
+  parameter int unsigned FaultEntries = 64,
   parameter int unsigned CopyBursts   = 8,
   parameter int unsigned LinkTags     = 64
 ) (
@@ -109,6 +110,7 @@ module hmmu_top
 
   logic        enable;
   logic [31:0] cpl_timeout;
+  xlat_limits_t xlat_limits;
   ring_cfg_t   ctrl_ring, copy_ring, launch_ring, fault_ring, dirty_ring;
   logic [31:0] ctrl_cons, copy_cons, launch_cons, fault_prod, dirty_prod;
   logic        ctrl_idle, copy_idle, launch_idle, ctrl_stopped, copy_stopped, launch_stopped;
@@ -407,6 +409,7 @@ module hmmu_top
     .enable_o         (enable),
     .time_o           (dev_time),
     .cpl_timeout_o    (cpl_timeout),
+    .xlat_limits_o    (xlat_limits),
     .ctrl_ring_o      (ctrl_ring),
     .copy_ring_o      (copy_ring),
     .launch_ring_o    (launch_ring),
@@ -609,7 +612,7 @@ module hmmu_top
   // ------------------------------------------------------------------ translation
   mmu #(
     .NumClients(NumXlat), .Walkers(Walkers), .L2Sets(L2Sets), .L2Ways(L2Ways),
-    .FaultEntries(FaultEntries)
+    .L2Large(L2Large), .FaultEntries(FaultEntries)
   ) u_mmu (
     .clk_i, .rst_ni,
     .miss_valid_i        (miss_valid),
@@ -621,6 +624,7 @@ module hmmu_top
     .cmd_ready_o         (cmd_ready),
     .cmd_i               (cmd),
     .cmd_done_o          (cmd_done),
+    .limits_i            (xlat_limits),
     .mem_req_valid_o     (req_valid[PortWalker]),
     .mem_req_ready_i     (req_ready[PortWalker]),
     .mem_req_o           (req[PortWalker]),

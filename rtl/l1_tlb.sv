@@ -64,9 +64,9 @@ module l1_tlb
   // ---------------------------------------------------------------- entries
   // Kept as separate narrow arrays: compares of native width are what makes simulation fast.
   logic [Entries-1:0] valid_q;
-  logic [Entries-1:0] big_q;             // 2 MiB; the low 9 bits of key and page are zero
   logic [Entries-1:0] used_q;            // not-recently-used replacement
-  key_t               key_q   [Entries];
+  key_t               key_q   [Entries]; // the bits within a larger page are zero
+  key_t               mask_q  [Entries]; // the bits of the key that count, by the size of the page
   ppn_t               ppn_q   [Entries];
   logic [3:0]         allow_q [Entries]; // by access_e
 
@@ -83,14 +83,13 @@ module l1_tlb
     if (lkp_valid_i) begin
       for (int unsigned i = 0; i < Entries; i++) begin
         if (valid_q[i] && allow_q[i][lkp_access_i]
-            && ((key_q[i] ^ lkp_key) & {{(KeyW-9){1'b1}}, {9{~big_q[i]}}}) == '0) begin
+            && ((key_q[i] ^ lkp_key) & mask_q[i]) == '0) begin
           hit       = 1'b1;
           hit_entry = entry_t'(i);
         end
       end
     end
-    hit_ppn = ppn_q[hit_entry];
-    if (big_q[hit_entry]) hit_ppn[8:0] = lkp_vpn_i[8:0];
+    hit_ppn = ppn_q[hit_entry] | {{(PpnW-VpnW){1'b0}}, lkp_vpn_i & ~mask_q[hit_entry][VpnW-1:0]};
   end
 
   // ---------------------------------------------------------------- slots and events
@@ -180,20 +179,22 @@ module l1_tlb
   // Only fills that answer a slot here are kept: others' pages would push out our own. The same
   // page is replaced in place, so that an upgrade leaves no second copy.
   logic   insert;
-  key_t   fill_key;
+  key_t   fill_key, fill_mask;
   entry_t fill_entry;
 
-  assign insert   = event_i.ev == EvFill && (|answered);
-  assign fill_key = {event_i.xlat.ctx, event_i.xlat.vpn[VpnW-1:9],
-                     event_i.xlat.size == Page2M ? 9'd0 : event_i.xlat.vpn[8:0]};
+  assign insert = event_i.ev == EvFill && (|answered);
 
   always_comb begin
     fill_entry = '0;
+    fill_key   = '0;
+    fill_mask  = '0;
     if (insert) begin
+      fill_mask = {{CtxW{1'b1}}, page_tag_mask(event_i.xlat.size)};
+      fill_key  = {event_i.xlat.ctx, event_i.xlat.vpn} & fill_mask;
       for (int i = int'(Entries) - 1; i >= 0; i--) if (!used_q[i])  fill_entry = entry_t'(i);
       for (int i = int'(Entries) - 1; i >= 0; i--) if (!valid_q[i]) fill_entry = entry_t'(i);
       for (int i = 0; i < int'(Entries); i++) begin
-        if (valid_q[i] && big_q[i] == event_i.xlat.size && key_q[i] == fill_key) begin
+        if (valid_q[i] && mask_q[i] == fill_mask && key_q[i] == fill_key) begin
           fill_entry = entry_t'(i);
         end
       end
@@ -217,7 +218,6 @@ module l1_tlb
     if (!rst_ni) begin
       valid_q <= '0;
       used_q  <= '0;
-      big_q   <= '0;
     end else begin
       used_q <= used_d;
       if (event_i.ev == EvInvalidate || event_i.ev == EvStop) begin
@@ -225,21 +225,19 @@ module l1_tlb
           if (key_q[i][KeyW-1:VpnW] == event_i.ctx
               && (event_i.ev == EvStop
                   || (key_q[i][VpnW-1:0] <= event_i.hi
-                      && (key_q[i][VpnW-1:0] | {{(VpnW-9){1'b0}}, {9{big_q[i]}}}) >= event_i.lo))) begin
+                      && (key_q[i][VpnW-1:0] | ~mask_q[i][VpnW-1:0]) >= event_i.lo))) begin
             valid_q[i] <= 1'b0;
           end
         end
       end
-      if (insert) begin
-        valid_q[fill_entry] <= 1'b1;
-        big_q[fill_entry]   <= event_i.xlat.size;
-      end
+      if (insert) valid_q[fill_entry] <= 1'b1;
     end
   end
 
   always_ff @(posedge clk_i) begin
     if (insert) begin
       key_q[fill_entry]   <= fill_key;
+      mask_q[fill_entry]  <= fill_mask;
       ppn_q[fill_entry]   <= event_i.xlat.ppn;
       allow_q[fill_entry] <= {xlat_allows(event_i.xlat, AccessExecute),
                               xlat_allows(event_i.xlat, AccessAtomic),
@@ -307,8 +305,8 @@ module l1_tlb
   always_ff @(posedge clk_i) begin
     if (rst_ni) begin
       assert ((wake_o & busy_q) == '0) else $error("a woken slot is still busy");
-      assert (!(insert && event_i.xlat.size == Page2M && event_i.xlat.ppn[8:0] != '0))
-        else $error("a 2 MiB fill is not aligned");
+      assert (!(insert && (event_i.xlat.ppn[VpnW-1:0] & ~fill_mask[VpnW-1:0]) != '0))
+        else $error("a fill of a larger page is not aligned");
     end
   end
 endmodule

@@ -1,29 +1,36 @@
-// L2 TLB shared by all clients: set associative, 4 KiB and 2 MiB translations in one array.
+// L2 TLB shared by all clients, for every page size.
+//   small: Sets x Ways, set associative, 4 KiB and 64 KiB pages; read at two sets at once, one
+//          indexed by the 4 KiB page and one by the 64 KiB page, so that one lookup finds either.
+//   large: Large entries, fully associative, 2 MiB and 1 GiB pages; needs no sweep.
 //
-// Lookup: a request accepted in cycle t probes the set of its 4 KiB page (compared in t+1) and, if
-//   that misses, the set of its 2 MiB page (t+2). The result is offered from t+2 (4 KiB hit) or
-//   t+3: a hit that allows the access on hit_*, which asks for a Fill event, or else a miss on
-//   miss_* for the walker. One lookup is in flight; the next is accepted when its result leaves.
-// Fill:   fill_valid_i only together with fill_ready_o, in the cycle of its Fill event. A second
-//   copy of a page is replaced in place.
-// Sweep:  an Invalidate or Stop event starts a sweep: for fewer pages than sets only the sets that
-//   can hold them, else every set, one set per cycle. sweep_busy_o is high from the next cycle for
-//   at most Sets + 3 cycles. No lookup or fill starts meanwhile. A lookup of the context that was
-//   in flight at the event counts as a miss, so that no old entry leaves after it.
+// Lookup: one a cycle. A request accepted in cycle t is compared in t+1; in t+2 the result is
+//   offered: a hit that allows the access on hit_*, which asks for a Fill event, or else a miss on
+//   miss_* for the walker. A result that waits holds up those behind it.
+// Fill:   fill_valid_i only together with fill_ready_o, in the cycle of its Fill event; it takes the
+//   place of a lookup. A second copy of a page is replaced in place.
+// Sweep:  an Invalidate or Stop event starts a sweep of the small array: for at most Sets/2 pages
+//   only the sets that can hold them, else every set, two sets a cycle. sweep_busy_o is high from the
+//   next cycle, for n + 1 cycles for n <= Sets/2 pages, else for Sets/2 + 1. No lookup or fill starts
+//   meanwhile. A lookup of the context that was in flight at the event counts as a miss, so that no
+//   old entry leaves after it.
 // A request that an event answers (Fill, Cancel, Stop) is dropped: nobody waits for it any more.
+// off_i: every lookup misses. Contents are kept and swept as ever.
 //
-//            t     t+1    t+2    t+3
-//   req      A
-//   state    idle  4k     2m     result    hit_valid_o or miss_valid_o
+//            t     t+1      t+2
+//   req      A     B
+//   stage          A        B
+//   result                  A: hit_valid_o or miss_valid_o
 module l2_tlb
   import hmmu_pkg::*;
   import hmmu_regs_pkg::*;
 #(
-  parameter int unsigned Sets = 64,
-  parameter int unsigned Ways = 4
+  parameter int unsigned Sets  = 256,
+  parameter int unsigned Ways  = 4,
+  parameter int unsigned Large = 32
 ) (
   input  logic       clk_i,
   input  logic       rst_ni,
+  input  logic       off_i,
   input  logic       req_valid_i,
   output logic       req_ready_o,
   input  miss_t      req_i,
@@ -45,253 +52,354 @@ module l2_tlb
   output logic       cnt_hit_o
 );
 
-  localparam int unsigned SetW = $clog2(Sets);
-  localparam int unsigned WayW = $clog2(Ways);
+  localparam int unsigned SetW   = $clog2(Sets);
+  localparam int unsigned WayW   = $clog2(Ways);
+  localparam int unsigned LargeW = $clog2(Large);
+  localparam int unsigned KeyW   = CtxW + VpnW;
+  localparam int unsigned Spread = SetW > CtxW ? SetW - CtxW : 0;
 
-  typedef logic [SetW-1:0] set_t;
-  typedef logic [WayW-1:0] way_t;
+  typedef logic [SetW-1:0]   set_t;
+  typedef logic [WayW-1:0]   way_t;
+  typedef logic [LargeW-1:0] large_t;
+  typedef logic [KeyW-1:0]   key_t;     // {context, page}, the bits within a larger page zero
+
+  // What an entry holds besides its key.
+  typedef struct packed {
+    ppn_t       ppn;
+    page_size_e size;
+    logic       r;
+    logic       w;
+    logic       x;
+    logic       d;
+    logic       atomic;
+  } body_t;
 
   // Consecutive pages use consecutive sets, so that a sweep of a few pages reads a few sets. The
   // context moves the start: processes use the same addresses.
-  function automatic set_t index(ctx_t ctx, logic [SetW-1:0] page);
-    return page ^ set_t'({ctx, 2'b00});
+  function automatic set_t index(ctx_t ctx, set_t page);
+    return page ^ (set_t'(ctx) << Spread);
   endfunction
 
-  typedef enum logic [1:0] {
-    LkIdle   = 2'd0,
-    Lk4K     = 2'd1,
-    Lk2M     = 2'd2,
-    LkResult = 2'd3
-  } lk_e;
+  function automatic key_t key_of(ctx_t ctx, vpn_t vpn, page_size_e size);
+    return {ctx, vpn & page_tag_mask(size)};
+  endfunction
 
-  typedef enum logic [1:0] {
-    SwIdle = 2'd0,
-    SwRun  = 2'd1,   // the sets of 4 KiB pages, or all
-    Sw2MLo = 2'd2,   // the set of the first page's 2 MiB page
-    Sw2MHi = 2'd3    // and of the last one's
-  } sw_e;
+  function automatic xlat_t xlat_of(ctx_t ctx, vpn_t vpn, body_t b);
+    return '{ctx: ctx, vpn: vpn, ppn: b.ppn, size: b.size, r: b.r, w: b.w, x: b.x, d: b.d,
+             atomic: b.atomic};
+  endfunction
 
-  // ---------------------------------------------------------------- memory, one read and one write port
-  logic                rd_en, wr_en;
-  set_t                rd_set, wr_set;
-  way_t                wr_way;
-  xlat_t               rd_data [Ways];
-  logic [Ways-1:0]     valid_q [Sets];
-  logic [Ways-1:0]     rd_valid_q;       // valid bits as of the read
-  set_t                rd_set_q;
+  // Does the event of this cycle end the wait for a request?
+  function automatic logic ended(ctx_t ctx, vpn_t vpn, access_e access);
+    unique case (event_i.ev)
+      EvFill:   return xlat_covers(event_i.xlat, ctx, vpn) && xlat_allows(event_i.xlat, access);
+      EvCancel: return event_i.ctx == ctx && event_i.lo == vpn && event_i.access == access;
+      EvStop:   return event_i.ctx == ctx;
+      default:  return 1'b0;
+    endcase
+  endfunction
 
-  logic                fillb_q;          // second cycle of a fill: choose a way and write
-  xlat_t               fillb_xlat_q;
-  way_t                victim_q;
+  // ---------------------------------------------------------------- small array
+  logic            rd_en, wr_en;
+  set_t            rd_set [2];           // by the 4 KiB page, by the 64 KiB page
+  set_t            rd_set_q [2];
+  logic [Ways-1:0] rd_valid_q [2];       // valid bits as of the read
+  key_t            rd_key [2][Ways];
+  body_t           rd_body [2][Ways];
+  logic [Ways-1:0] valid_q [Sets];
+  way_t            wr_way, victim_q;
+
+  logic            fillb_q;              // second cycle of a fill: choose a way and write
+  key_t            fillb_key_q, fill_key;
+  body_t           fillb_body_q, fill_body;
 
   for (genvar w = 0; w < int'(Ways); w++) begin : g_way
-    xlat_t mem [Sets];
-    xlat_t rd_q;
+    key_t  key_mem  [Sets];
+    body_t body_mem [Sets];
+    key_t  key_q  [2];
+    body_t body_q [2];
     always_ff @(posedge clk_i) begin
-      if (rd_en) rd_q <= mem[rd_set];
-      if (wr_en && wr_way == way_t'(w)) mem[wr_set] <= fillb_xlat_q;
+      if (rd_en) begin
+        key_q[0]  <= key_mem[rd_set[0]];
+        key_q[1]  <= key_mem[rd_set[1]];
+        body_q[0] <= body_mem[rd_set[0]];
+        body_q[1] <= body_mem[rd_set[1]];
+      end
+      if (wr_en && wr_way == way_t'(w)) begin
+        key_mem[rd_set_q[0]]  <= fillb_key_q;
+        body_mem[rd_set_q[0]] <= fillb_body_q;
+      end
     end
-    assign rd_data[w] = rd_q;
+    assign rd_key[0][w]  = key_q[0];
+    assign rd_key[1][w]  = key_q[1];
+    assign rd_body[0][w] = body_q[0];
+    assign rd_body[1][w] = body_q[1];
   end
 
-  // ---------------------------------------------------------------- events
-  logic sweep_start, dropped, distrust;
-  lk_e   lk_q, lk_d;
-  miss_t req_q;
-  logic  hit_q, hit_d;
-  xlat_t hit_xlat_q, hit_xlat;
+  // ---------------------------------------------------------------- large array
+  logic [Large-1:0] large_valid_q;
+  key_t             large_key_q  [Large];
+  key_t             large_mask_q [Large];
+  body_t            large_body_q [Large];
+  large_t           large_victim_q, large_entry;
+  logic             fill_large;
 
-  assign sweep_start = event_i.ev == EvInvalidate || event_i.ev == EvStop;
+  assign fill_large = fill_valid_i && (fill_i.size == Page2M || fill_i.size == Page1G);
 
   always_comb begin
-    dropped  = 1'b0;
-    distrust = 1'b0;
-    if (lk_q != LkIdle && event_i.ev != EvNone && event_i.ctx == req_q.ctx) begin
-      unique case (event_i.ev)
-        EvFill:       dropped  = xlat_covers(event_i.xlat, req_q.ctx, req_q.vpn)
-                              && xlat_allows(event_i.xlat, req_q.access);
-        EvCancel:     dropped  = event_i.lo == req_q.vpn && event_i.access == req_q.access;
-        EvStop:       dropped  = 1'b1;
-        EvInvalidate: distrust = 1'b1;
-        default: ;
-      endcase
+    fill_key    = '0;
+    fill_body   = '0;
+    large_entry = large_victim_q;
+    if (fill_valid_i) begin
+      fill_key  = key_of(fill_i.ctx, fill_i.vpn, fill_i.size);
+      fill_body = '{ppn: fill_i.ppn, size: fill_i.size, r: fill_i.r, w: fill_i.w, x: fill_i.x,
+                    d: fill_i.d, atomic: fill_i.atomic};
+      if (fill_large) begin
+        for (int unsigned i = 0; i < Large; i++) if (!large_valid_q[i]) large_entry = large_t'(i);
+        for (int unsigned i = 0; i < Large; i++) begin
+          if (large_valid_q[i] && large_body_q[i].size == fill_i.size && large_key_q[i] == fill_key)
+            large_entry = large_t'(i);
+        end
+      end
     end
   end
 
   // ---------------------------------------------------------------- lookup
-  logic req_fire, leaves, probe_hit;
-  sw_e  sw_q;
-  logic sw_check_q;
+  logic  s1_valid_q, s1_lost_q;          // compared now; what was read for it is gone
+  miss_t s1_q;
+  logic  s2_valid_q, s2_hit_q;           // the result
+  miss_t s2_q;
+  body_t s2_body_q;
 
-  // Compare the set that was read with the request.
+  logic  sweep_start, distrust1, distrust2, drop1, drop2;
+  logic  req_fire, s2_leaves, s1_moves, s1_hit;
+  body_t s1_body;
+  key_t  s1_key;
+
+  assign sweep_start = event_i.ev == EvInvalidate || event_i.ev == EvStop;
+  assign drop1       = s1_valid_q && ended(s1_q.ctx, s1_q.vpn, s1_q.access);
+  assign drop2       = s2_valid_q && ended(s2_q.ctx, s2_q.vpn, s2_q.access);
+  assign distrust1   = event_i.ev == EvInvalidate && event_i.ctx == s1_q.ctx;
+  assign distrust2   = event_i.ev == EvInvalidate && event_i.ctx == s2_q.ctx;
+
   always_comb begin
-    probe_hit = 1'b0;
-    hit_xlat  = hit_xlat_q;
-    if (lk_q == Lk4K || lk_q == Lk2M) begin
+    s1_hit  = 1'b0;
+    s1_body = '0;
+    s1_key  = '0;
+    if (s1_valid_q && !s1_lost_q && !off_i) begin
+      s1_key = key_of(s1_q.ctx, s1_q.vpn, Page64K);
       for (int unsigned w = 0; w < Ways; w++) begin
-        if (rd_valid_q[w] && rd_data[w].size == (lk_q == Lk2M)
-            && xlat_covers(rd_data[w], req_q.ctx, req_q.vpn)
-            && xlat_allows(rd_data[w], req_q.access)) begin
-          probe_hit = 1'b1;
-          hit_xlat  = rd_data[w];
+        if (rd_valid_q[1][w] && rd_key[1][w] == s1_key && rd_body[1][w].size == Page64K
+            && xlat_allows(xlat_of('0, '0, rd_body[1][w]), s1_q.access)) begin
+          s1_hit  = 1'b1;
+          s1_body = rd_body[1][w];
+        end
+      end
+      s1_key = {s1_q.ctx, s1_q.vpn};
+      for (int unsigned w = 0; w < Ways; w++) begin
+        if (rd_valid_q[0][w] && rd_key[0][w] == s1_key && rd_body[0][w].size == Page4K
+            && xlat_allows(xlat_of('0, '0, rd_body[0][w]), s1_q.access)) begin
+          s1_hit  = 1'b1;
+          s1_body = rd_body[0][w];
+        end
+      end
+      if (large_valid_q != '0) begin
+        for (int unsigned i = 0; i < Large; i++) begin
+          if (large_valid_q[i] && ((large_key_q[i] ^ s1_key) & large_mask_q[i]) == '0
+              && xlat_allows(xlat_of('0, '0, large_body_q[i]), s1_q.access)) begin
+            s1_hit  = 1'b1;
+            s1_body = large_body_q[i];
+          end
         end
       end
     end
   end
 
-  assign hit_valid_o  = lk_q == LkResult && hit_q;
-  assign hit_o        = hit_xlat_q;
-  assign miss_valid_o = lk_q == LkResult && !hit_q && !dropped;
-  assign miss_o       = req_q;
-  assign leaves       = (hit_valid_o && hit_ready_i) || (miss_valid_o && miss_ready_i);
+  assign hit_valid_o  = s2_valid_q && s2_hit_q;
+  assign hit_o        = xlat_of(s2_q.ctx, s2_q.vpn, s2_body_q);
+  assign miss_valid_o = s2_valid_q && !s2_hit_q && !drop2;
+  assign miss_o       = s2_q;
+  assign s2_leaves    = (hit_valid_o && hit_ready_i) || (miss_valid_o && miss_ready_i) || drop2;
+  assign s1_moves     = s1_valid_q && (!s2_valid_q || s2_leaves);
 
-  assign req_ready_o  = (lk_q == LkIdle || leaves) && !sweep_start && !sweep_busy_o && !fill_valid_i;
+  assign req_ready_o  = (!s1_valid_q || s1_moves) && !sweep_start && !sweep_busy_o && !fill_valid_i;
   assign req_fire     = req_valid_i && req_ready_o;
-  assign fill_ready_o = !sweep_busy_o && lk_q != Lk4K && !fillb_q;
-  assign cnt_lookup_o = req_fire;
+  assign fill_ready_o = !sweep_busy_o && !fillb_q;
+  assign cnt_lookup_o = req_fire && !off_i;
   assign cnt_hit_o    = hit_valid_o && hit_ready_i;
 
-  always_comb begin
-    lk_d  = lk_q;
-    hit_d = hit_q;
-    unique case (lk_q)
-      Lk4K: begin
-        hit_d = probe_hit;
-        lk_d  = probe_hit ? LkResult : Lk2M;
-      end
-      Lk2M: begin
-        hit_d = probe_hit;
-        lk_d  = LkResult;
-      end
-      LkResult: if (leaves) lk_d = LkIdle;
-      default: ;
-    endcase
-    if (distrust) begin
-      lk_d  = LkResult;
-      hit_d = 1'b0;
-      // A miss may leave in this very cycle: its walk starts after the event.
-      if (leaves) lk_d = LkIdle;
-    end
-    if (dropped)  lk_d = LkIdle;
-    if (req_fire) lk_d = Lk4K;
-  end
-
-  // ---------------------------------------------------------------- sweep
-  ctx_t             sw_ctx_q;
-  vpn_t             sw_lo_q, sw_hi_q;
-  logic             sw_all_q;
-  logic [SetW-1:0]  sw_pos_q;    // low bits of the page whose set is read
-  logic [SetW-1:0]  sw_left_q;   // sets to read after this one
-  logic             sw_few;      // fewer pages than sets
-  set_t             sw_set;
-  logic [Ways-1:0]  sw_gone;
-
-  assign sw_few       = event_i.hi - event_i.lo < vpn_t'(Sets) - vpn_t'(1);
-  assign sweep_busy_o = sw_q != SwIdle || sw_check_q;
-
-  always_comb begin
-    unique case (sw_q)
-      Sw2MLo:  sw_set = index(sw_ctx_q, sw_lo_q[9 +: SetW]);
-      Sw2MHi:  sw_set = index(sw_ctx_q, sw_hi_q[9 +: SetW]);
-      default: sw_set = index(sw_ctx_q, sw_pos_q);
-    endcase
-    sw_gone = '0;
-    if (sw_check_q) begin
-      for (int unsigned w = 0; w < Ways; w++) begin
-        sw_gone[w] = rd_valid_q[w] && rd_data[w].ctx == sw_ctx_q
-                  && xlat_overlaps(rd_data[w], sw_lo_q, sw_hi_q);
-      end
-    end
-  end
-
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
-      sw_q       <= SwIdle;
-      sw_check_q <= 1'b0;
-      sw_ctx_q   <= '0;
-      sw_lo_q    <= '0;
-      sw_hi_q    <= '0;
-      sw_all_q   <= 1'b0;
-      sw_pos_q   <= '0;
-      sw_left_q  <= '0;
+      s1_valid_q <= 1'b0;
+      s1_lost_q  <= 1'b0;
+      s2_valid_q <= 1'b0;
+      s2_hit_q   <= 1'b0;
     end else begin
-      sw_check_q <= sw_q != SwIdle;
-      unique case (sw_q)
-        SwRun: begin
-          sw_pos_q  <= sw_pos_q + 1'b1;
-          sw_left_q <= sw_left_q - 1'b1;
-          if (sw_left_q == '0) sw_q <= sw_all_q ? SwIdle : Sw2MLo;
-        end
-        Sw2MLo:  sw_q <= Sw2MHi;
-        Sw2MHi:  sw_q <= SwIdle;
-        default: ;
-      endcase
-      if (sweep_start) begin
-        sw_q      <= SwRun;
-        sw_ctx_q  <= event_i.ctx;
-        sw_lo_q   <= event_i.ev == EvStop ? '0 : event_i.lo;
-        sw_hi_q   <= event_i.ev == EvStop ? '1 : event_i.hi;
-        sw_all_q  <= event_i.ev == EvStop || !sw_few;
-        sw_pos_q  <= event_i.lo[SetW-1:0];
-        sw_left_q <= event_i.ev == EvStop || !sw_few ? '1 : SetW'(event_i.hi - event_i.lo);
+      if (s2_leaves) s2_valid_q <= 1'b0;
+      if (distrust2) s2_hit_q   <= 1'b0;
+      if (s1_moves) begin
+        s2_valid_q <= !drop1;
+        s2_hit_q   <= s1_hit && !distrust1;
       end
-    end
-  end
-
-  // ---------------------------------------------------------------- memory ports
-  always_comb begin
-    rd_en  = 1'b1;
-    rd_set = index(req_i.ctx, req_i.vpn[SetW-1:0]);
-    if (sw_q != SwIdle)    rd_set = sw_set;
-    else if (lk_q == Lk4K) rd_set = index(req_q.ctx, req_q.vpn[9 +: SetW]);
-    else if (fill_valid_i) rd_set = index(fill_i.ctx, fill_i.size == Page2M ? fill_i.vpn[9 +: SetW]
-                                                                         : fill_i.vpn[SetW-1:0]);
-    else                   rd_en = req_fire;
-  end
-
-  // Where a fill goes: over the same page, else into an invalid way, else the next victim.
-  always_comb begin
-    wr_en  = fillb_q;
-    wr_set = rd_set_q;
-    wr_way = victim_q;
-    if (fillb_q) begin
-      for (int unsigned w = 0; w < Ways; w++) if (!rd_valid_q[w]) wr_way = way_t'(w);
-      for (int unsigned w = 0; w < Ways; w++) begin
-        if (rd_valid_q[w] && rd_data[w].size == fillb_xlat_q.size
-            && xlat_covers(rd_data[w], fillb_xlat_q.ctx, fillb_xlat_q.vpn)) wr_way = way_t'(w);
-      end
-    end
-  end
-
-  always_ff @(posedge clk_i or negedge rst_ni) begin
-    if (!rst_ni) begin
-      lk_q       <= LkIdle;
-      hit_q      <= 1'b0;
-      fillb_q    <= 1'b0;
-      victim_q   <= '0;
-      rd_set_q   <= '0;
-      rd_valid_q <= '0;
-      for (int unsigned i = 0; i < Sets; i++) valid_q[i] <= '0;
-    end else begin
-      lk_q    <= lk_d;
-      hit_q   <= hit_d;
-      fillb_q <= fill_valid_i;
-      if (rd_en) begin
-        rd_set_q   <= rd_set;
-        rd_valid_q <= valid_q[rd_set];
-      end
-      if (sw_check_q) valid_q[rd_set_q] <= valid_q[rd_set_q] & ~sw_gone;
-      if (fillb_q) begin
-        valid_q[wr_set][wr_way] <= 1'b1;
-        victim_q <= victim_q + 1'b1;
+      if (req_fire) begin
+        s1_valid_q <= 1'b1;
+        s1_lost_q  <= 1'b0;
+      end else begin
+        if (s1_moves || drop1)         s1_valid_q <= 1'b0;
+        // The ports read for something else, or an old entry was read: it shall walk.
+        if (fill_valid_i || distrust1 || sweep_busy_o) s1_lost_q <= 1'b1;
       end
     end
   end
 
   always_ff @(posedge clk_i) begin
-    if (req_fire)     req_q        <= req_i;
-    if (probe_hit)    hit_xlat_q   <= hit_xlat;
-    if (fill_valid_i) fillb_xlat_q <= fill_i;
+    if (req_fire) s1_q <= req_i;
+    if (s1_moves) begin
+      s2_q      <= s1_q;
+      s2_body_q <= s1_body;
+    end
+  end
+
+  // ---------------------------------------------------------------- sweep
+  logic            sw_run_q, sw_check_q, sw_all_q, sw_few;
+  ctx_t            sw_ctx_q;
+  vpn_t            sw_lo_q, sw_hi_q;
+  set_t            sw_pos_q;             // sets read so far
+  set_t            sw_last_q;
+  logic [Ways-1:0] sw_gone [2];
+
+  assign sw_few       = event_i.ev == EvInvalidate && event_i.hi - event_i.lo < vpn_t'(Sets) >> 1;
+  assign sweep_busy_o = sw_run_q || sw_check_q;
+
+  always_comb begin
+    sw_gone[0] = '0;
+    sw_gone[1] = '0;
+    if (sw_check_q) begin
+      for (int unsigned p = 0; p < 2; p++) begin
+        for (int unsigned w = 0; w < Ways; w++) begin
+          sw_gone[p][w] = rd_valid_q[p][w] && rd_key[p][w][KeyW-1:VpnW] == sw_ctx_q
+            && rd_key[p][w][VpnW-1:0] <= sw_hi_q
+            && (rd_key[p][w][VpnW-1:0] | ~page_tag_mask(rd_body[p][w].size)) >= sw_lo_q;
+        end
+      end
+    end
+  end
+
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) begin
+      sw_run_q   <= 1'b0;
+      sw_check_q <= 1'b0;
+      sw_all_q   <= 1'b0;
+      sw_ctx_q   <= '0;
+      sw_lo_q    <= '0;
+      sw_hi_q    <= '0;
+      sw_pos_q   <= '0;
+      sw_last_q  <= '0;
+    end else begin
+      sw_check_q <= sw_run_q;
+      if (sw_run_q) begin
+        sw_pos_q <= sw_pos_q + 1'b1;
+        sw_run_q <= sw_pos_q != sw_last_q;
+      end
+      if (sweep_start) begin
+        sw_run_q  <= 1'b1;
+        sw_ctx_q  <= event_i.ctx;
+        sw_lo_q   <= event_i.ev == EvStop ? '0 : event_i.lo;
+        sw_hi_q   <= event_i.ev == EvStop ? '1 : event_i.hi;
+        sw_all_q  <= !sw_few;
+        sw_pos_q  <= '0;
+        sw_last_q <= sw_few ? set_t'(event_i.hi - event_i.lo) : set_t'(Sets / 2 - 1);
+      end
+    end
+  end
+
+  // ---------------------------------------------------------------- memory ports
+  // A 64 KiB page of the range is met after at most as many steps as the range has pages.
+  always_comb begin
+    rd_en     = 1'b1;
+    rd_set[0] = index(req_i.ctx, req_i.vpn[SetW-1:0]);
+    rd_set[1] = index(req_i.ctx, req_i.vpn[4 +: SetW]);
+    if (sw_run_q) begin
+      if (sw_all_q) begin
+        rd_set[0] = {sw_pos_q[SetW-2:0], 1'b0};
+        rd_set[1] = {sw_pos_q[SetW-2:0], 1'b1};
+      end else begin
+        rd_set[0] = index(sw_ctx_q, sw_lo_q[SetW-1:0] + sw_pos_q);
+        rd_set[1] = index(sw_ctx_q, sw_lo_q[4 +: SetW] + sw_pos_q);
+      end
+    end else if (fill_valid_i) begin
+      rd_set[0] = index(fill_i.ctx, fill_i.size == Page64K ? fill_i.vpn[4 +: SetW]
+                                                           : fill_i.vpn[SetW-1:0]);
+    end else begin
+      rd_en = req_fire && !off_i;
+    end
+  end
+
+  // Where a fill goes: over the same page, else into an invalid way, else the next victim.
+  always_comb begin
+    wr_en  = fillb_q;
+    wr_way = victim_q;
+    if (fillb_q) begin
+      for (int unsigned w = 0; w < Ways; w++) if (!rd_valid_q[0][w]) wr_way = way_t'(w);
+      for (int unsigned w = 0; w < Ways; w++) begin
+        if (rd_valid_q[0][w] && rd_body[0][w].size == fillb_body_q.size
+            && rd_key[0][w] == fillb_key_q) wr_way = way_t'(w);
+      end
+    end
+  end
+
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) begin
+      fillb_q        <= 1'b0;
+      victim_q       <= '0;
+      large_victim_q <= '0;
+      large_valid_q  <= '0;
+      for (int unsigned p = 0; p < 2; p++) rd_set_q[p]   <= '0;
+      for (int unsigned p = 0; p < 2; p++) rd_valid_q[p] <= '0;
+      for (int unsigned i = 0; i < Sets; i++) valid_q[i] <= '0;
+    end else begin
+      fillb_q <= fill_valid_i && !fill_large;
+      if (rd_en) begin
+        for (int unsigned p = 0; p < 2; p++) begin
+          rd_set_q[p]   <= rd_set[p];
+          rd_valid_q[p] <= valid_q[rd_set[p]];
+        end
+      end
+      if (sw_check_q) begin
+        for (int unsigned p = 0; p < 2; p++) begin
+          for (int unsigned w = 0; w < Ways; w++) if (sw_gone[p][w]) valid_q[rd_set_q[p]][w] <= 1'b0;
+        end
+      end
+      if (fillb_q) begin
+        valid_q[rd_set_q[0]][wr_way] <= 1'b1;
+        victim_q <= victim_q + 1'b1;
+      end
+      if (fill_large) begin
+        large_valid_q[large_entry] <= 1'b1;
+        if (large_entry == large_victim_q) large_victim_q <= large_victim_q + 1'b1;
+      end
+      if (sweep_start && large_valid_q != '0) begin
+        for (int unsigned i = 0; i < Large; i++) begin
+          if (large_key_q[i][KeyW-1:VpnW] == event_i.ctx
+              && (event_i.ev == EvStop
+                  || (large_key_q[i][VpnW-1:0] <= event_i.hi
+                      && (large_key_q[i][VpnW-1:0] | ~large_mask_q[i][VpnW-1:0]) >= event_i.lo)))
+            large_valid_q[i] <= 1'b0;
+        end
+      end
+    end
+  end
+
+  always_ff @(posedge clk_i) begin
+    if (fill_valid_i) begin
+      fillb_key_q  <= fill_key;
+      fillb_body_q <= fill_body;
+    end
+    if (fill_large) begin
+      large_key_q[large_entry]  <= fill_key;
+      large_mask_q[large_entry] <= {{CtxW{1'b1}}, page_tag_mask(fill_i.size)};
+      large_body_q[large_entry] <= fill_body;
+    end
   end
 
   // ---------------------------------------------------------------- checks

@@ -10,25 +10,31 @@
 //
 // Invalidate, bound. Cycles from a command's acceptance to cmd_done_o are at most
 //     max(S, Lw + 2, Lc + 1)
-//   S     n + 5 for a range of n < Sets pages, else Sets + 3 (Sets: sets of the L2),
+//   S     n + 3 for a range of n <= Sets/2 pages, else Sets/2 + 3 (Sets: sets of the L2),
 //   Lw    longest time of one walker operation, from mem_req_valid_o to its response,
 //   Lc    longest time from the event to when a client has retired what it had translated.
 // Walks under way, parked faults, back-pressure at the fault ring and queued misses do not enter:
 // a walk gives up after the one operation that it has outstanding. Commands other than Invalidate,
 // Stop and CtxSet take 2 cycles. The limit InvBound is asserted.
 //
-// Latency of a cold 4 KiB walk whose table reads take L cycles each (acceptance to response):
-//   miss_valid_i to the Fill event 4 * (L + 2) + 4, plus L + 2 if A or D has to be set.
-// Throughput: one L2 lookup in 3 cycles, one walk read a cycle.
+// Latency of a walk of k table reads of L cycles each (acceptance to response), nothing else under way:
+//   miss_valid_i to the Fill event k * (L + 1) + 3, plus L + 1 if A or D has to be set. k is 1 with a warm
+//   walk cache, else 4 for 4 KiB and 64 KiB, 3 for 2 MiB, 2 for 1 GiB.
+// Throughput: one L2 lookup a cycle, one walk read a cycle.
 module mmu
   import hmmu_pkg::*;
   import hmmu_regs_pkg::*;
 #(
   parameter int unsigned NumClients   = 3,
-  parameter int unsigned Walkers      = 8,
-  parameter int unsigned L2Sets       = 64,
+  parameter int unsigned Walkers      = 16,
+  parameter int unsigned L2Sets       = 256,
   parameter int unsigned L2Ways       = 4,
-  parameter int unsigned FaultEntries = 32,
+  parameter int unsigned L2Large      = 32,   // entries for 2 MiB and 1 GiB pages
+  parameter int unsigned CacheTables  = 32,   // pointers in the walk cache: to tables of 4 KiB leaves,
+  parameter int unsigned CacheMiddle  = 8,    // to those above them,
+  parameter int unsigned CacheTop     = 4,    // and to those above these
+  // Faults parked, and misses that wait for a walk slot: no fewer than the miss slots of all clients.
+  parameter int unsigned FaultEntries = 64,
   parameter int unsigned LogDepth     = 16,
   parameter int unsigned InvBound     = 200000
 ) (
@@ -45,6 +51,8 @@ module mmu
   output logic                   cmd_ready_o,
   input  mmu_cmd_t               cmd_i,
   output logic                   cmd_done_o,
+  // Limits to measure with: they change no result, only speed.
+  input  xlat_limits_t           limits_i,
   // Memory of the walker.
   output logic                   mem_req_valid_o,
   input  logic                   mem_req_ready_i,
@@ -117,11 +125,13 @@ module mmu
   always_comb begin
     l2_req_valid = 1'b0;
     pick         = '0;
-    for (int unsigned i = 1; i <= NumClients; i++) begin
-      automatic client_idx_t c = client_idx_t'((32'(last_q) + i) % NumClients);
-      if (!l2_req_valid && miss_valid_i[c]) begin
-        l2_req_valid = 1'b1;
-        pick         = c;
+    if (miss_valid_i != '0) begin
+      for (int unsigned i = 1; i <= NumClients; i++) begin
+        automatic client_idx_t c = client_idx_t'((32'(last_q) + i) % NumClients);
+        if (!l2_req_valid && miss_valid_i[c]) begin
+          l2_req_valid = 1'b1;
+          pick         = c;
+        end
       end
     end
     l2_req             = miss_i[pick];
@@ -137,10 +147,12 @@ module mmu
   // ---------------------------------------------------------------- parts
   l2_tlb #(
     .Sets(L2Sets),
-    .Ways(L2Ways)
+    .Ways(L2Ways),
+    .Large(L2Large)
   ) u_l2_tlb (
     .clk_i,
     .rst_ni,
+    .off_i        (limits_i.l2_off),
     .req_valid_i  (l2_req_valid),
     .req_ready_o  (l2_req_ready),
     .req_i        (l2_req),
@@ -160,11 +172,16 @@ module mmu
   );
 
   walker #(
-    .Walkers(Walkers)
+    .Walkers    (Walkers),
+    .Waiting    (FaultEntries),
+    .CacheTables(CacheTables),
+    .CacheMiddle(CacheMiddle),
+    .CacheTop   (CacheTop)
   ) u_walker (
     .clk_i,
     .rst_ni,
     .ctx_cfg_i       (ctx_cfg),
+    .limits_i,
     .req_valid_i     (walk_req_valid),
     .req_ready_o     (walk_req_ready),
     .req_i           (walk_req),

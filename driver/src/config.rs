@@ -53,6 +53,41 @@ impl Default for Timeouts {
     }
 }
 
+/// Which of the device's means of address translation are in use, to measure what each of them buys. All by default;
+/// none changes a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TranslationLimits {
+    /// Page walks in flight, at most 63; 0: as many as the device can.
+    pub walkers: u8,
+    /// Walks start from what the walk cache holds of the upper levels.
+    pub walk_cache: bool,
+    /// Misses of the L1 TLBs look into the L2 TLB.
+    pub l2: bool,
+    /// Requests of several clients for one page share a walk.
+    pub merging: bool,
+}
+
+impl Default for TranslationLimits {
+    fn default() -> Self {
+        Self {
+            walkers: 0,
+            walk_cache: true,
+            l2: true,
+            merging: true,
+        }
+    }
+}
+
+impl TranslationLimits {
+    /// The value of register `XLAT_LIMITS`.
+    pub(crate) fn word(self) -> u64 {
+        u64::from(self.walkers)
+            | u64::from(!self.walk_cache) << 8
+            | u64::from(!self.l2) << 9
+            | u64::from(!self.merging) << 10
+    }
+}
+
 /// Choices for one device.
 #[derive(Clone)]
 pub struct DeviceConfig {
@@ -66,6 +101,8 @@ pub struct DeviceConfig {
     pub policy: Arc<dyn Policy>,
     /// Limits on waits.
     pub timeouts: Timeouts,
+    /// Limits on the device's address translation.
+    pub translation: TranslationLimits,
     /// How the device does atomics on system memory.
     pub atomics: Atomics,
     /// True maps 2 MiB at once where the process does.
@@ -93,6 +130,7 @@ impl Default for DeviceConfig {
             coherent: false,
             policy: Arc::new(MapRemote::default()),
             timeouts: Timeouts::default(),
+            translation: TranslationLimits::default(),
             atomics: Atomics::Link,
             large_pages: true,
             stack_bytes: 4096,

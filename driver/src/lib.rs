@@ -47,7 +47,7 @@ mod table;
 mod waiters;
 mod worker;
 
-pub use config::{Atomics, DeviceConfig, TablePlace, Timeouts};
+pub use config::{Atomics, DeviceConfig, TablePlace, Timeouts, TranslationLimits};
 pub use context::Context;
 pub use device::Device;
 pub use error::{DriverError, JobError};

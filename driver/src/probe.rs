@@ -44,6 +44,9 @@ fn check(config: &DeviceConfig) -> Result<(), DriverError> {
     if config.migrate_batch == 0 {
         return refuse("migrate_batch must be at least 1");
     }
+    if config.translation.walkers > 63 {
+        return refuse("walkers must be at most 63");
+    }
     if config.owner == 0 {
         return refuse("owner must not be 0");
     }
@@ -85,6 +88,7 @@ pub(crate) fn probe(
     }
     hw.bar.write(reg::CONTROL, 0)?;
     hw.bar.write(reg::CPL_TIMEOUT, config.timeouts.completion)?;
+    hw.bar.write(reg::XLAT_LIMITS, config.translation.word())?;
     hw.bar.write(reg::ERROR_INFO, 1)?;
     for vector in 0..MSIX_VECTORS {
         let entry = MSIX_TABLE + vector * 16;

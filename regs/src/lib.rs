@@ -46,6 +46,8 @@ pub mod reg {
     pub const CPL_TIMEOUT: u64 = 0x0038;
     /// (wo) Any write copies every counter to its readable shadow in the same cycle.
     pub const SNAPSHOT: u64 = 0x0040;
+    /// (rw) Limits on address translation, to measure with: they take effect at once and change no result, only speed. Bits 5:0 walkers in use (0: all), 8 walk cache off (every walk starts at the root), 9 L2 TLB off (every miss of an L1 walks), 10 merging off (one walk for each request of a client, even of a page that is being walked). Other bits read 0.
+    pub const XLAT_LIMITS: u64 = 0x0048;
     /// (rw) Control ring: system address, 64-byte aligned.
     pub const CTRL_BASE: u64 = 0x0100;
     /// (rw) Control ring: log2 of its entries (1..15). Writing it resets both indices and restarts a stopped ring.
@@ -894,7 +896,7 @@ impl Counter {
     }
 }
 
-/// RISC-V Sv48 page-table entry (privileged specification, section Sv39/Sv48). Bit 53 (the top PPN bit, physical address bit 55) tells VRAM from system memory. Any of bits 60:54 set makes the entry invalid: the driver revokes an entry by writing byte 7 alone, which leaves the A and D bits for the harvest.
+/// RISC-V Sv48 page-table entry (privileged specification, section Sv39/Sv48). Bit 53 (the top PPN bit, physical address bit 55) tells VRAM from system memory. Leaves are 4 KiB (level 0), 64 KiB (level 0 with N, Svnapot), 2 MiB (level 1) and 1 GiB (level 2). An entry is not present if V is clear, W is set without R, a reserved bit or encoding is used (bits 62:54; N in a pointer, in a larger leaf or with ppn[3:0] other than 8; A, D or U in a pointer), a larger leaf is not aligned, it is a pointer at level 0 or a leaf at level 3. Any of bits 60:54 set makes the entry invalid: the driver revokes an entry by writing byte 7 alone, which leaves the A and D bits for the harvest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Pte(pub [u64; 1]);
 
@@ -1058,7 +1060,7 @@ impl Pte {
         self
     }
 
-    /// Must be 0 (Svnapot comes later).
+    /// Svnapot: with ppn[3:0] = 8 the entry is one of 16 that map 64 KiB, all alike but for A and D, which the device sets in the entry that it reads.
     pub fn n(&self) -> u64 {
         (self.0[0] >> 63) & 0x1
     }

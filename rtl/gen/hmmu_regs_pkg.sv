@@ -19,6 +19,8 @@ package hmmu_regs_pkg;
   parameter logic [15:0] RegCplTimeout = 16'h0038;
   parameter logic [63:0] ResetCplTimeout = 64'd50000;
   parameter logic [15:0] RegSnapshot = 16'h0040;
+  parameter logic [15:0] RegXlatLimits = 16'h0048;
+  parameter logic [63:0] ResetXlatLimits = 64'd0;
   parameter logic [15:0] RegCtrlBase = 16'h0100;
   parameter logic [15:0] RegCtrlSize = 16'h0108;
   parameter logic [15:0] RegCtrlProd = 16'h0110;

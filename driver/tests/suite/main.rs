@@ -13,6 +13,7 @@ mod memory;
 mod migration;
 mod races;
 mod suspend;
+mod translation;
 mod traps;
 mod two_devices;
 mod user_faults;

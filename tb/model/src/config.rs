@@ -47,8 +47,8 @@ impl Default for DeviceConfig {
     fn default() -> Self {
         Self {
             vram_bytes: 16 << 20,
-            walkers: 8,
-            fault_entries: 32,
+            walkers: 16,
+            fault_entries: 64,
             latency: Latency::default(),
         }
     }
@@ -59,7 +59,7 @@ pub(crate) const WARPS: usize = 8;
 /// Jobs that can run at once.
 pub(crate) const JOB_SLOTS: usize = 4;
 /// Sets of the L2 TLB, a power of two.
-pub(crate) const L2_SETS: usize = 64;
+pub(crate) const L2_SETS: usize = 256;
 /// Ways of the L2 TLB.
 pub(crate) const L2_WAYS: usize = 4;
 /// Entries of each L1 TLB.

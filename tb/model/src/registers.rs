@@ -2,6 +2,7 @@
 
 use crate::config::{JOB_SLOTS, L2_SETS, WARPS};
 use crate::device::Device;
+use crate::mmu::Limits;
 use crate::ring::Ring;
 use crate::strobe::merge;
 use hmmu_regs::{CONTEXTS, ID, MSIX_PBA, MSIX_TABLE, MSIX_VECTORS, reg};
@@ -26,6 +27,7 @@ impl Device {
             reg::TIME => self.board.time,
             reg::ERROR_INFO => self.board.error_info,
             reg::CPL_TIMEOUT => self.cpl_timeout,
+            reg::XLAT_LIMITS => self.mmu.limits.0,
             reg::CTRL_BASE..=reg::CTRL_CONS => {
                 ring_register(&self.control.ring, offset - reg::CTRL_BASE)
             }
@@ -76,6 +78,7 @@ impl Device {
             reg::CONTROL => self.board.enabled = merged & 1 != 0,
             reg::ERROR_INFO => self.board.error_info = 0,
             reg::CPL_TIMEOUT => self.cpl_timeout = merged & 0xffff_ffff,
+            reg::XLAT_LIMITS => self.mmu.limits = Limits(merged & Limits::BITS),
             reg::SNAPSHOT => self.board.counters.snapshot(),
             reg::CTRL_BASE..=reg::CTRL_CONS => write_ring(
                 &mut self.control.ring,

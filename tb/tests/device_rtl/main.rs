@@ -35,6 +35,8 @@ mod migration;
 mod registers;
 #[path = "../../model/tests/device/rings.rs"]
 mod rings;
+#[path = "../../model/tests/device/sizes.rs"]
+mod sizes;
 #[path = "../../model/tests/device/suspend.rs"]
 mod suspend;
 

@@ -15,8 +15,8 @@ module mmu_bench
   output logic    [2:0]    rsp_valid_o,
   output lookup_e [2:0]    rsp_status_o,
   output ppn_t    [2:0]    rsp_ppn_o,
-  output logic [2:0][2:0]  rsp_slot_o,
-  output logic [2:0][7:0]  wake_o,
+  output logic [2:0][3:0]  rsp_slot_o,
+  output logic [2:0][15:0] wake_o,
   output logic    [2:0]    wake_err_o,
   output logic [2:0][7:0]  wake_code_o,
   output mmu_event_t       event_o,
@@ -25,6 +25,7 @@ module mmu_bench
   output logic             cmd_ready_o,
   input  mmu_cmd_t         cmd_i,
   output logic             cmd_done_o,
+  input  xlat_limits_t     limits_i,
   output logic             mem_req_valid_o,
   input  logic             mem_req_ready_i,
   output mem_req_t         mem_req_o,
@@ -64,9 +65,10 @@ module mmu_bench
 
   logic  [2:0] miss_valid, miss_ready;
   miss_t [2:0] miss;
+  logic [2:0]  fetch_slot;
   logic        copy_slot;
 
-  l1_tlb #(.Entries(16), .Slots(8), .Client(ClientCuData)) u_data (
+  l1_tlb #(.Entries(16), .Slots(16), .Client(ClientCuData)) u_data (
     .clk_i, .rst_ni,
     .lkp_valid_i(lkp_valid_i[0]), .lkp_ctx_i(lkp_ctx_i[0]), .lkp_vpn_i(lkp_vpn_i[0]),
     .lkp_access_i(lkp_access_i[0]), .rsp_valid_o(rsp_valid_o[0]), .rsp_status_o(rsp_status_o[0]),
@@ -80,7 +82,7 @@ module mmu_bench
     .clk_i, .rst_ni,
     .lkp_valid_i(lkp_valid_i[1]), .lkp_ctx_i(lkp_ctx_i[1]), .lkp_vpn_i(lkp_vpn_i[1]),
     .lkp_access_i(lkp_access_i[1]), .rsp_valid_o(rsp_valid_o[1]), .rsp_status_o(rsp_status_o[1]),
-    .rsp_ppn_o(rsp_ppn_o[1]), .rsp_slot_o(rsp_slot_o[1]), .wake_o(wake_o[1]),
+    .rsp_ppn_o(rsp_ppn_o[1]), .rsp_slot_o(fetch_slot), .wake_o(wake_o[1][7:0]),
     .wake_err_o(wake_err_o[1]), .wake_code_o(wake_code_o[1]), .miss_valid_o(miss_valid[1]),
     .miss_ready_i(miss_ready[1]), .miss_o(miss[1]), .event_i(event_o),
     .cnt_lookup_o(cnt_lookup_o[1]), .cnt_hit_o(cnt_hit_o[1])
@@ -96,14 +98,16 @@ module mmu_bench
     .cnt_lookup_o(cnt_lookup_o[2]), .cnt_hit_o(cnt_hit_o[2])
   );
 
-  assign rsp_slot_o[2]  = {2'b00, copy_slot};
-  assign wake_o[2][7:2] = '0;
+  assign rsp_slot_o[1]   = {1'b0, fetch_slot};
+  assign rsp_slot_o[2]   = {3'b000, copy_slot};
+  assign wake_o[1][15:8] = '0;
+  assign wake_o[2][15:2] = '0;
 
   mmu #(.NumClients(3), .InvBound(InvBound)) u_mmu (
     .clk_i, .rst_ni,
     .miss_valid_i(miss_valid), .miss_ready_o(miss_ready), .miss_i(miss),
     .event_o, .drain_done_i, .cmd_valid_i, .cmd_ready_o, .cmd_i, .cmd_done_o,
-    .mem_req_valid_o, .mem_req_ready_i, .mem_req_o, .mem_rsp_valid_i, .mem_rsp_i,
+    .limits_i, .mem_req_valid_o, .mem_req_ready_i, .mem_req_o, .mem_rsp_valid_i, .mem_rsp_i,
     .fault_ring_i, .fault_prod_o, .fault_full_o, .fault_req_valid_o, .fault_req_ready_i,
     .fault_req_o, .fault_irq_o, .dirty_ring_i, .dirty_prod_o, .dirty_full_o, .dirty_irq_o,
     .time_i,

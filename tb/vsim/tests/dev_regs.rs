@@ -78,7 +78,7 @@ fn identity_and_status_show_what_the_device_is_and_does() {
     let mut bench = Bench::new();
     assert_eq!(bench.read(reg::ID), hmmu_regs::ID);
     // 1 unit, 8 warps, 16 contexts, 8 walkers, 32 faults, 1 channel, 2^6 sets, 4 job slots.
-    assert_eq!(bench.read(reg::CAPS), 0x0406_0120_0810_0801);
+    assert_eq!(bench.read(reg::CAPS), 0x0408_0140_1010_0801);
     bench.block.set("vram_size_i", 16 << 20);
     assert_eq!(bench.read(reg::VRAM_SIZE), 16 << 20);
     assert_eq!(bench.read(reg::CPL_TIMEOUT), 50_000);

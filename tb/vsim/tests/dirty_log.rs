@@ -12,6 +12,8 @@ use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use xlat::{put, take};
 
+/// log2 of the pages of 4 KiB of a page, by `page_size_e`.
+const ORDERS: [u64; 4] = [0, 4, 9, 18];
 const BASE: u64 = 0x00ab_cde0_0040;
 const DEPTH: u64 = 16;
 
@@ -24,7 +26,7 @@ struct Walker {
     take: bool,
     give: bool,
     /// Context, page, whether the entry maps 2 MiB.
-    log: Option<(u64, u64, bool)>,
+    log: Option<(u64, u64, usize)>,
 }
 
 struct Log {
@@ -74,12 +76,12 @@ impl Log {
         b.set("take_i", u64::from(walker.take));
         b.set("give_i", u64::from(walker.give));
         b.set("log_i", u64::from(walker.log.is_some()));
-        let (ctx, vpn, large) = walker.log.unwrap_or_default();
+        let (ctx, vpn, size) = walker.log.unwrap_or_default();
         b.set("log_ctx_i", ctx);
         b.set("log_vpn_i", vpn);
-        b.set("log_size_i", u64::from(large));
+        b.set("log_size_i", size as u64);
         if walker.log.is_some() {
-            let order = if large { 9 } else { 0 };
+            let order = ORDERS[size];
             self.expected
                 .push_back((ctx, vpn, order, self.now & 0xffff_ffff));
         }
@@ -146,9 +148,9 @@ fn taking() -> Walker {
     }
 }
 
-fn logging(ctx: u64, vpn: u64, large: bool) -> Walker {
+fn logging(ctx: u64, vpn: u64, size: usize) -> Walker {
     Walker {
-        log: Some((ctx, vpn, large)),
+        log: Some((ctx, vpn, size)),
         ..Walker::default()
     }
 }
@@ -158,8 +160,8 @@ fn a_record_says_what_was_set() {
     let mut log = Log::new(2);
     log.cycle(taking(), true);
     log.cycle(taking(), true);
-    log.cycle(logging(5, 0x8_1234_5678, false), true);
-    log.cycle(logging(2, 0x1_2345_6600, true), true);
+    log.cycle(logging(5, 0x8_1234_5678, 0), true);
+    log.cycle(logging(2, 0x1_2345_6600, 2), true);
     log.idle(8);
     assert_eq!((log.records, log.expected.len()), (2, 0));
     // The second record made half of the log unread.
@@ -184,7 +186,7 @@ fn credits_are_what_the_log_can_hold() {
     assert!(log.has_credit());
     log.cycle(taking(), true);
     for n in 0..DEPTH {
-        log.cycle(logging(1, n, false), true);
+        log.cycle(logging(1, n, 0), true);
     }
     log.idle(20);
     // Two records are in the ring; those that wait keep their credits.
@@ -207,7 +209,7 @@ fn a_log_that_is_off_keeps_nothing() {
     for n in 0..3 * DEPTH {
         assert!(log.has_credit());
         log.cycle(taking(), true);
-        log.cycle(logging(1, n, false), true);
+        log.cycle(logging(1, n, 0), true);
         log.expected.clear();
         log.idle(1);
     }
@@ -216,7 +218,7 @@ fn a_log_that_is_off_keeps_nothing() {
     log.log2 = 2;
     log.reset = true;
     log.cycle(taking(), true);
-    log.cycle(logging(3, 77, false), true);
+    log.cycle(logging(3, 77, 0), true);
     log.idle(6);
     assert_eq!(log.records, 1);
 }
@@ -239,9 +241,9 @@ fn random_updates_are_written_once_and_in_order() {
                 if rng.random_bool(0.25) {
                     walker.give = true;
                 } else {
-                    let large = rng.random_bool(0.2);
-                    let vpn = rng.random_range(0..1u64 << 36) & if large { !511 } else { !0 };
-                    walker.log = Some((rng.random_range(0..16), vpn, large));
+                    let size = rng.random_range(0..ORDERS.len());
+                    let vpn = rng.random_range(0..1u64 << 36) >> ORDERS[size] << ORDERS[size];
+                    walker.log = Some((rng.random_range(0..16), vpn, size));
                 }
             }
             taken += u32::from(take);

@@ -1,12 +1,14 @@
 //! The L1 TLB alone, against a reference that knows what it may hold and which slots wait.
 
+#[path = "common/soak.rs"]
+mod soak;
 #[path = "common/xlat.rs"]
 mod xlat;
 
 use hmmu_vsim::Block;
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
-use xlat::{Access, Ask, Event, VPN_MAX, Xlat, put_event, take_miss};
+use xlat::{Access, Ask, Event, Size, VPN_MAX, Xlat, put_event, take_miss};
 
 const SLOTS: usize = 8;
 /// The client number of the build under test (data).
@@ -68,7 +70,7 @@ fn fill(vpn: u64, ppn: u64) -> Event {
         ctx: 1,
         vpn,
         ppn,
-        large: false,
+        size: Size::Small,
         r: true,
         w: true,
         x: true,
@@ -109,26 +111,28 @@ fn hits_come_every_cycle_one_cycle_later_while_misses_wait() {
 
 /// The tables as the MMU sees them: pages change at invalidations only.
 struct World {
-    version: [[u64; 4]; 2],
+    version: [[u64; REGIONS.len()]; 2],
 }
 
-const PAGES: [u64; 6] = [0, 1, 2, 3, 510, 511];
+/// Regions of 1 GiB, by their first page; each has pages of one size at a time.
+const REGIONS: [u64; 3] = [0, 1 << 18, 7 << 18];
+const PAGES: [u64; 9] = [0, 1, 2, 15, 16, 510, 511, 512, (1 << 18) - 1];
 
 impl World {
     /// The translation of a page, made from its region's version: size, rights and page follow from it.
     fn xlat(&self, ctx: u64, vpn: u64) -> Xlat {
-        let region = (vpn >> 9) as usize;
+        let region = REGIONS.iter().position(|r| r >> 18 == vpn >> 18);
+        let region = region.expect("a page of the test");
         let v = self.version[ctx as usize][region];
         let bits = (v + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
-        let large = bits & 3 == 0;
-        let base = (v * 8 + region as u64 + 1) << 10 | ctx << 9 << 20;
-        let ppn = if large { base & !511 } else { base | vpn & 511 };
+        let size = Size::ALL[bits as usize & 3];
+        let base = (v * 4 + region as u64 + 1) << 19 | ctx << 18;
         let flag = |i: u64| bits >> i & 1 == 1;
         Xlat {
             ctx,
             vpn,
-            ppn,
-            large,
+            ppn: base | vpn & ((1 << 18) - 1) & !size.mask(),
+            size,
             r: true,
             w: flag(4),
             x: flag(5),
@@ -136,6 +140,10 @@ impl World {
             atomic: flag(7),
         }
     }
+}
+
+fn random_page(rng: &mut Pcg64Mcg) -> u64 {
+    REGIONS[rng.random_range(0..REGIONS.len())] | PAGES[rng.random_range(0..PAGES.len())]
 }
 
 /// A lookup: its page, what it may use, whether it must hit, the slots and the event of that cycle.
@@ -157,7 +165,7 @@ struct Reference {
 
 fn random_event(rng: &mut Pcg64Mcg, world: &mut World, reference: &Reference) -> Event {
     let ctx = rng.random_range(0..2);
-    let vpn = rng.random_range(0..4) << 9 | PAGES[rng.random_range(0..6)];
+    let vpn = random_page(rng);
     let waiting: Vec<Ask> = reference
         .slots
         .iter()
@@ -180,8 +188,9 @@ fn random_event(rng: &mut Pcg64Mcg, world: &mut World, reference: &Reference) ->
         }
         30..40 => Event::Fill(world.xlat(ctx, vpn)),
         40..50 => {
-            let hi = [vpn, vpn | 511, VPN_MAX][rng.random_range(0..3)];
-            let lo = [vpn, vpn & !511, 0][rng.random_range(0..3)];
+            let gib = (1 << 18) - 1;
+            let hi = [vpn, vpn | 511, vpn | gib, VPN_MAX][rng.random_range(0..4)];
+            let lo = [vpn, vpn & !511, vpn & !gib, 0][rng.random_range(0..4)];
             Event::Invalidate { ctx, lo, hi }
         }
         50..55 => Event::Retry {
@@ -206,7 +215,7 @@ fn random_run(seed: u64, cycles: u64) -> [u64; 3] {
     let mut rng = Pcg64Mcg::seed_from_u64(seed);
     let mut b = block();
     let mut world = World {
-        version: [[0; 4]; 2],
+        version: [[0; REGIONS.len()]; 2],
     };
     let mut reference = Reference {
         slots: [None; SLOTS],
@@ -223,7 +232,7 @@ fn random_run(seed: u64, cycles: u64) -> [u64; 3] {
         let event = random_event(&mut rng, &mut world, &reference);
         let lookup = rng.random_bool(busy).then(|| Ask {
             ctx: rng.random_range(0..2),
-            vpn: rng.random_range(0..4) << 9 | PAGES[rng.random_range(0..6)],
+            vpn: random_page(&mut rng),
             access: Access::of(rng.random_range(0..4)),
         });
         let taken = rng.random_bool(ready);
@@ -340,12 +349,10 @@ fn random_run(seed: u64, cycles: u64) -> [u64; 3] {
             Event::Invalidate { ctx, lo, hi } => {
                 reference.held.retain(|x| !x.overlaps(ctx, lo, hi));
                 reference.newest = reference.newest.filter(|x| !x.overlaps(ctx, lo, hi));
-                for region in 0..4 {
-                    if region << 9 <= hi && (region << 9 | 511) >= lo {
-                        // Only what lies whole in the range may change its page.
-                        if lo <= region << 9 && hi >= (region << 9 | 511) {
-                            world.version[ctx as usize][region as usize] = t + 1;
-                        }
+                for (region, first) in REGIONS.into_iter().enumerate() {
+                    // Only what lies whole in the range may change its pages.
+                    if lo <= first && hi >= (first | (1 << 18) - 1) {
+                        world.version[ctx as usize][region] = t + 1;
                     }
                 }
             }
@@ -363,12 +370,7 @@ fn random_run(seed: u64, cycles: u64) -> [u64; 3] {
 
 #[test]
 fn random_lookups_and_events_follow_the_reference() {
-    let mut sum = [0; 3];
-    for seed in 0..20 {
-        for (s, n) in sum.iter_mut().zip(random_run(seed, 4000)) {
-            *s += n;
-        }
-    }
+    let sum = soak::run(soak::operations(40_000), |seed| random_run(seed, 4000));
     println!("hits, misses, full: {sum:?}");
     assert!(sum.iter().all(|&n| n > 500), "too few of a kind: {sum:?}");
 }

@@ -13,7 +13,7 @@ use bench::{Bench, Cmd, ask};
 use hmmu_regs::{CtxMode, FaultReason, Pte};
 use memport::Timing;
 use tables::leaf_pte;
-use xlat::{Access, VPN_MAX};
+use xlat::{Access, Size, VPN_MAX};
 
 /// The page of most tests.
 const VPN: u64 = 0x0_1234_5678;
@@ -55,7 +55,7 @@ fn faults_with(bench: &mut Bench, access: Access, reason: FaultReason) {
 #[test]
 fn a_cold_walk_of_a_small_page_reads_four_entries() {
     let mut bench = bench(5);
-    bench.map(1, VPN, false, leaf_pte(0x77, "ra"));
+    bench.map(1, VPN, Size::Small, leaf_pte(0x77, "ra"));
     assert_eq!(bench.access(0, ask(1, VPN, Access::Read), LIMIT), Ok(0x77));
     assert_eq!(bench.counts["walk_reads"], 4);
     assert_eq!(bench.counts["walks"], 1);
@@ -68,7 +68,7 @@ fn a_cold_walk_of_a_small_page_reads_four_entries() {
 #[test]
 fn a_large_page_takes_three_reads_and_serves_its_neighbours() {
     let mut bench = bench(5);
-    bench.map(1, VPN, true, leaf_pte(VRAM | 0x400, "rwad"));
+    bench.map(1, VPN, Size::Large, leaf_pte(VRAM | 0x400, "rwad"));
     assert_eq!(
         bench.access(0, ask(1, VPN, Access::Read), LIMIT),
         Ok(VRAM | 0x400 | VPN & 511)
@@ -87,9 +87,62 @@ fn a_large_page_takes_three_reads_and_serves_its_neighbours() {
 }
 
 #[test]
+fn a_huge_page_takes_two_reads_and_serves_its_neighbours() {
+    let mut bench = bench(5);
+    let mask = Size::Huge.mask();
+    bench.map(1, VPN, Size::Huge, leaf_pte(VRAM | 3 << 18, "rwad"));
+    for (client, vpn) in [(0, VPN), (1, VPN & !mask), (2, VPN | mask)] {
+        assert_eq!(
+            bench.access(client, ask(1, vpn, Access::Read), LIMIT),
+            Ok(VRAM | 3 << 18 | vpn & mask)
+        );
+    }
+    assert_eq!((bench.counts["walk_reads"], bench.counts["walks"]), (2, 1));
+}
+
+#[test]
+fn a_64_kib_page_serves_its_neighbours_and_is_marked_where_it_was_read() {
+    let mut bench = bench(5);
+    let first = VPN & !15;
+    bench.map(1, VPN, Size::Napot, leaf_pte(VRAM | 0x450, "rw"));
+    for (client, vpn) in [(0, first | 5), (1, first), (2, first | 15)] {
+        assert_eq!(
+            bench.access(client, ask(1, vpn, Access::Read), LIMIT),
+            Ok(VRAM | 0x450 | vpn & 15)
+        );
+    }
+    assert_eq!((bench.counts["walk_reads"], bench.counts["walks"]), (4, 1));
+    assert_eq!(
+        bench.access(2, ask(1, first | 9, Access::Write), LIMIT),
+        Ok(VRAM | 0x459)
+    );
+    assert_eq!(
+        bench.access(0, ask(1, first | 2, Access::Write), LIMIT),
+        Ok(VRAM | 0x452)
+    );
+    let marks: Vec<(u64, u64)> = (0..16)
+        .map(|i| pte(&mut bench, first | i, 0))
+        .map(|pte| (pte.a(), pte.d()))
+        .collect();
+    for (i, &found) in marks.iter().enumerate() {
+        let expected = match i {
+            5 => (1, 0),
+            9 => (1, 1),
+            _ => (0, 0),
+        };
+        assert_eq!(found, expected, "entry {i}");
+    }
+    // Beside it nothing is mapped.
+    assert_eq!(
+        bench.try_access(0, ask(1, first + 16, Access::Read), 100),
+        None
+    );
+}
+
+#[test]
 fn the_upper_half_is_translated_too() {
     let mut bench = bench(1);
-    bench.map(1, VPN_MAX, false, leaf_pte(0x99, "rxa"));
+    bench.map(1, VPN_MAX, Size::Small, leaf_pte(0x99, "rxa"));
     assert_eq!(
         bench.access(1, ask(1, VPN_MAX, Access::Execute), LIMIT),
         Ok(0x99)
@@ -107,7 +160,7 @@ fn the_upper_half_is_translated_too() {
 #[test]
 fn a_read_sets_a_and_never_d() {
     let mut bench = bench(3);
-    bench.map(1, VPN, false, leaf_pte(0x77, "rw"));
+    bench.map(1, VPN, Size::Small, leaf_pte(0x77, "rw"));
     assert_eq!(bench.access(0, ask(1, VPN, Access::Read), LIMIT), Ok(0x77));
     let found = pte(&mut bench, VPN, 0);
     assert_eq!((found.a(), found.d()), (1, 0));
@@ -120,7 +173,7 @@ fn a_read_sets_a_and_never_d() {
 #[test]
 fn a_store_through_a_clean_entry_sets_d_first() {
     let mut bench = bench(3);
-    bench.map(1, VPN, false, leaf_pte(0x77, "rwa"));
+    bench.map(1, VPN, Size::Small, leaf_pte(0x77, "rwa"));
     assert_eq!(bench.access(0, ask(1, VPN, Access::Read), LIMIT), Ok(0x77));
     // The read's entry is in the L1 and the L2; the store must go past both.
     assert_eq!(bench.access(0, ask(1, VPN, Access::Write), LIMIT), Ok(0x77));
@@ -134,7 +187,7 @@ fn a_store_through_a_clean_entry_sets_d_first() {
 #[test]
 fn a_store_sets_a_and_d_of_a_large_page_in_one_update() {
     let mut bench = bench(3);
-    bench.map(1, VPN, true, leaf_pte(0x200, "rw"));
+    bench.map(1, VPN, Size::Large, leaf_pte(0x200, "rw"));
     assert_eq!(
         bench.access(0, ask(1, VPN, Access::Write), LIMIT),
         Ok(0x200 | VPN & 511)
@@ -150,7 +203,7 @@ fn a_store_sets_a_and_d_of_a_large_page_in_one_update() {
 #[test]
 fn a_lost_update_walks_again_and_keeps_what_the_host_wrote() {
     let mut bench = bench(20);
-    bench.map(1, VPN, false, leaf_pte(0x77, "rw"));
+    bench.map(1, VPN, Size::Small, leaf_pte(0x77, "rw"));
     let at = bench.tables.entry(&mut bench.mem, 1, VPN, 0);
     bench.lookup(0, ask(1, VPN, Access::Read));
     while bench.port.accepted < 5 {
@@ -168,7 +221,7 @@ fn a_lost_update_walks_again_and_keeps_what_the_host_wrote() {
 #[test]
 fn a_store_to_a_read_only_page_is_a_protection_fault() {
     let mut bench = bench(3);
-    bench.map(1, VPN, false, leaf_pte(0x77, "ra"));
+    bench.map(1, VPN, Size::Small, leaf_pte(0x77, "ra"));
     faults_with(&mut bench, Access::Write, FaultReason::Protection);
     let found = pte(&mut bench, VPN, 0);
     assert_eq!(found.d(), 0, "a faulted store never sets D");
@@ -177,29 +230,29 @@ fn a_store_to_a_read_only_page_is_a_protection_fault() {
 #[test]
 fn a_page_that_is_not_for_users_is_a_protection_fault() {
     let mut bench = bench(3);
-    bench.map(1, VPN, false, leaf_pte(0x77, "rwad").with_u(0));
+    bench.map(1, VPN, Size::Small, leaf_pte(0x77, "rwad").with_u(0));
     faults_with(&mut bench, Access::Read, FaultReason::Protection);
 }
 
 #[test]
 fn code_needs_x_and_data_needs_r() {
     let mut bench = bench(3);
-    bench.map(1, VPN, false, leaf_pte(0x77, "rwad"));
+    bench.map(1, VPN, Size::Small, leaf_pte(0x77, "rwad"));
     faults_with(&mut bench, Access::Execute, FaultReason::Protection);
     bench.run_command(Cmd::Cancel {
         ask: ask(1, VPN, Access::Execute),
         code: 20,
     });
-    bench.map(1, VPN, false, leaf_pte(0x77, "xad"));
+    bench.map(1, VPN, Size::Small, leaf_pte(0x77, "xad"));
     faults_with(&mut bench, Access::Read, FaultReason::Protection);
 }
 
 #[test]
 fn a_revoked_entry_is_not_present_and_is_left_alone() {
-    for bit in 54..=63 {
+    for bit in 54..=62 {
         let mut bench = bench(3);
         let revoked = Pte([leaf_pte(0x77, "rw").0[0] | 1 << bit]);
-        bench.map(1, VPN, false, revoked);
+        bench.map(1, VPN, Size::Small, revoked);
         faults_with(&mut bench, Access::Write, FaultReason::NotPresent);
         assert_eq!(pte(&mut bench, VPN, 0), revoked, "bit {bit}");
     }
@@ -207,11 +260,26 @@ fn a_revoked_entry_is_not_present_and_is_left_alone() {
 
 #[test]
 fn tables_that_are_not_sv48_are_not_present() {
-    // A 1 GiB leaf, a misaligned 2 MiB leaf, a pointer in a leaf's place.
+    let pointer = Pte([0]).with_v(1).with_ppn(5);
     for (level, entry) in [
-        (2, leaf_pte(0, "ra")),
+        // A leaf at the root, leaves that are not aligned, a pointer in a leaf's place.
+        (3, leaf_pte(0, "ra")),
+        (2, leaf_pte(0x200, "ra")),
         (1, leaf_pte(0x201, "ra")),
-        (0, Pte([0]).with_v(1).with_u(1).with_ppn(5)),
+        (0, pointer),
+        // What is reserved: W without R, A, D or U in a pointer.
+        (0, leaf_pte(0x77, "wa")),
+        (0, leaf_pte(0x77, "wxa")),
+        (2, pointer.with_a(1)),
+        (2, pointer.with_d(1)),
+        (2, pointer.with_u(1)),
+        // N where Svnapot has no size: in a pointer, in larger leaves, with other low bits.
+        (1, pointer.with_n(1)),
+        (1, leaf_pte(0x400, "ra").with_n(1)),
+        (2, leaf_pte(1 << 18, "ra").with_n(1)),
+        (0, leaf_pte(0x40, "ra").with_n(1)),
+        (0, leaf_pte(0x44, "ra").with_n(1)),
+        (0, leaf_pte(0x49, "ra").with_n(1)),
     ] {
         let mut bench = bench(3);
         let at = bench.tables.entry(&mut bench.mem, 1, VPN, level);
@@ -223,9 +291,9 @@ fn tables_that_are_not_sv48_are_not_present() {
 #[test]
 fn atomics_on_system_memory_need_the_entrys_leave() {
     let mut bench = bench(3);
-    bench.map(1, VPN, false, leaf_pte(0x77, "rwad"));
+    bench.map(1, VPN, Size::Small, leaf_pte(0x77, "rwad"));
     faults_with(&mut bench, Access::Atomic, FaultReason::Atomic);
-    bench.map(1, VPN, false, leaf_pte(0x77, "rwadt"));
+    bench.map(1, VPN, Size::Small, leaf_pte(0x77, "rwadt"));
     bench.run_command(Cmd::Replay {
         ctx: 1,
         lo: VPN,
@@ -235,7 +303,7 @@ fn atomics_on_system_memory_need_the_entrys_leave() {
         bench.access(0, ask(1, VPN, Access::Atomic), LIMIT),
         Ok(0x77)
     );
-    bench.map(1, VPN + 1, false, leaf_pte(VRAM | 0x78, "rwad"));
+    bench.map(1, VPN + 1, Size::Small, leaf_pte(VRAM | 0x78, "rwad"));
     assert_eq!(
         bench.access(0, ask(1, VPN + 1, Access::Atomic), LIMIT),
         Ok(VRAM | 0x78)
@@ -245,7 +313,7 @@ fn atomics_on_system_memory_need_the_entrys_leave() {
 #[test]
 fn a_table_that_cannot_be_read_is_an_access_error() {
     let mut bench = bench(3);
-    bench.map(1, VPN, false, leaf_pte(0x77, "ra"));
+    bench.map(1, VPN, Size::Small, leaf_pte(0x77, "ra"));
     let at = bench.tables.entry(&mut bench.mem, 1, VPN, 1);
     bench.mem.broken.push(at);
     faults_with(&mut bench, Access::Read, FaultReason::AccessError);
@@ -282,8 +350,8 @@ fn bypass_uses_no_tables() {
 fn contexts_with_the_same_addresses_do_not_mix() {
     let mut bench = bench(3);
     bench.context(2);
-    bench.map(1, VPN, false, leaf_pte(0x11, "ra"));
-    bench.map(2, VPN, false, leaf_pte(0x22, "ra"));
+    bench.map(1, VPN, Size::Small, leaf_pte(0x11, "ra"));
+    bench.map(2, VPN, Size::Small, leaf_pte(0x22, "ra"));
     for (ctx, ppn) in [(1, 0x11), (2, 0x22), (1, 0x11), (2, 0x22)] {
         assert_eq!(bench.access(0, ask(ctx, VPN, Access::Read), LIMIT), Ok(ppn));
     }
@@ -297,21 +365,21 @@ fn contexts_with_the_same_addresses_do_not_mix() {
 }
 
 #[test]
-fn an_invalidation_inside_a_large_page_drops_the_whole_entry() {
-    let mut bench = bench(3);
-    bench.map(1, VPN, true, leaf_pte(0x400, "rwad"));
-    for client in 0..3 {
-        bench
-            .access(client, ask(1, VPN, Access::Read), LIMIT)
-            .expect("mapped");
-    }
-    bench.map(1, VPN, true, leaf_pte(0x600, "rwad"));
-    // The last page of the large one, not the one that was looked up.
-    bench.run_command(invalidate(VPN | 511, VPN | 511));
-    for client in 0..3 {
-        assert_eq!(
-            bench.access(client, ask(1, VPN, Access::Read), LIMIT),
-            Ok(0x600 | VPN & 511)
-        );
+fn an_invalidation_inside_a_larger_page_drops_the_whole_entry() {
+    for size in [Size::Napot, Size::Large, Size::Huge] {
+        let mut bench = bench(3);
+        let (old, new, mask) = (4 << 18, 6 << 18, size.mask());
+        bench.map(1, VPN, size, leaf_pte(old, "rwad"));
+        for client in 0..3 {
+            let page = bench.access(client, ask(1, VPN, Access::Read), LIMIT);
+            assert_eq!(page, Ok(old | VPN & mask), "{size:?}");
+        }
+        bench.map(1, VPN, size, leaf_pte(new, "rwad"));
+        // The last page of it, not the one that was looked up.
+        bench.run_command(invalidate(VPN | mask, VPN | mask));
+        for client in 0..3 {
+            let page = bench.access(client, ask(1, VPN, Access::Read), LIMIT);
+            assert_eq!(page, Ok(new | VPN & mask), "{size:?}");
+        }
     }
 }

@@ -13,7 +13,7 @@ use bench::{Bench, Cmd, Rsp, ask};
 use hmmu_regs::JobStatus;
 use memport::Timing;
 use tables::leaf_pte;
-use xlat::{Access, VPN_MAX};
+use xlat::{Access, Size, VPN_MAX};
 
 /// The page of most tests.
 const VPN: u64 = 0x0_1234_5678;
@@ -40,7 +40,7 @@ fn one_page_costs_one_walk_and_one_record_however_many_wait() {
         (bench.counts["faults"], bench.counts["walk_merges"]),
         (1, 2)
     );
-    bench.map(1, VPN, false, leaf_pte(0x77, "ra"));
+    bench.map(1, VPN, Size::Small, leaf_pte(0x77, "ra"));
     bench.run_command(Cmd::Replay {
         ctx: 1,
         lo: VPN,
@@ -75,7 +75,7 @@ fn replay_wakes_its_range_only() {
             bench.try_access(0, ask(1, VPN + page, Access::Read), 100),
             None
         );
-        bench.map(1, VPN + page, false, leaf_pte(0x70 + page, "ra"));
+        bench.map(1, VPN + page, Size::Small, leaf_pte(0x70 + page, "ra"));
     }
     let cycles = bench.run_command(Cmd::Replay {
         ctx: 1,
@@ -145,7 +145,7 @@ fn cancel_ends_exactly_one_page_and_kind() {
 fn a_full_ring_holds_records_back_and_nothing_else() {
     let mut bench = bench(3);
     bench.ring_log2 = 1;
-    bench.map(1, 5, false, leaf_pte(0x55, "ra"));
+    bench.map(1, 5, Size::Small, leaf_pte(0x55, "ra"));
     for page in 0..7 {
         assert_eq!(
             bench.try_access(0, ask(1, VPN + page, Access::Read), 60),
@@ -164,7 +164,7 @@ fn a_full_ring_holds_records_back_and_nothing_else() {
         }) <= 8
     );
     // A fault that is replayed before its record was written needs none.
-    bench.map(1, VPN + 6, false, leaf_pte(0x76, "ra"));
+    bench.map(1, VPN + 6, Size::Small, leaf_pte(0x76, "ra"));
     bench.run_command(Cmd::Replay {
         ctx: 1,
         lo: VPN + 6,
@@ -201,8 +201,8 @@ fn a_context_that_is_off_ends_the_access_without_a_record() {
 fn stop_drops_translations_and_waits_of_its_context_only() {
     let mut bench = bench(3);
     bench.context(2);
-    bench.map(1, VPN, false, leaf_pte(0x11, "ra"));
-    bench.map(2, VPN, false, leaf_pte(0x22, "ra"));
+    bench.map(1, VPN, Size::Small, leaf_pte(0x11, "ra"));
+    bench.map(2, VPN, Size::Small, leaf_pte(0x22, "ra"));
     for ctx in [1, 2] {
         bench
             .access(0, ask(ctx, VPN, Access::Read), LIMIT)

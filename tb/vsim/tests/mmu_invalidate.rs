@@ -7,6 +7,8 @@ mod bench;
 mod host;
 #[path = "common/memport.rs"]
 mod memport;
+#[path = "common/soak.rs"]
+mod soak;
 #[path = "common/tables.rs"]
 mod tables;
 #[path = "common/warps.rs"]
@@ -24,15 +26,15 @@ use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use tables::leaf_pte;
 use warps::{State, Warps};
-use xlat::{Access, Ask, Event, VPN_MAX};
+use xlat::{Access, Ask, Event, Size, VPN_MAX};
 
 const VPN: u64 = 0x1_2345_6789;
 /// Sets of the L2.
-const SETS: u64 = 64;
+const SETS: u64 = 256;
 
 /// The bound of `rtl/mmu.sv` for an invalidation of `pages` pages.
 fn bound(pages: u64, walker_operation: u64, drain: u64) -> u64 {
-    let sweep = if pages < SETS { pages + 5 } else { SETS + 3 };
+    let sweep = pages.min(SETS / 2) + 3;
     sweep.max(walker_operation + 2).max(drain + 1)
 }
 
@@ -42,16 +44,15 @@ fn invalidate_at(
     offset: u64,
     access: Access,
     rights: &str,
-    large: bool,
+    size: Size,
     range: (u64, u64),
 ) {
-    let tag =
-        format!("latency {latency} offset {offset} {access:?} {rights} large {large} {range:x?}");
+    let tag = format!("latency {latency} offset {offset} {access:?} {rights} {size:?} {range:x?}");
     let mut bench = Bench::new(Timing::fixed(latency), offset);
     bench.context(1);
-    let (old, new) = (1 << 43 | 0x400, 0x800);
-    bench.map(1, VPN, large, leaf_pte(old, rights));
-    let entry = bench.tables.entry(&mut bench.mem, 1, VPN, u32::from(large));
+    let (old, new) = (1 << 43 | 1 << 18, 2 << 18);
+    bench.map(1, VPN, size, leaf_pte(old, rights));
+    let entry = bench.tables.entry(&mut bench.mem, 1, VPN, size.level());
     let want = ask(1, VPN, access);
     bench.lookup(0, want);
     bench.idle(offset);
@@ -104,13 +105,13 @@ fn invalidate_at(
         None,
         "{tag}: the page is gone"
     );
-    bench.mem.write(entry, leaf_pte(new, rights).0[0]);
+    bench.map(1, VPN, size, leaf_pte(new, rights));
     bench.run_command(Cmd::Replay {
         ctx: 1,
         lo: VPN,
         hi: VPN,
     });
-    let page = if large { new | VPN & 511 } else { new };
+    let page = new | VPN & size.mask();
     for client in [0, 2] {
         assert_eq!(
             bench.access(client, want, 12 * (latency + 4)),
@@ -123,34 +124,33 @@ fn invalidate_at(
 #[test]
 fn an_invalidation_at_every_cycle_of_a_walk_leaves_nothing_stale() {
     for latency in [1, 4, 13] {
-        // Walks with and without an A/D update, in a small page; and until after their end.
+        // Walks with and without an A/D update, of a small page; and until after their end.
         for (access, rights) in [
             (Access::Read, "ra"),
             (Access::Read, "rw"),
             (Access::Write, "rw"),
         ] {
             for offset in 0..=5 * (latency + 2) + 12 {
-                invalidate_at(latency, offset, access, rights, false, (VPN, VPN));
+                invalidate_at(latency, offset, access, rights, Size::Small, (VPN, VPN));
             }
         }
     }
 }
 
 #[test]
-fn a_walk_of_a_large_page_is_caught_by_a_range_that_only_touches_it() {
+fn a_walk_of_a_larger_page_is_caught_by_a_range_that_only_touches_it() {
     let latency = 4;
-    let (first, last) = (VPN & !511, VPN | 511);
+    for size in [Size::Napot, Size::Large, Size::Huge] {
+        let (first, last) = (VPN & !size.mask(), VPN | size.mask());
+        for offset in 0..=4 * (latency + 2) + 12 {
+            let before = (first - 100, first);
+            invalidate_at(latency, offset, Access::Write, "rw", size, before);
+            invalidate_at(latency, offset, Access::Read, "ra", size, (last, last));
+        }
+    }
     for offset in 0..=4 * (latency + 2) + 12 {
-        invalidate_at(
-            latency,
-            offset,
-            Access::Write,
-            "rw",
-            true,
-            (first - 100, first),
-        );
-        invalidate_at(latency, offset, Access::Read, "ra", true, (last, last));
-        invalidate_at(latency, offset, Access::Read, "ra", false, (0, VPN_MAX));
+        let all = (0, VPN_MAX);
+        invalidate_at(latency, offset, Access::Read, "ra", Size::Small, all);
     }
 }
 
@@ -161,10 +161,10 @@ fn a_replay_at_every_cycle_of_a_walk_loses_no_wait() {
         let mut bench = Bench::new(Timing::fixed(latency), offset);
         bench.context(1);
         let want = ask(1, VPN, Access::Write);
-        bench.map(1, VPN, false, leaf_pte(0x400, "ra"));
+        bench.map(1, VPN, Size::Small, leaf_pte(0x400, "ra"));
         bench.lookup(0, want);
         bench.idle(offset);
-        bench.map(1, VPN, false, leaf_pte(0x400, "rwa"));
+        bench.map(1, VPN, Size::Small, leaf_pte(0x400, "rwa"));
         bench.run_command(Cmd::Replay {
             ctx: 1,
             lo: VPN,
@@ -208,12 +208,21 @@ fn the_acknowledgement_waits_for_every_client() {
 }
 
 /// Warps, faults, revocations, stops: all at random. Returns invalidations done and hits checked.
-fn storm(seed: u64, timing: Timing, mischief: u32, cycles: u64) -> (u64, u64) {
+fn storm(seed: u64, timing: Timing, mischief: u32, cycles: u64) -> [u64; 2] {
     let tag = format!("seed {seed} {timing:?}");
     let mut rng = Pcg64Mcg::seed_from_u64(seed);
     let mut bench = Bench::new(timing, seed ^ 0x5555);
     bench.ring_log2 = rng.random_range(1..=4);
     bench.fault_ready = if rng.random_bool(0.5) { 1.0 } else { 0.2 };
+    // The limits change no result.
+    if seed % 3 == 2 {
+        bench.limits = (
+            rng.random_range(0..20),
+            rng.random_bool(0.5),
+            rng.random_bool(0.5),
+            rng.random_bool(0.5),
+        );
+    }
     let mut host = Host::new(&mut bench, tag.clone());
     let mut warps = Warps::new(rng.random_range(0..40));
     let asks: Vec<Ask> = every_ask().collect();
@@ -288,7 +297,7 @@ fn storm(seed: u64, timing: Timing, mischief: u32, cycles: u64) -> (u64, u64) {
             "{tag}: acknowledged after {took} cycles, bound {limit}"
         );
     }
-    (bench.inv_cycles.len() as u64, hits)
+    [bench.inv_cycles.len() as u64, hits]
 }
 
 #[test]
@@ -308,20 +317,17 @@ fn random_invalidations_among_busy_clients_are_exact() {
             ready: 0.3,
         },
     ];
-    let (mut invalidations, mut hits) = (0, 0);
-    for seed in 0..24 {
-        let (i, h) = storm(
+    let [invalidations, hits] = soak::run(soak::operations(20_000), |seed| {
+        storm(
             seed,
             timings[seed as usize % timings.len()],
             [5, 20, 100][seed as usize % 3],
             8000,
-        );
-        invalidations += i;
-        hits += h;
-    }
+        )
+    });
     println!("{invalidations} invalidations, {hits} hits checked");
     assert!(
-        invalidations > 800 && hits > 10_000,
+        invalidations > 300 && hits > 10_000,
         "the storm was too mild: {invalidations}, {hits}"
     );
     assert_eq!(

@@ -2,6 +2,8 @@
 
 #[path = "common/memport.rs"]
 mod memport;
+#[path = "common/soak.rs"]
+mod soak;
 #[path = "common/tables.rs"]
 mod tables;
 #[path = "common/xlat.rs"]
@@ -14,8 +16,8 @@ use hmmu_vsim::Block;
 use memport::{MemPort, Timing};
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
-use tables::{Memory, Tables, Walked, leaf_pte};
-use xlat::{Access, Ask, Event, VPN_MAX, put_event, put_miss, take_event, take_miss};
+use tables::{Memory, Tables, Walked, leaf_pte, napot};
+use xlat::{Access, Ask, Event, Size, VPN_MAX, put_event, put_miss, take_event, take_miss};
 
 /// Bits of `ctx_cfg_t`.
 const CFG_BITS: u32 = 47;
@@ -23,7 +25,7 @@ const TRANSLATED: [u64; 2] = [1, 14];
 const OFF: u64 = 2;
 const BYPASS: u64 = 3;
 const REGIONS: [u64; 3] = [0, 512 * 777, 1 << 35];
-const PAGES: [u64; 3] = [0, 1, 511];
+const PAGES: [u64; 4] = [0, 1, 511, 512];
 
 /// What a cycle brought.
 struct Cycle {
@@ -148,12 +150,19 @@ fn ask(ctx: u64, vpn: u64, access: Access) -> Ask {
 fn a_walk_takes_what_its_reads_take() {
     for latency in [1, 10, 50, 100] {
         let mut w = Walker::new(Timing::fixed(latency), 1);
+        // Without the walk cache, for these walks have tables in common.
+        w.b.set("limits_i", 1 << 6);
         w.tables
-            .map(&mut w.mem, 1, 0x12345, false, leaf_pte(7, "rwad"));
+            .map(&mut w.mem, 1, 0x12345, Size::Small, leaf_pte(7, "rwad"));
+        w.tables.map(
+            &mut w.mem,
+            1,
+            0x54321,
+            Size::Large,
+            leaf_pte(1 << 10, "rwad"),
+        );
         w.tables
-            .map(&mut w.mem, 1, 0x54321, true, leaf_pte(1 << 10, "rwad"));
-        w.tables
-            .map(&mut w.mem, 1, 0x77777, false, leaf_pte(8, "rw"));
+            .map(&mut w.mem, 1, 0x77777, Size::Small, leaf_pte(8, "rw"));
         let small = w.walk(ask(1, 0x12345, Access::Read)).1;
         let large = w.walk(ask(1, 0x54321, Access::Read)).1;
         let dirty = w.walk(ask(1, 0x77777, Access::Write)).1;
@@ -163,44 +172,203 @@ fn a_walk_takes_what_its_reads_take() {
         assert_eq!(
             (small, large, dirty),
             (
-                4 * (latency + 2) + 1,
-                3 * (latency + 2) + 1,
-                5 * (latency + 2) + 1
+                4 * (latency + 1) + 1,
+                3 * (latency + 1) + 1,
+                5 * (latency + 1) + 1
             )
         );
     }
 }
 
 #[test]
-fn eight_walks_share_the_latency() {
+fn a_warm_walk_cache_leaves_one_read() {
+    let latency = 20;
+    let mut w = Walker::new(Timing::fixed(latency), 1);
+    for vpn in [0x12345, 0x12346, 0x12745, 0x52345] {
+        w.tables
+            .map(&mut w.mem, 1, vpn, Size::Small, leaf_pte(vpn, "rwad"));
+    }
+    // The page beside it, one in the next table, one in the next table above that.
+    for (vpn, reads) in [(0x12345, 4), (0x12346, 1), (0x12745, 2), (0x52345, 3)] {
+        let before = w.port.accepted;
+        let took = w.walk(ask(1, vpn, Access::Read)).1;
+        assert_eq!(w.port.accepted - before, reads, "page {vpn:x}");
+        assert_eq!(took, reads * (latency + 1) + 1);
+    }
+    w.b.set("limits_i", 1 << 6);
+    let before = w.port.accepted;
+    w.walk(ask(1, 0x12346, Access::Read));
+    assert_eq!(w.port.accepted - before, 4, "the walk cache is off");
+    w.b.set("limits_i", 0);
+    // An invalidation of another page of the table takes the pointer away, but not those above it.
+    let beside = Event::Invalidate {
+        ctx: 1,
+        lo: 0x123ff,
+        hi: 0x123ff,
+    };
+    for (event, reads) in [
+        (beside, 4),
+        (
+            Event::Invalidate {
+                ctx: 1,
+                lo: 0x12800,
+                hi: 0x12800,
+            },
+            1,
+        ),
+        (
+            Event::Invalidate {
+                ctx: 2,
+                lo: 0,
+                hi: VPN_MAX,
+            },
+            1,
+        ),
+        (Event::Stop { ctx: 1 }, 4),
+    ] {
+        w.walk(ask(1, 0x12346, Access::Read));
+        w.cycle(None, Some(event), true, true);
+        let before = w.port.accepted;
+        w.walk(ask(1, 0x12345, Access::Read));
+        assert_eq!(w.port.accepted - before, reads, "{event:?}");
+    }
+}
+
+#[test]
+fn a_pointer_read_before_an_invalidation_is_not_kept() {
+    let latency = 6;
+    let walked = ask(1, 0x12345, Access::Read);
+    // A page under the same pointer of this level, but no lower one.
+    for (level, page) in [(1, 0x12346), (2, 0x13000), (3, 1 << 18 | 5)] {
+        for offset in 0..5 * latency {
+            let mut w = Walker::new(Timing::fixed(latency), 1);
+            w.tables
+                .map(&mut w.mem, 1, page, Size::Small, leaf_pte(7, "ra"));
+            let reader = ask(1, page, Access::Read);
+            let Event::Fill(old) = w.walk(reader).0.event else {
+                panic!("it is mapped")
+            };
+            assert_eq!(old.ppn, 7);
+            // A walk of another page, which is not mapped, passes the pointer.
+            assert!(w.cycle(Some(walked), None, true, true).accepted);
+            for _ in 0..offset {
+                w.quiet_cycle();
+            }
+            // The table under it moves; only the page that was mapped there is invalidated.
+            let at = w.tables.existing(&w.mem, 1, page, level);
+            let moved = Pte([0]).with_v(1).with_ppn(w.tables.page());
+            w.mem.write(at, moved.0[0]);
+            w.tables
+                .map(&mut w.mem, 1, page, Size::Small, leaf_pte(9, "ra"));
+            let event = Event::Invalidate {
+                ctx: 1,
+                lo: page,
+                hi: page,
+            };
+            w.cycle(None, Some(event), true, true);
+            for _ in 0..8 * latency {
+                w.quiet_cycle();
+            }
+            let Event::Fill(new) = w.walk(reader).0.event else {
+                panic!("it is mapped")
+            };
+            assert_eq!(new.ppn, 9, "level {level} offset {offset}");
+        }
+    }
+}
+
+#[test]
+fn walks_share_the_latency_and_leave_slots_to_other_contexts() {
     let latency = 100;
     let mut w = Walker::new(Timing::fixed(latency), 1);
-    for i in 0..8 {
-        w.tables
-            .map(&mut w.mem, 1, i << 18, false, leaf_pte(100 + i, "ra"));
+    w.b.set("limits_i", 1 << 6);
+    for ctx in TRANSLATED {
+        for i in 0..20 {
+            w.tables.map(
+                &mut w.mem,
+                ctx,
+                i << 18,
+                Size::Small,
+                leaf_pte(100 + i, "ra"),
+            );
+        }
     }
-    for i in 0..8 {
+    for i in 0..20 {
+        assert!(
+            w.cycle(Some(ask(1, i << 18, Access::Read)), None, true, true)
+                .accepted,
+            "what finds no slot waits"
+        );
+    }
+    assert!(
+        w.cycle(Some(ask(1, 3 << 18, Access::Read)), None, true, true)
+            .merged
+    );
+    assert!(
+        w.cycle(Some(ask(1, 19 << 18, Access::Read)), None, true, true)
+            .merged,
+        "also with one that waits"
+    );
+    // The other context finds two slots.
+    for i in 0..2 {
+        let other = ask(14, i << 18, Access::Read);
+        assert!(w.cycle(Some(other), None, true, true).accepted);
+    }
+    let mut fills = Vec::new();
+    while fills.len() < 22 {
+        let c = w.quiet_cycle();
+        if let Event::Fill(x) = c.event {
+            fills.push((x.ctx, w.now));
+        }
+    }
+    let last_other = fills.iter().filter(|f| f.0 == 14).map(|f| f.1).max();
+    println!("walks at memory latency {latency}: {fills:?}");
+    assert!(
+        last_other.expect("two of them") <= 4 * (latency + 1) + 40,
+        "the other context's walks waited"
+    );
+    let first = 4 * (latency + 1) + 60;
+    assert_eq!(fills.iter().filter(|f| f.1 <= first).count(), 16);
+    assert!(w.now <= 2 * first, "{} cycles", w.now);
+}
+
+#[test]
+fn contexts_that_wait_take_turns() {
+    let mut w = Walker::new(Timing::fixed(20), 1);
+    // One slot, so that the order shows.
+    w.b.set("limits_i", 1 << 6 | 1);
+    for ctx in TRANSLATED {
+        for i in 0..30 {
+            w.tables.map(
+                &mut w.mem,
+                ctx,
+                i << 18,
+                Size::Small,
+                leaf_pte(100 + i, "ra"),
+            );
+        }
+    }
+    for i in 0..30 {
         assert!(
             w.cycle(Some(ask(1, i << 18, Access::Read)), None, true, true)
                 .accepted
         );
     }
-    assert!(
-        !w.cycle(Some(ask(1, 99 << 18, Access::Read)), None, true, true)
-            .accepted,
-        "all slots are busy"
-    );
-    assert!(
-        w.cycle(Some(ask(1, 3 << 18, Access::Read)), None, true, true)
-            .merged,
-        "merging needs no slot"
-    );
-    let mut fills = 0;
-    while fills < 8 {
-        fills += u64::from(matches!(w.quiet_cycle().event, Event::Fill(_)));
+    for i in 0..3 {
+        assert!(
+            w.cycle(Some(ask(14, i << 18, Access::Read)), None, true, true)
+                .accepted
+        );
     }
-    println!("8 walks at memory latency {latency}: {} cycles", w.now);
-    assert!(w.now <= 4 * (latency + 2) + 20, "{} cycles", w.now);
+    let mut order = Vec::new();
+    while order.len() < 12 {
+        if let Event::Fill(x) = w.quiet_cycle().event {
+            order.push(x.ctx);
+        }
+    }
+    let turns = order.iter().position(|&c| c == 14).expect("its turn");
+    assert!(turns <= 2, "{order:?}");
+    assert_eq!(order.iter().filter(|&&c| c == 14).count(), 3, "{order:?}");
 }
 
 #[test]
@@ -221,7 +389,7 @@ fn contexts_that_have_no_tables() {
     else {
         panic!("a fill")
     };
-    assert!(x.large && Access::ALL.iter().all(|&a| x.allows(a)));
+    assert!(x.size == Size::Huge && Access::ALL.iter().all(|&a| x.allows(a)));
     assert_eq!(x.page(1 << 35 | 0x4321), 1 << 43 | 0x4321);
     assert_eq!(w.port.accepted, 0);
 }
@@ -252,34 +420,52 @@ fn same(a: &Walked, b: &Walked) -> bool {
 fn random_leaf(rng: &mut Pcg64Mcg, next: &mut u64) -> Pte {
     let rights =
         ["", "r", "rw", "rx", "rwx", "x", "w", "rwt", "rwadt", "rad"][rng.random_range(0..10)];
-    *next += 512;
+    *next += 1 << 18;
     let vram = u64::from(rng.random_bool(0.5)) << 43;
     let mut pte = leaf_pte(*next | vram, rights);
-    match rng.random_range(0..12) {
+    match rng.random_range(0..14) {
         0 => pte = Pte([pte.0[0] | 1 << rng.random_range(54..64)]),
         1 => pte = pte.with_u(0),
         2 => pte = pte.with_v(0),
-        3 => pte = pte.with_ppn(pte.ppn() | 1),
+        3 => pte = pte.with_ppn(pte.ppn() | 1 << rng.random_range(0..18)),
+        4..7 => pte = napot(pte),
         _ => {}
     }
     pte
 }
 
-/// The host changes one entry, anywhere in the tables.
-fn change(w: &mut Walker, rng: &mut Pcg64Mcg, next: &mut u64, ctx: u64, vpn: u64) {
-    let level = [0, 0, 0, 1, 2, 3][rng.random_range(0..6)];
-    // Entries of upper levels are taken away and put back; leaves change as they like.
+/// The host changes one entry, anywhere in the tables. Returns the pages whose walks it concerns, and pages the
+/// invalidation of which is enough: for a larger leaf any of its own.
+fn change(
+    w: &mut Walker,
+    rng: &mut Pcg64Mcg,
+    next: &mut u64,
+    ctx: u64,
+    vpn: u64,
+) -> ((u64, u64), (u64, u64)) {
+    let level = [0, 0, 0, 1, 2, 2, 3][rng.random_range(0..7)];
+    // Leaves come and go in entries up to level 2; pointers are also taken away and put back.
     let at = match level {
         0 | 1 => w.tables.entry(&mut w.mem, ctx, vpn, level),
         _ => w.tables.existing(&w.mem, ctx, vpn, level),
     };
-    let old = w.mem.read(at);
+    let old = Pte([w.mem.read(at)]);
     let new = match (level, rng.random_range(0..4)) {
-        (0 | 1, 0..3) => random_leaf(rng, next).0[0],
-        (0 | 1, _) => old ^ 1 << 60,
-        _ => old ^ 1,
+        (0 | 1, 0..3) | (2, 0) => random_leaf(rng, next).0[0],
+        (0 | 1, _) => old.0[0] ^ 1 << 60,
+        _ => old.0[0] ^ 1,
     };
     w.mem.write(at, new);
+    let mask = (1 << (9 * level)) - 1;
+    let all = (vpn & !mask, vpn | mask);
+    let is_leaf = old.r() | old.x() != 0;
+    let enough = match rng.random_range(0..4) {
+        0 if is_leaf => (all.0, all.0),
+        1 if is_leaf => (all.1, all.1),
+        2 => (0, VPN_MAX),
+        _ => all,
+    };
+    (all, enough)
 }
 
 fn refresh(w: &Walker, may: &mut May) {
@@ -291,10 +477,15 @@ fn refresh(w: &Walker, may: &mut May) {
     }
 }
 
-fn restart(may: &mut May, event: &Event) {
+/// The results from before the event are void for what it makes start again: of an invalidation the pages that
+/// the change before it concerned, and its own.
+fn restart(may: &mut May, event: &Event, changed: (u64, u64)) {
     for (ask, list) in may {
         let caught = match *event {
-            Event::Invalidate { ctx, lo, hi } => ctx == ask.ctx && (lo..=hi).contains(&ask.vpn),
+            Event::Invalidate { ctx, lo, hi } => {
+                let inside = |(lo, hi): (u64, u64)| (lo..=hi).contains(&ask.vpn);
+                ctx == ask.ctx && (inside((lo, hi)) || inside(changed))
+            }
             _ => event.retries(ask),
         };
         if caught {
@@ -309,10 +500,10 @@ fn random_run(seed: u64, timing: Timing, cycles: u64) -> [u64; 3] {
     let asks = every_ask();
     let mut may: May = asks.iter().map(|&a| (a, Vec::new())).collect();
     let mut next = 0x10_0000;
-    let mut leaf_entries: BTreeMap<u64, BTreeSet<u64>> = BTreeMap::new();
+    let mut leaf_entries: BTreeMap<u64, BTreeSet<(u64, u64)>> = BTreeMap::new();
     for a in &asks {
         let at = w.tables.entry(&mut w.mem, a.ctx, a.vpn, 0);
-        leaf_entries.entry(a.ctx).or_default().insert(at);
+        leaf_entries.entry(a.ctx).or_default().insert((at, a.vpn));
     }
     for _ in 0..200 {
         let a = asks[rng.random_range(0..asks.len())];
@@ -320,7 +511,8 @@ fn random_run(seed: u64, timing: Timing, cycles: u64) -> [u64; 3] {
             &mut w.mem,
             a.ctx,
             a.vpn,
-            rng.random_bool(0.1),
+            [Size::Small, Size::Napot, Size::Large, Size::Huge]
+                [rng.random_range(0..12usize).saturating_sub(8)],
             random_leaf(&mut rng, &mut next),
         );
     }
@@ -328,7 +520,8 @@ fn random_run(seed: u64, timing: Timing, cycles: u64) -> [u64; 3] {
     let mut pending: BTreeSet<Ask> = BTreeSet::new();
     let mut req = None;
     let mut command = None;
-    let mut caught: Option<(u64, u64)> = None;
+    let mut changed = (0, 0);
+    let mut caught: Option<(u64, u64, u64, u64)> = None;
     let mut counts = [0; 3];
     let (ready, mischief) = (rng.random_range(0.2..1.0), rng.random_range(1..40));
     for t in 0..cycles + 8000 {
@@ -357,13 +550,10 @@ fn random_run(seed: u64, timing: Timing, cycles: u64) -> [u64; 3] {
                 },
                 3 | 4 => Event::Retry { ctx, lo, hi },
                 _ => {
-                    change(&mut w, &mut rng, &mut next, ctx, vpn);
+                    let (all, (lo, hi)) = change(&mut w, &mut rng, &mut next, ctx, vpn);
+                    changed = all;
                     refresh(&w, &mut may);
-                    Event::Invalidate {
-                        ctx,
-                        lo: 0,
-                        hi: VPN_MAX,
-                    }
+                    Event::Invalidate { ctx, lo, hi }
                 }
             });
         }
@@ -417,10 +607,14 @@ fn random_run(seed: u64, timing: Timing, cycles: u64) -> [u64; 3] {
             assert_eq!(c.merged, parked || !pending.insert(ask), "{tag}: {ask:?}");
             counts[2] += u64::from(c.merged);
         }
-        restart(&mut may, &c.event);
-        if let Some((since, ctx)) = caught.take_if(|_| c.quiet) {
-            // Of the operations in flight at the event, those on the context's own leaves have returned.
-            let leaves = &leaf_entries[&ctx];
+        restart(&mut may, &c.event, changed);
+        if let Some((since, ctx, lo, hi)) = caught.take_if(|_| c.quiet) {
+            // Of the operations in flight at the event, those on entries of its pages have returned.
+            let leaves: Vec<u64> = leaf_entries[&ctx]
+                .iter()
+                .filter(|(_, vpn)| (lo..=hi).contains(vpn))
+                .map(|(at, _)| *at)
+                .collect();
             let stale: Vec<u64> = w
                 .port
                 .in_flight_before(since)
@@ -432,8 +626,10 @@ fn random_run(seed: u64, timing: Timing, cycles: u64) -> [u64; 3] {
                 "{tag}: {stale:x?} in flight since before cycle {since}"
             );
         }
-        if let Event::Invalidate { ctx, .. } | Event::Stop { ctx } = c.event {
-            caught = Some((w.now - 1, ctx));
+        match c.event {
+            Event::Invalidate { ctx, lo, hi } => caught = Some((w.now - 1, ctx, lo, hi)),
+            Event::Stop { ctx } => caught = Some((w.now - 1, ctx, 0, VPN_MAX)),
+            _ => {}
         }
     }
     assert!(pending.is_empty(), "seed {seed}: {pending:?} never ended");
@@ -466,15 +662,9 @@ fn random_walks_follow_the_reference() {
             ready: 0.8,
         },
     ];
-    let mut sum = [0; 3];
-    for seed in 0..24 {
-        for (s, n) in sum
-            .iter_mut()
-            .zip(random_run(seed, timings[seed as usize % 3], 6000))
-        {
-            *s += n;
-        }
-    }
+    let sum = soak::run(soak::operations(20_000), |seed| {
+        random_run(seed, timings[seed as usize % 3], 6000)
+    });
     println!("fills, faults, merges: {sum:?}");
     assert!(sum.iter().all(|&n| n > 500), "too few of a kind: {sum:?}");
 }

@@ -7,4 +7,4 @@ mod tlb;
 mod unit;
 mod walk;
 
-pub(crate) use unit::{Event, Key, Mmu, Outcome};
+pub(crate) use unit::{Event, Key, Limits, Mmu, Outcome};

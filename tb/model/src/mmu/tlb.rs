@@ -1,16 +1,47 @@
-//! A set-associative cache of translations that holds both page sizes.
+//! A set-associative cache of translations that holds every page size.
 
 use hmmu_regs::Access;
+
+/// Size of a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PageSize {
+    /// 4 KiB.
+    Small,
+    /// 64 KiB (Svnapot).
+    Napot,
+    /// 2 MiB.
+    Large,
+    /// 1 GiB.
+    Huge,
+}
+
+impl PageSize {
+    const ALL: [Self; 4] = [Self::Small, Self::Napot, Self::Large, Self::Huge];
+
+    /// log2 of its pages of 4 KiB.
+    pub(crate) fn shift(self) -> u32 {
+        match self {
+            Self::Small => 0,
+            Self::Napot => 4,
+            Self::Large => 9,
+            Self::Huge => 18,
+        }
+    }
+
+    /// The bits of a page number that count within the page.
+    pub(crate) fn mask(self) -> u64 {
+        (1 << self.shift()) - 1
+    }
+}
 
 /// A translation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Xlat {
     pub(crate) ctx: u8,
     pub(crate) vpn: u64,
-    /// First physical page of the (4 KiB or 2 MiB) page.
+    /// First physical page of the page.
     pub(crate) ppn: u64,
-    /// A 2 MiB page.
-    pub(crate) large: bool,
+    pub(crate) size: PageSize,
     pub(crate) read: bool,
     pub(crate) write: bool,
     pub(crate) execute: bool,
@@ -21,12 +52,7 @@ pub(crate) struct Xlat {
 
 impl Xlat {
     pub(crate) fn covers(&self, ctx: u8, vpn: u64) -> bool {
-        self.ctx == ctx
-            && if self.large {
-                self.vpn >> 9 == vpn >> 9
-            } else {
-                self.vpn == vpn
-            }
+        self.ctx == ctx && self.vpn >> self.size.shift() == vpn >> self.size.shift()
     }
 
     pub(crate) fn allows(&self, access: Access) -> bool {
@@ -40,20 +66,12 @@ impl Xlat {
 
     /// The physical page of `vpn`, which it covers.
     pub(crate) fn page(&self, vpn: u64) -> u64 {
-        if self.large {
-            self.ppn & !511 | vpn & 511
-        } else {
-            self.ppn
-        }
+        self.ppn | vpn & self.size.mask()
     }
 
     fn overlaps(&self, ctx: u8, lo: u64, hi: u64) -> bool {
-        let (lo, hi, own) = if self.large {
-            (lo >> 9, hi >> 9, self.vpn >> 9)
-        } else {
-            (lo, hi, self.vpn)
-        };
-        self.ctx == ctx && (lo..=hi).contains(&own)
+        let mask = self.size.mask();
+        self.ctx == ctx && self.vpn | mask >= lo && self.vpn & !mask <= hi
     }
 }
 
@@ -76,9 +94,8 @@ impl Tlb {
         }
     }
 
-    fn set_of(&self, vpn: u64, large: bool) -> usize {
-        let index = if large { vpn >> 9 } else { vpn };
-        index as usize & (self.sets - 1)
+    fn set_of(&self, vpn: u64, size: PageSize) -> usize {
+        (vpn >> size.shift()) as usize & (self.sets - 1)
     }
 
     fn ways(&self, set: usize) -> &[Option<Xlat>] {
@@ -87,23 +104,24 @@ impl Tlb {
 
     /// A translation of the page that allows the access.
     pub(crate) fn find(&self, ctx: u8, vpn: u64, access: Access) -> Option<Xlat> {
-        let (small, large) = (self.set_of(vpn, false), self.set_of(vpn, true));
         let hit = |xlat: &&Xlat| xlat.covers(ctx, vpn) && xlat.allows(access);
-        let found = self.ways(small).iter().flatten().find(hit);
-        let found = if found.is_none() && large != small {
-            self.ways(large).iter().flatten().find(hit)
+        let sizes: &[PageSize] = if self.sets == 1 {
+            &[PageSize::Small]
         } else {
-            found
+            &PageSize::ALL
         };
-        found.copied()
+        sizes
+            .iter()
+            .find_map(|&size| self.ways(self.set_of(vpn, size)).iter().flatten().find(hit))
+            .copied()
     }
 
     /// Stores a translation, in the place of one of the same page if there is one.
     pub(crate) fn fill(&mut self, new: Xlat) {
-        let set = self.set_of(new.vpn, new.large);
+        let set = self.set_of(new.vpn, new.size);
         let ways = self.ways(set);
         let same = ways.iter().position(|way| {
-            way.is_some_and(|old| old.large == new.large && old.covers(new.ctx, new.vpn))
+            way.is_some_and(|old| old.size == new.size && old.covers(new.ctx, new.vpn))
         });
         let way = same
             .or_else(|| ways.iter().position(Option::is_none))
@@ -129,12 +147,12 @@ impl Tlb {
 mod tests {
     use super::*;
 
-    fn xlat(vpn: u64, large: bool) -> Xlat {
+    fn xlat(vpn: u64, size: PageSize) -> Xlat {
         Xlat {
             ctx: 1,
             vpn,
-            ppn: 0x1000,
-            large,
+            ppn: 1 << 18,
+            size,
             read: true,
             write: true,
             execute: false,
@@ -144,32 +162,37 @@ mod tests {
     }
 
     #[test]
-    fn both_sizes_are_found_and_give_their_page() {
+    fn every_size_is_found_and_gives_its_page() {
         let mut tlb = Tlb::new(64, 4);
-        tlb.fill(xlat(0x12345, false));
-        tlb.fill(xlat(0x40_0000, true));
-        assert_eq!(
-            tlb.find(1, 0x12345, Access::Read).map(|x| x.page(0x12345)),
-            Some(0x1000)
-        );
-        assert_eq!(
-            tlb.find(1, 0x40_0007, Access::Read)
-                .map(|x| x.page(0x40_0007)),
-            Some(0x1007)
-        );
-        assert_eq!(tlb.find(2, 0x12345, Access::Read), None);
-        assert_eq!(tlb.find(1, 0x12346, Access::Read), None);
+        for (size, vpn) in PageSize::ALL
+            .into_iter()
+            .zip([0x12345, 0x6780, 0x40_0000, 7 << 18])
+        {
+            tlb.fill(xlat(vpn, size));
+            for inside in [vpn, vpn | size.mask()] {
+                assert_eq!(
+                    tlb.find(1, inside, Access::Read).map(|x| x.page(inside)),
+                    Some(1 << 18 | inside & size.mask())
+                );
+            }
+            assert_eq!(tlb.find(2, vpn, Access::Read), None);
+            assert_eq!(
+                tlb.find(1, (vpn | size.mask()) + 1, Access::Read),
+                None,
+                "{size:?}"
+            );
+        }
     }
 
     #[test]
     fn stores_need_dirty() {
         let mut tlb = Tlb::new(1, 16);
-        tlb.fill(xlat(5, false));
+        tlb.fill(xlat(5, PageSize::Small));
         assert_eq!(tlb.find(1, 5, Access::Write), None);
         assert_eq!(tlb.find(1, 5, Access::Execute), None);
         tlb.fill(Xlat {
             dirty: true,
-            ..xlat(5, false)
+            ..xlat(5, PageSize::Small)
         });
         assert!(tlb.find(1, 5, Access::Write).is_some());
         assert!(tlb.find(1, 5, Access::Atomic).is_some());
@@ -178,11 +201,17 @@ mod tests {
     #[test]
     fn a_range_drops_every_size_that_overlaps_it() {
         let mut tlb = Tlb::new(64, 4);
-        tlb.fill(xlat(0x200, true));
-        tlb.fill(xlat(0x5ff, false));
+        tlb.fill(xlat(0x200, PageSize::Large));
+        tlb.fill(xlat(0x400, PageSize::Napot));
+        tlb.fill(xlat(0x5ff, PageSize::Small));
+        tlb.fill(xlat(1 << 18, PageSize::Huge));
         tlb.drop_range(1, 0x3ff, 0x400);
         assert_eq!(tlb.find(1, 0x200, Access::Read), None);
+        assert_eq!(tlb.find(1, 0x40f, Access::Read), None);
         assert!(tlb.find(1, 0x5ff, Access::Read).is_some());
+        assert!(tlb.find(1, 5 << 16, Access::Read).is_some());
+        tlb.drop_range(1, 7 << 16, 7 << 16);
+        assert_eq!(tlb.find(1, 5 << 16, Access::Read), None);
         tlb.drop_range(2, 0, u64::MAX);
         assert!(tlb.find(1, 0x5ff, Access::Read).is_some());
     }
@@ -191,7 +220,7 @@ mod tests {
     fn a_full_set_replaces_in_turn() {
         let mut tlb = Tlb::new(1, 2);
         for vpn in 0..3 {
-            tlb.fill(xlat(vpn, false));
+            tlb.fill(xlat(vpn, PageSize::Small));
         }
         let held: Vec<bool> = (0..3)
             .map(|vpn| tlb.find(1, vpn, Access::Read).is_some())

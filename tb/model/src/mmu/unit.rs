@@ -90,6 +90,27 @@ pub(super) struct Miss {
     pub(super) state: State,
 }
 
+/// Register XLAT_LIMITS. The model always merges and has no walk cache: of these limits it only keeps the bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Limits(pub(crate) u64);
+
+impl Limits {
+    /// The bits that are there.
+    pub(crate) const BITS: u64 = 0x73f;
+
+    /// Walks in flight, of `all` that the device has.
+    fn walkers(self, all: usize) -> usize {
+        match (self.0 & 0x3f) as usize {
+            0 => all,
+            few => few.min(all),
+        }
+    }
+
+    fn l2_off(self) -> bool {
+        self.0 >> 9 & 1 != 0
+    }
+}
+
 #[derive(Clone, Copy)]
 pub(super) struct Context {
     pub(super) mode: CtxMode,
@@ -103,6 +124,7 @@ pub(crate) struct Mmu {
     /// Of CuData, CuFetch and Copy.
     pub(super) l1: [Tlb; 3],
     pub(super) l2: Tlb,
+    pub(crate) limits: Limits,
     pub(super) misses: Vec<Miss>,
     pub(super) ring: FaultRing,
     pub(super) dirty: DirtyLog,
@@ -119,6 +141,7 @@ impl Mmu {
             }; CONTEXTS],
             l1: std::array::from_fn(|_| Tlb::new(1, L1_ENTRIES)),
             l2: Tlb::new(L2_SETS, L2_WAYS),
+            limits: Limits::default(),
             misses: Vec::new(),
             ring: FaultRing::new(),
             dirty: DirtyLog::default(),
@@ -157,11 +180,13 @@ impl Mmu {
             board.count(hits);
             return at(&xlat);
         }
-        board.count(Counter::L2Lookups);
-        if let Some(xlat) = self.l2.find(ctx, page, access) {
-            board.count(Counter::L2Hits);
-            l1.fill(xlat);
-            return at(&xlat);
+        if !self.limits.l2_off() {
+            board.count(Counter::L2Lookups);
+            if let Some(xlat) = self.l2.find(ctx, page, access) {
+                board.count(Counter::L2Hits);
+                l1.fill(xlat);
+                return at(&xlat);
+            }
         }
         let key = Key {
             ctx,
@@ -243,7 +268,7 @@ impl Mmu {
             .iter()
             .filter(|miss| matches!(miss.state, State::Walking { .. }))
             .count();
-        if walking_now >= board.config.walkers {
+        if walking_now >= self.limits.walkers(board.config.walkers) {
             return None;
         }
         board.count(Counter::Walks);

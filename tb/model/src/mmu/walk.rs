@@ -1,10 +1,10 @@
 //! One page walk, a step at a time, so that the host may change the tables between any two of its steps.
 //!
 //! Source: The RISC-V Instruction Set Manual, Volume II (privileged), "Virtual Address Translation Process" for
-//! Sv48, with the deviations of `regs/hmmu.toml` (layout Pte): leaves of 4 KiB and 2 MiB only, A and D updated by
+//! Sv48, and "Svnapot", with the deviations of `regs/hmmu.toml` (layout Pte): no leaf at the root, A and D updated by
 //! hardware, bits 60:54 revoke an entry.
 
-use super::tlb::Xlat;
+use super::tlb::{PageSize, Xlat};
 use crate::addr::PhysAddr;
 use crate::board::Board;
 use hmmu_regs::{Access, Client, Counter, FaultReason, Pte};
@@ -15,15 +15,19 @@ pub(crate) enum Step {
     /// Reads the entry of this level (3 is the root) of the table.
     Read { level: u32, table: PhysAddr },
     /// Writes the leaf's A (and D) bit, if the entry is still `old`.
-    Update { level: u32, at: PhysAddr, old: Pte },
+    Update {
+        size: PageSize,
+        at: PhysAddr,
+        old: Pte,
+    },
 }
 
 impl Step {
     /// For a step that sets D: log2 of the pages of the entry.
     pub(crate) fn sets_dirty(&self, access: Access) -> Option<u64> {
         match self {
-            Step::Update { level, old, .. } if stores(access) && old.d() == 0 => {
-                Some(u64::from(9 * level))
+            Step::Update { size, old, .. } if stores(access) && old.d() == 0 => {
+                Some(u64::from(size.shift()))
             }
             _ => None,
         }
@@ -65,7 +69,7 @@ pub(crate) fn advance(board: &mut Board, step: Step, ctx: u8, vpn: u64, access: 
             }
             entry(Pte::from_bytes(&raw), level, at, ctx, vpn, access)
         }
-        Step::Update { level, old, .. } => {
+        Step::Update { size, old, .. } => {
             let new = if stores(access) {
                 old.with_a(1).with_d(1)
             } else {
@@ -79,7 +83,7 @@ pub(crate) fn advance(board: &mut Board, step: Step, ctx: u8, vpn: u64, access: 
                     if new.d() != old.d() {
                         board.count(Counter::DUpdates);
                     }
-                    Walked::Done(xlat(new, level, ctx, vpn))
+                    Walked::Done(xlat(new, size, ctx, vpn))
                 }
             }
         }
@@ -88,22 +92,16 @@ pub(crate) fn advance(board: &mut Board, step: Step, ctx: u8, vpn: u64, access: 
 
 /// What an entry read at `level` from address `at` means for the walk.
 fn entry(pte: Pte, level: u32, at: PhysAddr, ctx: u8, vpn: u64, access: Access) -> Walked {
-    if pte.v() == 0 || pte.revoked() != 0 || pte.pbmt() != 0 || pte.n() != 0 {
-        return Walked::Fault(FaultReason::NotPresent);
-    }
-    let leaf = pte.r() | pte.w() | pte.x() != 0;
-    match (leaf, level) {
-        (false, 0) => return Walked::Fault(FaultReason::NotPresent),
-        (false, _) => {
+    let size = match kind(pte, level) {
+        Kind::Void => return Walked::Fault(FaultReason::NotPresent),
+        Kind::Pointer => {
             return Walked::On(Step::Read {
                 level: level - 1,
                 table: PhysAddr::of_page(pte.ppn()),
             });
         }
-        (true, 0) => {}
-        (true, 1) if pte.ppn() & 511 == 0 => {}
-        (true, _) => return Walked::Fault(FaultReason::NotPresent),
-    }
+        Kind::Leaf(size) => size,
+    };
     let allowed = match access {
         Access::Read => pte.r() == 1,
         Access::Write | Access::Atomic => pte.r() & pte.w() == 1,
@@ -112,26 +110,56 @@ fn entry(pte: Pte, level: u32, at: PhysAddr, ctx: u8, vpn: u64, access: Access) 
     if pte.u() == 0 || !allowed {
         return Walked::Fault(FaultReason::Protection);
     }
-    let found = xlat(pte, level, ctx, vpn);
+    let found = xlat(pte, size, ctx, vpn);
     if access == Access::Atomic && !found.atomic {
         return Walked::Fault(FaultReason::Atomic);
     }
     if pte.a() == 0 || (stores(access) && pte.d() == 0) {
-        return Walked::On(Step::Update {
-            level,
-            at,
-            old: pte,
-        });
+        return Walked::On(Step::Update { size, at, old: pte });
     }
     Walked::Done(found)
 }
 
-fn xlat(leaf: Pte, level: u32, ctx: u8, vpn: u64) -> Xlat {
+/// What an entry is.
+enum Kind {
+    /// Not present, or something is reserved.
+    Void,
+    Pointer,
+    Leaf(PageSize),
+}
+
+fn kind(pte: Pte, level: u32) -> Kind {
+    if pte.v() == 0 || pte.revoked() != 0 || pte.pbmt() != 0 || pte.w() > pte.r() {
+        return Kind::Void;
+    }
+    if pte.r() | pte.x() == 0 {
+        let reserved = pte.n() | pte.a() | pte.d() | pte.u();
+        return if level == 0 || reserved != 0 {
+            Kind::Void
+        } else {
+            Kind::Pointer
+        };
+    }
+    let size = match (level, pte.n()) {
+        (0, 0) => PageSize::Small,
+        (0, _) if pte.ppn() & 15 == 8 => return Kind::Leaf(PageSize::Napot),
+        (1, 0) => PageSize::Large,
+        (2, 0) => PageSize::Huge,
+        _ => return Kind::Void,
+    };
+    if pte.ppn() & size.mask() == 0 {
+        Kind::Leaf(size)
+    } else {
+        Kind::Void
+    }
+}
+
+fn xlat(leaf: Pte, size: PageSize, ctx: u8, vpn: u64) -> Xlat {
     Xlat {
         ctx,
         vpn,
-        ppn: leaf.ppn(),
-        large: level == 1,
+        ppn: leaf.ppn() & !size.mask(),
+        size,
         read: leaf.r() == 1,
         write: leaf.r() & leaf.w() == 1,
         execute: leaf.x() == 1,

@@ -132,7 +132,7 @@ fn every_reason_is_told() {
     let cases: [(&str, &[u32], Access, FaultReason); 6] = [
         ("", &LOAD, Access::Read, FaultReason::Protection),
         ("r", &STORE, Access::Write, FaultReason::Protection),
-        ("w", &LOAD, Access::Read, FaultReason::Protection),
+        ("x", &LOAD, Access::Read, FaultReason::Protection),
         (
             "r",
             &[jalr(0, 10, 0)],
@@ -192,6 +192,7 @@ fn entries_that_may_not_be_are_not_present() {
         leaf.with_revoked(0x40),
         leaf.with_pbmt(1),
         leaf.with_n(1),
+        leaf.with_r(0),           // W without R
         leaf.with_r(0).with_w(0), // a pointer at the last level
     ];
     for entry in bad {
@@ -206,8 +207,8 @@ fn entries_that_may_not_be_are_not_present() {
             "{entry:x?}"
         );
     }
-    // Leaves at levels 3, 2, and a 2 MiB leaf whose address is not a multiple of 2 MiB.
-    for (level, page) in [(3, 0), (2, 0), (1, 1)] {
+    // A leaf at level 3, and leaves of 1 GiB and 2 MiB whose address is not a multiple of that.
+    for (level, page) in [(3, 0), (2, 512), (1, 1)] {
         let mut rig = Rig::new();
         let at = rig.pte_at(0, DATA, level);
         rig.phys_write64(at, Rig::leaf(PhysAddr(page << 12), "rw").0[0]);

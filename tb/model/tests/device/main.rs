@@ -17,6 +17,7 @@ mod jobs;
 mod migration;
 mod registers;
 mod rings;
+mod sizes;
 mod suspend;
 
 // What only this one does.

@@ -16,7 +16,7 @@ fn identification() {
     );
     assert_eq!(
         rig.device.read_register(reg::CAPS).to_le_bytes(),
-        [1, 8, 16, 8, 32, 1, 6, 4]
+        [1, 8, 16, 16, 64, 1, 8, 4]
     );
     assert_eq!(rig.device.read_register(reg::VRAM_SIZE), 16 << 20);
 }
@@ -51,7 +51,7 @@ fn read_only_registers_and_holes_ignore_writes() {
         reg::CTRL_CONS,
         reg::FAULT_PROD,
         reg::WARP_STATE,
-        0x48,
+        0x58,
         0x7ff8,
         0xfff8,
     ] {

@@ -10,10 +10,10 @@ use rand_pcg::Pcg64Mcg;
 
 use crate::memport::{MemPort, Timing};
 use crate::tables::{Memory, Tables};
-use crate::xlat::{Access, Ask, Event, VPN_MAX, put, take, take_event};
+use crate::xlat::{Access, Ask, Event, Size, VPN_MAX, put, take, take_event};
 
 /// Miss slots of the three clients.
-pub const SLOTS: [usize; 3] = [8, 8, 2];
+pub const SLOTS: [usize; 3] = [16, 8, 2];
 
 /// A client's answer to a lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +79,8 @@ pub struct Bench {
     pub consumed: u32,
     pub produced: u32,
     pub drain_done: [bool; 3],
+    /// Register XLAT_LIMITS: walkers in use, walk cache off, L2 off, merging off.
+    pub limits: (u64, bool, bool, bool),
     /// Cycles of the Invalidate commands so far.
     pub inv_cycles: Vec<u64>,
     cycle: u64,
@@ -108,6 +110,7 @@ impl Bench {
             consumed: 0,
             produced: 0,
             drain_done: [true; 3],
+            limits: (0, false, false, false),
             inv_cycles: Vec::new(),
             cycle: 0,
             lookups: [None; 3],
@@ -122,8 +125,8 @@ impl Bench {
     }
 
     /// Maps a page.
-    pub fn map(&mut self, ctx: u64, vpn: u64, large: bool, pte: Pte) {
-        self.tables.map(&mut self.mem, ctx, vpn, large, pte);
+    pub fn map(&mut self, ctx: u64, vpn: u64, size: Size, pte: Pte) {
+        self.tables.map(&mut self.mem, ctx, vpn, size, pte);
     }
 
     /// A lookup for the next cycle.
@@ -270,6 +273,14 @@ impl Bench {
             u64::from(self.rng.random_bool(self.fault_ready)),
         );
         b.set("time_i", self.cycle);
+        let (walkers, cache_off, l2_off, merge_off) = self.limits;
+        let limits = [
+            (1, merge_off.into()),
+            (1, l2_off.into()),
+            (1, cache_off.into()),
+            (6, walkers),
+        ];
+        put(b, "limits_i", &limits);
         self.port.drive(b, &mut self.mem, &mut self.rng);
     }
 
@@ -301,11 +312,11 @@ impl Bench {
             if b.get_bits("rsp_valid_o", c, 1) == 1 {
                 cycle.rsp[client] = Some(match b.get_bits("rsp_status_o", 2 * c, 2) {
                     0 => Rsp::Hit(b.get_bits("rsp_ppn_o", 44 * c, 44)),
-                    1 => Rsp::Miss(b.get_bits("rsp_slot_o", 3 * c, 3) as usize),
+                    1 => Rsp::Miss(b.get_bits("rsp_slot_o", 4 * c, 4) as usize),
                     _ => Rsp::Full,
                 });
             }
-            cycle.wake[client] = b.get_bits("wake_o", 8 * c, 8);
+            cycle.wake[client] = b.get_bits("wake_o", 16 * c, 16);
             if b.get_bits("wake_err_o", c, 1) == 1 {
                 cycle.wake_err[client] = Some(b.get_bits("wake_code_o", 8 * c, 8));
             }

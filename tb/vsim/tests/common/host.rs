@@ -9,14 +9,14 @@ use rand::Rng;
 use rand_pcg::Pcg64Mcg;
 
 use crate::bench::{Bench, Cmd, Cycle};
-use crate::tables::leaf_pte;
+use crate::tables::{leaf_pte, napot};
 use crate::warps::Outcome;
-use crate::xlat::{Access, Ask, Event, VPN_MAX};
+use crate::xlat::{Access, Ask, Event, Size, VPN_MAX};
 
-/// Large regions that the pages of the test lie in, by the number of their first page.
-pub const REGIONS: [u64; 3] = [0, 512 * 700, 1 << 35];
+/// Regions of 1 GiB that the pages of the test lie in, by the number of their first page.
+pub const REGIONS: [u64; 3] = [0, 7 << 18, 1 << 35];
 /// Pages used in each region, relative to it.
-pub const PAGES: [u64; 4] = [0, 1, 63, 511];
+pub const PAGES: [u64; 6] = [0, 1, 15, 63, 511, 512];
 /// Contexts used.
 pub const CONTEXTS: [u64; 2] = [3, 9];
 
@@ -24,16 +24,12 @@ pub const CONTEXTS: [u64; 2] = [3, 9];
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Leaf {
     pte: Pte,
-    large: bool,
+    size: Size,
 }
 
 impl Leaf {
     fn page(&self, vpn: u64) -> u64 {
-        if self.large {
-            self.pte.ppn() | vpn & 511
-        } else {
-            self.pte.ppn()
-        }
+        self.pte.ppn() | vpn & self.size.mask()
     }
 
     fn allows(&self, access: Access) -> bool {
@@ -58,6 +54,12 @@ enum Job {
         ctx: u64,
         event: Option<u64>,
     },
+    /// A leaf has taken the place of an empty table, which the walk cache may hold; then the replay of these pages.
+    Retire {
+        ctx: u64,
+        lo: u64,
+        hi: u64,
+    },
     Other,
 }
 
@@ -66,8 +68,6 @@ type Page = (u64, u64);
 /// The host.
 pub struct Host {
     job: Option<Job>,
-    /// Pages of the region that are part of one large leaf at present.
-    large: BTreeSet<Page>,
     /// What clients may use: leaves since the last invalidation, the current one last.
     may: BTreeMap<Page, Vec<Leaf>>,
     current: BTreeMap<Page, Leaf>,
@@ -101,7 +101,6 @@ impl Host {
         }
         Self {
             job: None,
-            large: BTreeSet::new(),
             may: BTreeMap::new(),
             current: BTreeMap::new(),
             next_ppn: 0x10_0000,
@@ -168,6 +167,7 @@ impl Host {
                 self.forget(ctx, lo, hi);
                 match &mut self.job {
                     Some(Job::Revoke { event, .. }) => *event = Some(c.number),
+                    Some(Job::Retire { .. }) => {}
                     // The context is set up again.
                     _ => drop(self.off.remove(&ctx)),
                 }
@@ -195,8 +195,8 @@ impl Host {
         for (page, leaves) in self.may.range_mut((ctx, 0)..=(ctx, VPN_MAX)) {
             let current = self.current.get(page);
             leaves.retain(|l| {
-                let shift = if l.large { 9 } else { 0 };
-                let hit = page.1 >> shift >= lo >> shift && page.1 >> shift <= hi >> shift;
+                let mask = l.size.mask();
+                let hit = page.1 | mask >= lo && page.1 & !mask <= hi;
                 !hit || current == Some(l)
             });
         }
@@ -223,6 +223,11 @@ impl Host {
                     });
                     self.job = Some(Job::Other);
                     return acknowledged;
+                }
+                Job::Retire { ctx, lo, hi } => {
+                    bench.command(Cmd::Replay { ctx, lo, hi });
+                    self.job = Some(Job::Other);
+                    return None;
                 }
                 Job::Other => {}
             }
@@ -265,11 +270,13 @@ impl Host {
     fn revoke(&mut self, bench: &mut Bench, rng: &mut Pcg64Mcg) {
         let ctx = CONTEXTS[rng.random_range(0..2)];
         let region = REGIONS[rng.random_range(0..3)];
-        let a = region + PAGES[rng.random_range(0..4)];
-        let (lo, hi) = match rng.random_range(0..4) {
+        let a = region + PAGES[rng.random_range(0..PAGES.len())];
+        let (lo, hi) = match rng.random_range(0..6) {
             0 => (a, a),
             1 => (region, a),
-            2 => (region, region + 511),
+            2 => (a & !15, a | 15),
+            3 => (a & !511, a | 511),
+            4 => (region, region | Size::Huge.mask()),
             _ => (0, VPN_MAX),
         };
         self.revoke_leaves(bench, ctx, lo, hi);
@@ -282,79 +289,61 @@ impl Host {
         });
     }
 
-    /// The leaves of the pages in the range: address of the entry, its page, and whether it is large.
-    fn leaves(&self, bench: &mut Bench, ctx: u64, lo: u64, hi: u64) -> BTreeMap<u64, (Page, bool)> {
-        let mut found = BTreeMap::new();
-        for region in REGIONS {
-            for page in PAGES {
-                let vpn = region + page;
-                let large = self.large.contains(&(ctx, region));
-                let inside = if large {
-                    region + 511 >= lo && region <= hi
-                } else {
-                    (lo..=hi).contains(&vpn)
-                };
-                if inside && self.current.contains_key(&(ctx, vpn)) {
-                    let at = bench
-                        .tables
-                        .entry(&mut bench.mem, ctx, vpn, u32::from(large));
-                    found.insert(at, ((ctx, vpn), large));
-                }
-            }
-        }
-        found
+    /// The leaves that overlap the range: first page and size.
+    fn leaves(&self, ctx: u64, lo: u64, hi: u64) -> BTreeSet<(u64, Size)> {
+        self.current
+            .range((ctx, 0)..=(ctx, VPN_MAX))
+            .map(|(page, leaf)| (page.1 & !leaf.size.mask(), leaf.size))
+            .filter(|(first, size)| first | size.mask() >= lo && *first <= hi)
+            .collect()
     }
 
     fn revoke_leaves(&mut self, bench: &mut Bench, ctx: u64, lo: u64, hi: u64) {
-        for (at, (page, large)) in self.leaves(bench, ctx, lo, hi) {
-            let old = bench.mem.read(at);
-            bench.mem.write(at, old | 1 << 60);
-            for page in self.pages_of(page, large) {
-                self.current.insert(
-                    page,
-                    Leaf {
-                        pte: Pte([old | 1 << 60]),
-                        large,
-                    },
-                );
+        for (first, size) in self.leaves(ctx, lo, hi) {
+            for at in entries(bench, ctx, first, size) {
+                let old = bench.mem.read(at);
+                bench.mem.write(at, old | 1 << 60);
             }
-        }
-    }
-
-    fn pages_of(&self, page: Page, large: bool) -> Vec<Page> {
-        let region = page.1 & !511;
-        if large {
-            PAGES.iter().map(|p| (page.0, region + p)).collect()
-        } else {
-            vec![page]
+            for page in pages_of((ctx, first), size) {
+                if let Some(leaf) = self.current.get_mut(&page) {
+                    leaf.pte = leaf.pte.with_revoked(1 << 6);
+                }
+            }
         }
     }
 
     /// After the acknowledgement: A and D must be right, and the entries go.
     fn harvest(&mut self, bench: &mut Bench, ctx: u64, lo: u64, hi: u64) {
-        for (at, (page, large)) in self.leaves(bench, ctx, lo, hi) {
-            let pte = Pte([bench.mem.read(at)]);
-            if pte.revoked() == 0 {
+        for (first, size) in self.leaves(ctx, lo, hi) {
+            let places = entries(bench, ctx, first, size);
+            let word = |at: &u64| Pte([bench.mem.read(*at)]);
+            if places.iter().any(|at| word(at).revoked() == 0) {
                 continue; // mapped anew meanwhile
             }
-            let pages = self.pages_of(page, large);
+            // The bits of a 64 KiB page are those of its 16 entries together.
+            let a = places.iter().any(|at| word(at).a() == 1);
+            let d = places.iter().any(|at| word(at).d() == 1);
+            let page = (ctx, first);
+            let pages = pages_of(page, size);
             let any = |set: &BTreeSet<Page>| pages.iter().any(|p| set.contains(p));
             assert!(
-                pte.d() == 1 || !any(&self.stored),
-                "{}: a store to {page:x?} left no D",
+                d || !any(&self.stored),
+                "{}: a store to {page:x?} {size:?} left no D",
                 self.tag
             );
             assert!(
-                pte.a() == 1 || !any(&self.read),
-                "{}: an access to {page:x?} left no A",
+                a || !any(&self.read),
+                "{}: an access to {page:x?} {size:?} left no A",
                 self.tag
             );
             assert!(
-                pte.d() == 0 || any(&self.asked_store),
+                !d || any(&self.asked_store),
                 "{}: D of {page:x?} without a store",
                 self.tag
             );
-            bench.mem.write(at, 0);
+            for at in places {
+                bench.mem.write(at, 0);
+            }
             for page in pages {
                 self.current.remove(&page);
                 self.stored.remove(&page);
@@ -363,13 +352,11 @@ impl Host {
                     self.asked_store.remove(&page);
                 }
             }
-            self.large.remove(&(page.0, page.1 & !511));
         }
     }
 
     fn serve(&mut self, bench: &mut Bench, ask: Ask, rng: &mut Pcg64Mcg) {
         let page = (ask.ctx, ask.vpn);
-        let region = ask.vpn & !511;
         if self.mischief > 0 && rng.random_range(0..10) == 0 {
             bench.command(Cmd::Cancel {
                 ask,
@@ -384,53 +371,89 @@ impl Host {
             Access::Atomic => "rwt",
             Access::Execute => "rx",
         };
+        let mut retires = false;
         if let Some(old) = self.current.get(&page).copied() {
             // More rights: the entry may change under us, as A and D do.
-            let at = bench
-                .tables
-                .entry(&mut bench.mem, page.0, page.1, u32::from(old.large));
-            let more = bench.mem.read(at) | leaf_pte(0, rights).0[0];
-            bench.mem.write(at, more);
-            self.install(
-                page,
-                Leaf {
-                    pte: Pte([more]),
-                    large: old.large,
-                },
-            );
+            let more = leaf_pte(0, rights).0[0];
+            for at in entries(bench, page.0, page.1, old.size) {
+                let now = bench.mem.read(at);
+                bench.mem.write(at, now | more);
+            }
+            let pte = Pte([old.pte.0[0] | more]);
+            self.install(page, Leaf { pte, ..old });
         } else {
-            let empty = PAGES
-                .iter()
-                .all(|p| !self.current.contains_key(&(ask.ctx, region + p)));
-            let large = empty && rng.random_bool(0.3);
-            self.next_ppn += 512;
+            let size = self.size_for(page, rng);
+            self.next_ppn += Size::Huge.mask() + 1;
             let vram = u64::from(rng.random_bool(0.5)) << 43;
             let pte = leaf_pte(self.next_ppn | vram, rights);
-            if large {
-                self.large.insert((ask.ctx, region));
+            let entry = if size == Size::Napot { napot(pte) } else { pte };
+            for at in entries(bench, page.0, page.1, size) {
+                retires |= Pte([bench.mem.read(at)]).v() == 1;
+                bench.mem.write(at, entry.0[0]);
             }
-            let at = bench
-                .tables
-                .entry(&mut bench.mem, page.0, page.1, u32::from(large));
-            bench.mem.write(at, pte.0[0]);
-            self.install(page, Leaf { pte, large });
+            self.install(page, Leaf { pte, size });
         }
-        let (lo, hi) =
-            [(ask.vpn, ask.vpn), (region, region + 511), (0, VPN_MAX)][rng.random_range(0..3)];
-        bench.command(Cmd::Replay {
-            ctx: ask.ctx,
-            lo,
-            hi,
-        });
-        self.job = Some(Job::Other);
+        let (lo, hi) = [
+            (ask.vpn, ask.vpn),
+            (ask.vpn & !511, ask.vpn | 511),
+            (0, VPN_MAX),
+        ][rng.random_range(0..3)];
+        let ctx = ask.ctx;
+        if retires {
+            // Of a large leaf any page will do; under a huge one there were more tables.
+            let mask = self.current[&page].size.mask();
+            bench.command(Cmd::Invalidate {
+                ctx,
+                lo: ask.vpn & !mask,
+                hi: ask.vpn | mask,
+            });
+            self.job = Some(Job::Retire { ctx, lo, hi });
+        } else {
+            bench.command(Cmd::Replay { ctx, lo, hi });
+            self.job = Some(Job::Other);
+        }
+    }
+
+    /// A size for a leaf over a page, under which nothing else is mapped.
+    fn size_for(&self, page: Page, rng: &mut Pcg64Mcg) -> Size {
+        let free = |size: &Size| {
+            let (first, last) = (page.1 & !size.mask(), page.1 | size.mask());
+            self.current
+                .range((page.0, first)..=(page.0, last))
+                .next()
+                .is_none()
+        };
+        let fit: Vec<Size> = Size::ALL.into_iter().filter(free).collect();
+        fit[rng.random_range(0..fit.len())]
     }
 
     fn install(&mut self, page: Page, leaf: Leaf) {
-        for page in self.pages_of(page, leaf.large) {
+        for page in pages_of(page, leaf.size) {
             self.may.entry(page).or_default().push(leaf);
             self.current.insert(page, leaf);
         }
     }
+}
+
+/// Addresses of the entries of a leaf: 16 for 64 KiB, else one.
+fn entries(bench: &mut Bench, ctx: u64, vpn: u64, size: Size) -> Vec<u64> {
+    let at = bench.tables.entry(&mut bench.mem, ctx, vpn, size.level());
+    if size == Size::Napot {
+        (0..16).map(|i| (at & !127) + 8 * i).collect()
+    } else {
+        vec![at]
+    }
+}
+
+/// The pages of the test in the leaf of this size over a page.
+fn pages_of(page: Page, size: Size) -> Vec<Page> {
+    let (first, last) = (page.1 & !size.mask(), page.1 | size.mask());
+    REGIONS
+        .iter()
+        .flat_map(|region| PAGES.iter().map(move |p| region + p))
+        .filter(|vpn| (first..=last).contains(vpn))
+        .map(|vpn| (page.0, vpn))
+        .collect()
 }
 
 /// Every access that the clients of the test make.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use hmmu_regs::{FaultReason, Pte};
 
-use crate::xlat::{Access, Ask, Xlat};
+use crate::xlat::{Access, Ask, Size, Xlat};
 
 /// Memory of both kinds by physical address (bit 55: VRAM), in words of 8 bytes.
 #[derive(Default)]
@@ -54,7 +54,7 @@ impl Tables {
     }
 
     /// A fresh table page; every other one is in VRAM.
-    fn page(&mut self) -> u64 {
+    pub fn page(&mut self) -> u64 {
         self.next += 1;
         if self.next.is_multiple_of(2) {
             self.next
@@ -96,10 +96,16 @@ impl Tables {
         at(table, vpn, level)
     }
 
-    /// Writes the leaf of a page (of a 2 MiB page if `large`).
-    pub fn map(&mut self, mem: &mut Memory, ctx: u64, vpn: u64, large: bool, pte: Pte) {
-        let at = self.entry(mem, ctx, vpn, u32::from(large));
-        mem.write(at, pte.0[0]);
+    /// Writes the leaf of a page of this size: for 64 KiB all its 16 entries, as Svnapot asks.
+    pub fn map(&mut self, mem: &mut Memory, ctx: u64, vpn: u64, size: Size, pte: Pte) {
+        let at = self.entry(mem, ctx, vpn, size.level());
+        if size == Size::Napot {
+            for i in 0..16 {
+                mem.write((at & !127) + 8 * i, napot(pte).0[0]);
+            }
+        } else {
+            mem.write(at, pte.0[0]);
+        }
     }
 
     /// The reference walk.
@@ -111,17 +117,11 @@ impl Tables {
                 return Walked::Fault(FaultReason::AccessError);
             }
             let pte = Pte([mem.read(addr)]);
-            if pte.v() == 0 || pte.revoked() != 0 || pte.pbmt() != 0 || pte.n() != 0 {
-                return Walked::Fault(FaultReason::NotPresent);
+            match entry(pte, level) {
+                Entry::Void => return Walked::Fault(FaultReason::NotPresent),
+                Entry::Pointer => table = pte.ppn(),
+                Entry::Leaf(size) => return leaf(pte, size, ask),
             }
-            if pte.r() | pte.w() | pte.x() == 0 {
-                table = pte.ppn();
-                continue;
-            }
-            if level > 1 || level == 1 && pte.ppn() & 511 != 0 {
-                return Walked::Fault(FaultReason::NotPresent);
-            }
-            return leaf(pte, level == 1, ask);
         }
         Walked::Fault(FaultReason::NotPresent)
     }
@@ -132,7 +132,47 @@ pub fn at(table: u64, vpn: u64, level: u32) -> u64 {
     table << 12 | (vpn >> (9 * level) & 511) << 3
 }
 
-fn leaf(pte: Pte, large: bool, ask: &Ask) -> Walked {
+/// What an entry is.
+enum Entry {
+    /// Not present, or reserved.
+    Void,
+    Pointer,
+    Leaf(Size),
+}
+
+/// Privileged specification, "Virtual Address Translation Process", steps 3 to 5, and "Svnapot".
+fn entry(pte: Pte, level: u32) -> Entry {
+    if pte.v() == 0 || pte.revoked() != 0 || pte.pbmt() != 0 || pte.w() > pte.r() {
+        return Entry::Void;
+    }
+    if pte.r() | pte.x() == 0 {
+        let reserved = pte.n() | pte.a() | pte.d() | pte.u();
+        return if level == 0 || reserved != 0 {
+            Entry::Void
+        } else {
+            Entry::Pointer
+        };
+    }
+    let size = match (level, pte.n()) {
+        (0, 0) => Size::Small,
+        (0, _) if pte.ppn() & 15 == 8 => return Entry::Leaf(Size::Napot),
+        (1, 0) => Size::Large,
+        (2, 0) => Size::Huge,
+        _ => return Entry::Void,
+    };
+    if pte.ppn() & size.mask() == 0 {
+        Entry::Leaf(size)
+    } else {
+        Entry::Void
+    }
+}
+
+/// The entries of a 64 KiB page from those of its first page.
+pub fn napot(pte: Pte) -> Pte {
+    pte.with_n(1).with_ppn(pte.ppn() & !15 | 8)
+}
+
+fn leaf(pte: Pte, size: Size, ask: &Ask) -> Walked {
     let (r, w, x) = (pte.r() == 1, pte.r() & pte.w() == 1, pte.x() == 1);
     let allowed = match ask.access {
         Access::Read => r,
@@ -151,8 +191,8 @@ fn leaf(pte: Pte, large: bool, ask: &Ask) -> Walked {
     let xlat = Xlat {
         ctx: ask.ctx,
         vpn: ask.vpn,
-        ppn: pte.ppn(),
-        large,
+        ppn: pte.ppn() & !size.mask(),
+        size,
         r,
         w,
         x,

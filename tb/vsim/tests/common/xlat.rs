@@ -30,6 +30,36 @@ impl Access {
     }
 }
 
+/// Size of a page, as `page_size_e`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Size {
+    #[default]
+    Small,
+    Napot,
+    Large,
+    Huge,
+}
+
+impl Size {
+    /// All sizes, in the order of their codes.
+    pub const ALL: [Self; 4] = [Self::Small, Self::Napot, Self::Large, Self::Huge];
+
+    /// log2 of its pages of 4 KiB.
+    pub fn shift(self) -> u32 {
+        [0, 4, 9, 18][self as usize]
+    }
+
+    /// Level of the table that its entry is in.
+    pub fn level(self) -> u32 {
+        [0, 0, 1, 2][self as usize]
+    }
+
+    /// Bits of a page number that count within the page.
+    pub fn mask(self) -> u64 {
+        (1 << self.shift()) - 1
+    }
+}
+
 /// What waits in a miss slot, a walk or a parked fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ask {
@@ -44,7 +74,7 @@ pub struct Xlat {
     pub ctx: u64,
     pub vpn: u64,
     pub ppn: u64,
-    pub large: bool,
+    pub size: Size,
     pub r: bool,
     pub w: bool,
     pub x: bool,
@@ -65,7 +95,7 @@ impl Xlat {
 
     /// Does it cover the page?
     pub fn covers(&self, ctx: u64, vpn: u64) -> bool {
-        let shift = if self.large { 9 } else { 0 };
+        let shift = self.size.shift();
         self.ctx == ctx && self.vpn >> shift == vpn >> shift
     }
 
@@ -76,17 +106,13 @@ impl Xlat {
 
     /// Does it overlap the pages `lo..=hi` of `ctx`?
     pub fn overlaps(&self, ctx: u64, lo: u64, hi: u64) -> bool {
-        let shift = if self.large { 9 } else { 0 };
+        let shift = self.size.shift();
         self.ctx == ctx && self.vpn >> shift >= lo >> shift && self.vpn >> shift <= hi >> shift
     }
 
     /// Physical page of a page that it covers.
     pub fn page(&self, vpn: u64) -> u64 {
-        if self.large {
-            self.ppn & !511 | vpn & 511
-        } else {
-            self.ppn
-        }
+        self.ppn | vpn & self.size.mask()
     }
 }
 
@@ -145,7 +171,7 @@ fn xlat_fields(x: &Xlat) -> [(u32, u64); 9] {
         (4, x.ctx),
         (36, x.vpn),
         (44, x.ppn),
-        (1, x.large.into()),
+        (2, x.size as u64),
         (1, x.r.into()),
         (1, x.w.into()),
         (1, x.x.into()),
@@ -160,7 +186,7 @@ fn xlat_of(f: &[u64]) -> Xlat {
         ctx: f[0],
         vpn: f[1],
         ppn: f[2],
-        large: bit(3),
+        size: Size::ALL[f[3] as usize],
         r: bit(4),
         w: bit(5),
         x: bit(6),
@@ -176,7 +202,7 @@ pub fn put_xlat(b: &mut Block, port: &str, x: &Xlat) {
 
 /// Reads an `xlat_t` output.
 pub fn take_xlat(b: &mut Block, port: &str) -> Xlat {
-    xlat_of(&take(b, port, [4, 36, 44, 1, 1, 1, 1, 1, 1]))
+    xlat_of(&take(b, port, [4, 36, 44, 2, 1, 1, 1, 1, 1]))
 }
 
 /// Sets a `miss_t` input.
@@ -238,7 +264,7 @@ pub fn put_event(b: &mut Block, port: &str, event: &Event) {
 
 /// Reads an `mmu_event_t` output.
 pub fn take_event(b: &mut Block, port: &str) -> Event {
-    let f = take(b, port, [3, 4, 36, 36, 2, 8, 4, 36, 44, 1, 1, 1, 1, 1, 1]);
+    let f = take(b, port, [3, 4, 36, 36, 2, 8, 4, 36, 44, 2, 1, 1, 1, 1, 1]);
     let (ctx, lo, hi) = (f[1], f[2], f[3]);
     match f[0] {
         0 => Event::None,

@@ -63,13 +63,13 @@ pub mod event {
     pub const X_X: Field = (2, 1);
     pub const X_W: Field = (3, 1);
     pub const X_R: Field = (4, 1);
-    pub const X_PPN: Field = (6, 44);
-    pub const X_VPN: Field = (50, 36);
-    pub const X_CTX: Field = (86, 4);
-    pub const CODE: Field = (90, 8);
-    pub const ACCESS: Field = (98, 2);
-    pub const HI: Field = (100, 36);
-    pub const LO: Field = (136, 36);
-    pub const CTX: Field = (172, 4);
-    pub const EV: Field = (176, 3);
+    pub const X_PPN: Field = (7, 44);
+    pub const X_VPN: Field = (51, 36);
+    pub const X_CTX: Field = (87, 4);
+    pub const CODE: Field = (91, 8);
+    pub const ACCESS: Field = (99, 2);
+    pub const HI: Field = (101, 36);
+    pub const LO: Field = (137, 36);
+    pub const CTX: Field = (173, 4);
+    pub const EV: Field = (177, 3);
 }

@@ -93,16 +93,16 @@ pub mod event {
     pub const XLAT_X: Field = field(2, 1);
     pub const XLAT_W: Field = field(3, 1);
     pub const XLAT_R: Field = field(4, 1);
-    pub const XLAT_SIZE: Field = field(5, 1);
-    pub const XLAT_PPN: Field = field(6, 44);
-    pub const XLAT_VPN: Field = field(50, 36);
-    pub const XLAT_CTX: Field = field(86, 4);
-    pub const CODE: Field = field(90, 8);
-    pub const ACCESS: Field = field(98, 2);
-    pub const HI: Field = field(100, 36);
-    pub const LO: Field = field(136, 36);
-    pub const CTX: Field = field(172, 4);
-    pub const EV: Field = field(176, 3);
+    pub const XLAT_SIZE: Field = field(5, 2);
+    pub const XLAT_PPN: Field = field(7, 44);
+    pub const XLAT_VPN: Field = field(51, 36);
+    pub const XLAT_CTX: Field = field(87, 4);
+    pub const CODE: Field = field(91, 8);
+    pub const ACCESS: Field = field(99, 2);
+    pub const HI: Field = field(101, 36);
+    pub const LO: Field = field(137, 36);
+    pub const CTX: Field = field(173, 4);
+    pub const EV: Field = field(177, 3);
 }
 
 /// `mmu_cmd_t`.
