@@ -1,4 +1,5 @@
-//! Verilates each block of blocks.txt. `HMMU_BLOCKS=a,b` in the environment limits them.
+//! Verilates each block of blocks.txt, or with the feature `blocks` off only `mmu_bench`. `HMMU_BLOCKS=a,b` in the
+//! environment limits them.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -29,7 +30,12 @@ fn build() -> Result<(), String> {
     println!("cargo:rerun-if-env-changed=HMMU_BLOCKS");
     println!("cargo:rerun-if-env-changed=VERILATOR_ROOT");
     let verilator = locate(&repo)?;
-    let chosen = std::env::var("HMMU_BLOCKS").ok();
+    let all = std::env::var_os("CARGO_FEATURE_BLOCKS").is_some();
+    let chosen = if all {
+        std::env::var("HMMU_BLOCKS").ok()
+    } else {
+        Some("mmu_bench".to_string())
+    };
     let text = std::fs::read_to_string(&list).map_err(|e| format!("{}: {e}", list.display()))?;
     let mut built = Vec::new();
     let cpp = repo.join("tb/vsim/cpp");

@@ -8,17 +8,6 @@
 #include "verilated.h"
 #include "verilated_fst_c.h"
 
-// The design's $stop, $fatal and $finish become exceptions, which reach Rust as errors.
-void vl_stop(const char* file, int line, const char*) {
-    throw std::runtime_error(std::string("assertion failed at ") + file + ":" + std::to_string(line));
-}
-void vl_fatal(const char* file, int line, const char*, const char* message) {
-    throw std::runtime_error(std::string(file) + ":" + std::to_string(line) + ": " + message);
-}
-void vl_finish(const char* file, int line, const char*) {
-    throw std::runtime_error(std::string("$finish at ") + file + ":" + std::to_string(line));
-}
-
 namespace hmmu {
 namespace {
 

@@ -182,6 +182,9 @@ pub fn compiled(
     for file in files {
         build.file(include.join(file));
     }
+    let stop = repo_root().join("tb/verilate/cpp/stop.cpp");
+    println!("cargo:rerun-if-changed={}", stop.display());
+    build.file(stop);
     build
         .try_compile("hmmu_verilated_rt")
         .map_err(|e| format!("Verilator's run-time library: {e}"))

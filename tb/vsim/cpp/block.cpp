@@ -3,17 +3,6 @@
 #include <algorithm>
 #include <stdexcept>
 
-// The design's $stop, $fatal and $finish become exceptions, which reach Rust as errors.
-void vl_stop(const char* file, int line, const char*) {
-    throw std::runtime_error(std::string(file) + ":" + std::to_string(line) + ": assertion failed");
-}
-void vl_fatal(const char* file, int line, const char*, const char* message) {
-    throw std::runtime_error(std::string(file) + ":" + std::to_string(line) + ": " + message);
-}
-void vl_finish(const char* file, int line, const char*) {
-    throw std::runtime_error(std::string(file) + ":" + std::to_string(line) + ": $finish");
-}
-
 namespace hmmu {
 
 void Block::eval() {

@@ -1,9 +1,12 @@
 //! Each RTL block of hmmu on its own, verilated, with its ports by name: the harness of the block tests.
 //!
 //! A block is built when `blocks.txt` lists it. Calls that are wrong (no such port, too wide) and
-//! assertions of the design panic with a message: this crate is for tests only.
+//! assertions of the design panic with a message: this crate is for tests, and for [`mmu_bench`].
+//!
+//! With the feature `blocks` (default) every block is built, without it only `mmu_bench`.
 
 mod ffi;
+pub mod mmu_bench;
 
 use std::collections::HashMap;
 
