@@ -36,7 +36,7 @@ struct MmuArgs {
     /// How much the workloads do.
     #[arg(long, value_enum, default_value = "default")]
     size: Size,
-    /// Only this workload; may be given several times. Leaves out faults, invalidations and other contexts.
+    /// Only this workload; may be given several times. Leaves out the MMU alone, faults, invalidations and contexts.
     #[arg(long, value_name = "NAME", value_parser = names())]
     workload: Vec<String>,
     /// Leaves out the runs with parts of the MMU switched off and with other page sizes.

@@ -6,7 +6,7 @@ use hmmu_regs::{Access, Counter, CtrlEntry, CtrlOp, Pte};
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg32;
 
-use super::host::{BareHost, BenchError};
+use super::host::{BareHost, BenchError, Caps};
 use super::measure::{CTX, Scene, kernel};
 use super::tables::{PageSize, TRANSLATED, VRAM, resident};
 use super::workload::Size;
@@ -352,16 +352,20 @@ fn invalidate(config: &MachineConfig, size: Size) -> Result<InvalidateFigures, B
         commands: counts.get(Counter::Invalidations),
         cycles: counts.get(Counter::InvalidateCycles),
         worst: counts.get(Counter::InvalidateWorst),
-        bound: bound(config, scene.host.caps().l2_sets),
+        bound: bound(config, scene.host.caps()),
     })
 }
 
 /// Most cycles of an invalidation here, where the tables and all data lie in device memory: the bound of
 /// rtl/mmu.sv with the latencies of this machine.
-fn bound(config: &MachineConfig, l2_sets: u64) -> u64 {
-    /// Requests that can stand before one at the memory port, and stages on the way there and back.
-    const QUEUE: u64 = 64 + 16;
-    let sweep = l2_sets + 3;
-    let access = config.vram_latency + QUEUE + 2;
-    sweep.max(access)
+fn bound(config: &MachineConfig, caps: Caps) -> u64 {
+    /// Stages on the way to the memory and back.
+    const STAGES: u64 = 16;
+    /// Accesses of a warp that are under way at once.
+    const ACCESSES: u64 = 4;
+    let sweep = caps.l2_sets / 2 + 3;
+    // What a unit's warps have translated goes out one after the other, each after a turn of every other client of
+    // the memory: data and fetch of each unit, walker, copies, rings, host.
+    let clients = 2 * caps.units + 4;
+    sweep.max(config.vram_latency + ACCESSES * caps.warps * clients + STAGES)
 }

@@ -1,7 +1,7 @@
 //! Running a workload in one mode.
 
 use hmmu_driver::Program;
-use hmmu_regs::{Counter, CtxMode, LaunchEntry};
+use hmmu_regs::{Counter, CtxMode, LaunchEntry, reg};
 
 use super::counts::Counts;
 use super::cpu_time::CpuTime;
@@ -47,6 +47,8 @@ pub struct Run {
     pub mode: Mode,
     /// How much to do.
     pub size: Size,
+    /// The register XLAT_LIMITS: see [`super::limits`].
+    pub limits: u64,
 }
 
 /// What a run has shown.
@@ -233,6 +235,7 @@ fn go(config: &MachineConfig, workload: &Workload, run: Run) -> Result<Measured,
     let touch = kernels::stride().map_err(kernel)?;
     let touch = scene.job(&touch, &[data, pages, 1, scratch]);
     scene.load();
+    scene.host.write(reg::XLAT_LIMITS, run.limits);
     match run.mode {
         Mode::Translate(size) => {
             scene.context(CTX, 0, size, resident)?;

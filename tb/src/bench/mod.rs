@@ -5,11 +5,14 @@
 //! translated and in bypass mode, which is the ideal MMU; its share of the ideal is the cycles of the second over
 //! those of the first.
 
+#[cfg_attr(not(feature = "rtl"), path = "no_block.rs")]
+mod block;
 mod counts;
 mod cpu_time;
 mod events;
 mod host;
 mod image;
+pub mod limits;
 mod measure;
 mod report;
 mod row;
@@ -18,6 +21,7 @@ mod tables;
 mod workload;
 mod workloads;
 
+pub use block::Block;
 pub use counts::Counts;
 pub use cpu_time::CpuTime;
 pub use events::{Events, FaultFigures, InvalidateFigures, OtherFigures};

@@ -3,6 +3,7 @@
 use hmmu_regs::Counter;
 use serde_json::{Map, Value, json};
 
+use super::block::Block;
 use super::measure::Measured;
 use super::row::{NO_PEER, Row, Target};
 use super::suite::{Plan, Results};
@@ -24,7 +25,7 @@ impl<'a> Report<'a> {
     /// A report of a run.
     #[must_use]
     pub fn new(plan: &'a Plan, results: &'a Results) -> Self {
-        let mut rows = Vec::new();
+        let mut rows = results.block.as_ref().map_or(Vec::new(), Block::rows);
         event_rows(results, &mut rows);
         for pair in &results.pairs {
             rows.push(Row {
@@ -142,17 +143,27 @@ impl<'a> Report<'a> {
         for pair in &self.results.pairs {
             line.push_str(&format!(" {:>9}", pair.workload.name));
         }
+        if self.results.block.is_some() {
+            line.push_str(&format!(" {:>8} {:>6}", "stream", "reads"));
+        }
         say!("{line}");
         let mut line = head("as built, pages of 4 KiB");
         for pair in &self.results.pairs {
             line.push_str(&format!(" {:>9.3}", pair.share()));
         }
+        let stream = |stream: Option<(f64, f64)>| {
+            stream.map_or(String::new(), |(cycles, reads)| {
+                format!(" {cycles:>8.1} {reads:>6.2}")
+            })
+        };
+        line.push_str(&stream(self.results.block.as_ref().map(Block::full_stream)));
         say!("{line}");
         for changed in &self.results.ablations {
             let mut line = head(changed.ablation.about);
             for (_, share) in &changed.runs {
                 line.push_str(&format!(" {share:>9.3}"));
             }
+            line.push_str(&stream(changed.stream));
             say!("{line}");
         }
     }
@@ -196,6 +207,11 @@ impl<'a> Report<'a> {
                 all[key] = Value::Null;
             }
         }
+        if let Some(block) = &results.block {
+            for (key, value) in block.json() {
+                all[key] = value;
+            }
+        }
         if let Some(events) = &results.events {
             let [calm, storm] = events.faults;
             let faults = |figures: super::FaultFigures| {
@@ -223,13 +239,14 @@ impl<'a> Report<'a> {
             });
         }
         let ablations = results.ablations.iter().map(|changed| {
-            let runs = by_workload(&|k| {
-                let (real, share) = &changed.runs[k];
-                let mut figures = run_json(real);
-                figures["ideal_ratio"] = json!(share);
-                figures
+            let runs = by_workload(&|k| run_json(&changed.runs[k].0));
+            let figures = json!({
+                "ideal_ratio": by_workload(&|k| json!(changed.runs[k].1)),
+                "workloads": runs,
+                "miss_stream_cycles": changed.stream.map(|(cycles, _)| cycles),
+                "reads_per_walk": changed.stream.map(|(_, reads)| reads),
             });
-            (changed.ablation.name.to_string(), Value::Object(runs))
+            (changed.ablation.name.to_string(), figures)
         });
         all["ablations"] = Value::Object(ablations.collect());
         let targets = self.rows.iter().map(Row::json);

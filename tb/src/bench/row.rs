@@ -11,13 +11,17 @@ pub(super) enum Target {
     AtLeast(f64),
     /// At most this.
     AtMost(f64),
+    /// There is none.
+    #[cfg_attr(not(feature = "rtl"), expect(dead_code, reason = "of the MMU alone"))]
+    None,
 }
 
 impl Target {
-    fn met(self, value: f64) -> bool {
+    fn met(self, value: f64) -> Option<bool> {
         match self {
-            Self::AtLeast(limit) => value >= limit,
-            Self::AtMost(limit) => value <= limit,
+            Self::AtLeast(limit) => Some(value >= limit),
+            Self::AtMost(limit) => Some(value <= limit),
+            Self::None => None,
         }
     }
 
@@ -25,6 +29,7 @@ impl Target {
         match self {
             Self::AtLeast(limit) => format!(">= {limit:.digits$}"),
             Self::AtMost(limit) => format!("<= {limit:.digits$}"),
+            Self::None => "-".into(),
         }
     }
 }
@@ -76,10 +81,10 @@ impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let value = format!("{:.*}", self.digits, self.value);
         let [iommu, cva6, best] = self.peers;
-        let met = if self.target.met(self.value) {
-            "yes"
-        } else {
-            "NO"
+        let met = match self.target.met(self.value) {
+            Some(true) => "yes",
+            Some(false) => "NO",
+            None => "",
         };
         write!(
             f,

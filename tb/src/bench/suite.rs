@@ -1,12 +1,14 @@
 //! Everything that `hmmu bench mmu` measures, in one run.
 
+use super::block::Block;
 use super::events::Events;
 use super::host::{BareHost, BenchError, Caps};
+use super::limits;
 use super::measure::{Measured, Mode, Run, measure};
 use super::tables::PageSize;
 use super::workload::Size;
 use super::workloads::Workload;
-use crate::machine::MachineConfig;
+use crate::machine::{Backend, MachineConfig};
 
 /// What to measure.
 #[derive(Clone, Debug)]
@@ -19,7 +21,7 @@ pub struct Plan {
     pub workloads: Vec<&'static Workload>,
     /// Also with parts of the MMU switched off, and with other page sizes.
     pub ablations: bool,
-    /// Also faults, invalidations and a second context.
+    /// Also faults, invalidations and a second context, and the MMU alone if the device is the verilated one.
     pub events: bool,
 }
 
@@ -32,14 +34,43 @@ pub struct Ablation {
     pub about: &'static str,
     /// Pages of the mapping.
     pub pages: PageSize,
+    /// The register XLAT_LIMITS: see [`limits`].
+    pub limits: u64,
+}
+
+impl Ablation {
+    const fn limits(name: &'static str, about: &'static str, limits: u64) -> Self {
+        Self {
+            name,
+            about,
+            pages: PageSize::Base,
+            limits,
+        }
+    }
+
+    const fn pages(name: &'static str, about: &'static str, pages: PageSize) -> Self {
+        Self {
+            name,
+            about,
+            pages,
+            limits: 0,
+        }
+    }
 }
 
 /// All of them.
-pub const ABLATIONS: &[Ablation] = &[Ablation {
-    name: "pages_2m",
-    about: "pages of 2 MiB",
-    pages: PageSize::Large,
-}];
+pub const ABLATIONS: &[Ablation] = &[
+    Ablation::limits("walkers_1", "1 walk in flight", 1),
+    Ablation::limits("walkers_2", "2 walks in flight", 2),
+    Ablation::limits("walkers_4", "4 walks in flight", 4),
+    Ablation::limits("walkers_8", "8 walks in flight", 8),
+    Ablation::limits("walk_cache_off", "no walk cache", limits::WALK_CACHE_OFF),
+    Ablation::limits("l2_off", "no L2 TLB", limits::L2_OFF),
+    Ablation::limits("merging_off", "no merging", limits::MERGING_OFF),
+    Ablation::pages("pages_64k", "pages of 64 KiB", PageSize::Middle),
+    Ablation::pages("pages_2m", "pages of 2 MiB", PageSize::Large),
+    Ablation::pages("pages_1g", "pages of 1 GiB", PageSize::Huge),
+];
 
 /// A workload in both modes.
 #[derive(Clone, Debug)]
@@ -67,6 +98,8 @@ pub struct Changed {
     pub ablation: Ablation,
     /// Each workload, in the plan's order, with its share of the ideal.
     pub runs: Vec<(Measured, f64)>,
+    /// Of the MMU alone: cycles and reads of each translation of a stream of misses.
+    pub stream: Option<(f64, f64)>,
 }
 
 /// What was measured.
@@ -80,6 +113,8 @@ pub struct Results {
     pub ablations: Vec<Changed>,
     /// Faults, invalidations, a second context.
     pub events: Option<Events>,
+    /// The MMU alone.
+    pub block: Option<Block>,
 }
 
 impl Results {
@@ -102,7 +137,12 @@ impl Plan {
     pub fn steps(&self) -> u64 {
         let rounds = 2 + if self.ablations { ABLATIONS.len() } else { 0 };
         let events = if self.events { Events::STEPS } else { 0 };
-        self.workloads.len() as u64 * rounds as u64 + events
+        self.workloads.len() as u64 * rounds as u64 + events + u64::from(self.block())
+    }
+
+    /// Is the MMU measured alone, too?
+    fn block(&self) -> bool {
+        self.events && self.machine.backend == Backend::Rtl
     }
 
     /// Measures all of it; `step` hears what comes next.
@@ -111,19 +151,26 @@ impl Plan {
     /// No device, a job that fails, a wrong result.
     pub fn run(&self, mut step: impl FnMut(&str)) -> Result<Results, BenchError> {
         let caps = BareHost::new(&self.machine)?.caps();
-        let run = |mode, workload: &Workload| {
+        let block = if self.block() {
+            step("the MMU alone");
+            Some(Block::measure().map_err(BenchError::Failed)?)
+        } else {
+            None
+        };
+        let run = |mode, limits, workload: &Workload| {
             let run = Run {
                 mode,
                 size: self.size,
+                limits,
             };
             measure(&self.machine, workload, run)
         };
         let mut pairs = Vec::new();
         for &workload in &self.workloads {
             step(&format!("{}, ideal", workload.name));
-            let ideal = run(Mode::Bypass, workload)?;
+            let ideal = run(Mode::Bypass, 0, workload)?;
             step(workload.name);
-            let translated = run(Mode::Translate(PageSize::Base), workload)?;
+            let translated = run(Mode::Translate(PageSize::Base), 0, workload)?;
             pairs.push(Pair {
                 workload,
                 ideal,
@@ -135,11 +182,22 @@ impl Plan {
             let mut runs = Vec::new();
             for pair in &pairs {
                 step(&format!("{}, {}", pair.workload.name, ablation.about));
-                let real = run(Mode::Translate(ablation.pages), pair.workload)?;
+                let mode = Mode::Translate(ablation.pages);
+                let real = run(mode, ablation.limits, pair.workload)?;
                 let share = share(&pair.ideal, &real);
                 runs.push((real, share));
             }
-            ablations.push(Changed { ablation, runs });
+            let limited = block.is_some() && ablation.limits != 0;
+            let stream = if limited {
+                Some(Block::stream(ablation.limits).map_err(BenchError::Failed)?)
+            } else {
+                None
+            };
+            ablations.push(Changed {
+                ablation,
+                runs,
+                stream,
+            });
         }
         let events = if self.events {
             Some(Events::measure(&self.machine, self.size, &mut step)?)
@@ -151,6 +209,7 @@ impl Plan {
             pairs,
             ablations,
             events,
+            block,
         })
     }
 }

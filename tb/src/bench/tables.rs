@@ -20,37 +20,44 @@ const ENTRIES: u64 = 512;
 pub enum PageSize {
     /// 4 KiB.
     Base,
+    /// 64 KiB: sixteen entries beside each other that say so (Svnapot).
+    Middle,
     /// 2 MiB.
     Large,
+    /// 1 GiB.
+    Huge,
 }
 
 impl PageSize {
     /// All of them, smallest first.
-    pub const ALL: [Self; 2] = [Self::Base, Self::Large];
+    pub const ALL: [Self; 4] = [Self::Base, Self::Middle, Self::Large, Self::Huge];
 
     /// Bytes of a page.
     #[must_use]
     pub fn bytes(self) -> u64 {
         match self {
             Self::Base => 4096,
+            Self::Middle => 64 << 10,
             Self::Large => 2 << 20,
-        }
-    }
-
-    /// Its name.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Base => "4 KiB",
-            Self::Large => "2 MiB",
+            Self::Huge => 1 << 30,
         }
     }
 
     /// Level of the table that holds its leaves, 0 the lowest.
     fn level(self) -> u32 {
         match self {
-            Self::Base => 0,
+            Self::Base | Self::Middle => 0,
             Self::Large => 1,
+            Self::Huge => 2,
+        }
+    }
+
+    /// A leaf entry of a page of this size.
+    fn leaf(self, entry: Pte) -> Pte {
+        match self {
+            // The low bits of the page number tell the size (RISC-V privileged specification, Svnapot).
+            Self::Middle if entry.v() == 1 => entry.with_n(1).with_ppn(entry.ppn() & !15 | 8),
+            _ => entry,
         }
     }
 
@@ -78,7 +85,7 @@ impl Tables {
         let level = size.level();
         // Tables of each level, from the root down; those of a level lie side by side.
         let first = TRANSLATED;
-        let last = TRANSLATED + bytes.max(1) - 1;
+        let last = TRANSLATED + bytes.max(1).next_multiple_of(size.bytes()) - 1;
         let mut words = Vec::new();
         let mut table = at;
         for k in (level..4).rev() {
@@ -91,7 +98,7 @@ impl Tables {
             let from = first >> shift;
             for page in from..=last >> shift {
                 let entry = if k == level {
-                    leaf(VRAM | ((page << shift) - TRANSLATED))
+                    size.leaf(leaf(VRAM | ((page << shift) - TRANSLATED)))
                 } else {
                     let below = next + ((page - from) * TABLE);
                     Pte::default().with_v(1).with_ppn((VRAM | below) >> 12)
@@ -164,7 +171,11 @@ mod tests {
             if pte.v() == 0 {
                 return None;
             }
-            let to = (pte.ppn() << 12) & !VRAM;
+            let mut to = (pte.ppn() << 12) & !VRAM;
+            if pte.n() == 1 {
+                assert_eq!((level, pte.ppn() & 15), (0, 8));
+                to = to & !0xf000 | va & 0xf000;
+            }
             if pte.r() == 1 {
                 assert_eq!(
                     table - tables.at + 8 * (va >> (12 + 9 * level) & 511),
@@ -189,7 +200,8 @@ mod tests {
                     "{size:?}"
                 );
             }
-            assert_eq!(walk(&tables, TRANSLATED + bytes), None, "{size:?}");
+            let end = bytes.next_multiple_of(size.bytes());
+            assert_eq!(walk(&tables, TRANSLATED + end), None, "{size:?}");
             assert_eq!(walk(&tables, TRANSLATED - 4096), None, "{size:?}");
         }
     }

@@ -61,8 +61,16 @@ fn the_model_runs_all_of_it() {
     for name in WORKLOADS {
         let share = number(&figures, &format!("/ideal_ratio/{name}"));
         assert!((0.01..=1.5).contains(&share), "{name}: {share}");
-        let large = number(&figures, &format!("/ablations/pages_2m/{name}/ideal_ratio"));
-        assert!((0.01..=1.5).contains(&large), "{name}: {large}");
+        for change in [
+            "walkers_1",
+            "walk_cache_off",
+            "l2_off",
+            "pages_64k",
+            "pages_1g",
+        ] {
+            let share = number(&figures, &format!("/ablations/{change}/ideal_ratio/{name}"));
+            assert!((0.01..=1.5).contains(&share), "{name}, {change}: {share}");
+        }
         assert!(number(&figures, &format!("/workloads/{name}/counters/walks")) >= 0.0);
         assert!(said.contains(name), "{said}");
     }
@@ -100,26 +108,54 @@ fn the_same_seed_gives_the_same_figures() {
 
 #[cfg(feature = "rtl")]
 #[test]
-fn the_verilated_device_runs_workloads() {
+fn the_verilated_device_has_every_figure() {
     let folder = folder("bench-rtl");
-    let (said, figures) = bench(
-        &folder,
-        &[
-            "--workload",
-            "stride",
-            "--workload",
-            "hash_join",
-            "--no-ablations",
-        ],
-    );
+    let (said, figures) = bench(&folder, &["--no-ablations"]);
     assert_eq!(figures["backend"], "rtl");
-    for name in ["stride", "hash_join"] {
+    for name in WORKLOADS {
         let share = number(&figures, &format!("/ideal_ratio/{name}"));
-        assert!((0.1..=1.1).contains(&share), "{name}: {share}: {said}");
+        assert!((0.5..=1.3).contains(&share), "{name}: {share}: {said}");
         let rate = number(&figures, &format!("/workloads/{name}/l1_hit_rate"));
         assert!((0.0..=1.0).contains(&rate), "{name}: {rate}");
     }
-    assert!(number(&figures, "/cycles_per_second") > 1000.0);
+    for key in [
+        "hit_per_cycle",
+        "hit_latency",
+        "hit_per_cycle_under_miss",
+        "miss_latency/100",
+        "miss_2m_latency/1",
+        "neighbour_latency/10",
+        "miss_stream_cycles/50",
+        "reads_per_walk",
+        "max_walks_in_flight",
+        "other_context_throughput",
+        "cycles_per_second",
+    ] {
+        assert!(number(&figures, &format!("/{key}")) > 0.0, "{key}: {said}");
+    }
+    assert_eq!(number(&figures, "/faults_per_page"), 1.0, "{said}");
+    assert!(number(&figures, "/faults_per_page_storm") <= 1.1, "{said}");
+    let worst = number(&figures, "/invalidate_worst_cycles");
+    assert!(worst > 0.0 && worst <= number(&figures, "/invalidate_bound_cycles"));
+}
+
+#[cfg(feature = "rtl")]
+#[test]
+fn limits_on_the_verilated_device_take_effect() {
+    let folder = folder("bench-limits");
+    let (said, figures) = bench(&folder, &["--workload", "stride"]);
+    let counter =
+        |of: &str, name: &str| number(&figures, &format!("{of}/workloads/stride/counters/{name}"));
+    let off = "/ablations/l2_off";
+    assert_eq!(counter(off, "l2_hits"), 0.0, "{said}");
+    assert!(counter(off, "walks") > counter("", "walks"), "{said}");
+    let off = "/ablations/walk_cache_off";
+    assert!(counter(off, "walks") > 0.0, "{said}");
+    assert_eq!(
+        counter(off, "walk_reads"),
+        4.0 * counter(off, "walks"),
+        "{said}"
+    );
 }
 
 fn fails(args: &[&str], status: i32, pieces: &[&str]) {
