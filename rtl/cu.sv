@@ -27,12 +27,13 @@ module cu
   import hmmu_regs_pkg::*;
   import cu_pkg::*;
 #(
-  parameter int unsigned Warps    = 8,    // 1 to 8
+  parameter int unsigned Warps    = 16,   // 1 to 16
   parameter int unsigned JobSlots = 4
 ) (
   input  logic                   clk_i,
   input  logic                   rst_ni,
   input  logic [63:0]            time_i,
+  input  logic [WarpNumW-1:0]    first_warp_i,    // number of its first warp in the device
 
   input  logic                   thread_valid_i,
   output logic                   thread_ready_o,
@@ -65,7 +66,8 @@ module cu
   input  logic                   fetch_rsp_valid_i,
   input  mem_rsp_t               fetch_rsp_i,
 
-  output logic [Warps-1:0][63:0] warp_state_o,
+  input  warp_t                  warp_sel_i,
+  output logic [63:0]            warp_state_o,    // of this warp, as WARP_STATE shows it
   output logic                   cnt_instructions_o,
   output logic                   cnt_cu_loads_o,
   output logic [1:0]             cnt_cu_stores_o,
@@ -108,6 +110,7 @@ module cu
   ) u_warps (
     .clk_i,
     .rst_ni,
+    .first_warp_i,
     .thread_valid_i,
     .thread_ready_o,
     .thread_i,
@@ -275,7 +278,7 @@ module cu
           CsrInstret: result = instret;
           CsrIndex:   result = {32'b0, csr_index};
           CsrThreads: result = {32'b0, csr_threads};
-          CsrWarp:    result = 64'(s3_warp_q);
+          CsrWarp:    result = 64'(first_warp_i + WarpNumW'(s3_warp_q));
           default:    result = time_i;
         endcase
       end
@@ -506,11 +509,7 @@ module cu
     end
   end
 
-  always_comb begin
-    for (int unsigned w = 0; w < Warps; w++) begin
-      warp_state_o[w] = {4'b0, job[w], 4'(ctx[w]), state_q[w], pc[w]};
-    end
-  end
+  assign warp_state_o = {4'b0, job[warp_sel_i], 4'(ctx[warp_sel_i]), state_q[warp_sel_i], pc[warp_sel_i]};
 
   assign cnt_cu_busy_o = run != '0;
 

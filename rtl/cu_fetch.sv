@@ -5,6 +5,8 @@
 // reads the line and is released (release_o), to be fetched again; or it ends with an error
 // (trap_o and its code, or mem_err_o). Warps that miss the line that another one already brings wait for that
 // one. The caller keeps pc_i and ctx_i of a waiting warp.
+// A warp's own instruction is kept for it when its line comes: warps whose lines push each other out
+// of the cache all get on.
 //
 // Kill: a warp that waits for a translation, or for another warp, is released at once; one that
 // reads memory is released when the data has come. A late wake of its slot finds nobody.
@@ -20,7 +22,7 @@ module cu_fetch
   import hmmu_regs_pkg::*;
   import cu_pkg::*;
 #(
-  parameter int unsigned Warps = 8
+  parameter int unsigned Warps = 16
 ) (
   input  logic                    clk_i,
   input  logic                    rst_ni,
@@ -83,7 +85,7 @@ module cu_fetch
     .rd_valid_i   (req_valid_i),
     .rd_ctx_i     (req_ctx_i),
     .rd_va_i      (req_pc_i),
-    .rd_hit_o     (rsp_hit_o),
+    .rd_hit_o     (cache_hit),
     .rd_data_o    (line),
     .fill_valid_i (fill),
     .fill_ctx_i   (ctx_i[rsp_warp]),
@@ -97,6 +99,9 @@ module cu_fetch
   warp_t       s1_warp_q;
   ctx_t        s1_ctx_q;
   logic [47:0] s1_pc_q;
+  logic        s1_kept_q;
+  logic [31:0] s1_word_q, keep_word;
+  logic        cache_hit;
 
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) s1_valid_q <= 1'b0;
@@ -111,7 +116,29 @@ module cu_fetch
     end
   end
 
-  assign rsp_instr_o = line[{s1_pc_q[3:2], 5'b0}+:32];
+  // ---------------------------------------------------------------- kept instructions
+  warps_t      kept_q, stale_now;
+  logic [31:0] word_mem [Warps];
+
+  assign keep_word   = mem_rsp_i.data[{pc_i[rsp_warp][3:2], 5'b0}+:32];
+  assign rsp_hit_o   = cache_hit || s1_kept_q;
+  assign rsp_instr_o = s1_kept_q ? s1_word_q : line[{s1_pc_q[3:2], 5'b0}+:32];
+
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) begin
+      kept_q    <= '0;
+      s1_kept_q <= 1'b0;
+    end else begin
+      // Where an event takes its page it is fetched again.
+      kept_q <= ((kept_q & ~one(req_valid_i, req_warp_i)) | one(fill, rsp_warp)) & ~stale_now & ~kill_i;
+      if (req_valid_i) s1_kept_q <= kept_q[req_warp_i];
+    end
+  end
+
+  always_ff @(posedge clk_i) begin
+    if (fill)        word_mem[rsp_warp] <= keep_word;
+    if (req_valid_i) s1_word_q <= word_mem[req_warp_i];
+  end
 
   // ---------------------------------------------------------------- where each warp stands
   warps_t want_q;      // wants a lookup
@@ -205,9 +232,6 @@ module cu_fetch
     .trap_o
   );
 
-  // Declared here, used by the line read: warps whose translation an event of this cycle takes.
-  warps_t stale_now;
-
   // ---------------------------------------------------------------- line read
   logic        req_valid_q;
   warp_t       req_warp_q;
@@ -229,6 +253,7 @@ module cu_fetch
   assign fill      = mem_rsp_valid_i && !mem_rsp_i.err && !rsp_stale;
 
   // ---------------------------------------------------------------- events
+  // Warps whose page an event of this cycle takes.
   always_comb begin
     stale_now = '0;
     if (flush_i) stale_now = '1;

@@ -27,7 +27,8 @@ module cu_lsu
   import hmmu_regs_pkg::*;
   import cu_pkg::*;
 #(
-  parameter int unsigned Warps = 8
+  parameter int unsigned Warps = 16,
+  parameter int unsigned Slots = 16     // misses of the L1 TLB at once
 ) (
   input  logic              clk_i,
   input  logic              rst_ni,
@@ -164,15 +165,15 @@ module cu_lsu
   logic       look_valid;
   lookup_e    look_status;
   ppn_t       look_ppn;
-  logic [2:0] look_slot;
-  logic [7:0] wake;
+  logic [$clog2(Slots)-1:0] look_slot;
+  logic [Slots-1:0] wake;
   logic       wake_err;
   logic [7:0] wake_code;
   warp_t      look_warp_q;
 
   l1_tlb #(
     .Entries (16),
-    .Slots   (8),
+    .Slots   (Slots),
     .Client  (ClientCuData)
   ) u_tlb (
     .clk_i,
@@ -205,7 +206,7 @@ module cu_lsu
 
   cu_park #(
     .Warps (Warps),
-    .Slots (8)
+    .Slots (Slots)
   ) u_park (
     .clk_i,
     .rst_ni,

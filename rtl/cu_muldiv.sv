@@ -6,7 +6,7 @@
 module cu_muldiv
   import cu_pkg::*;
 #(
-  parameter int unsigned Warps = 8
+  parameter int unsigned Warps = 16
 ) (
   input  logic        clk_i,
   input  logic        rst_ni,

@@ -15,7 +15,7 @@ module cu_park
   import hmmu_pkg::*;
   import cu_pkg::*;
 #(
-  parameter int unsigned Warps = 8,
+  parameter int unsigned Warps = 16,
   parameter int unsigned Slots = 8
 ) (
   input  logic                     clk_i,

@@ -3,8 +3,12 @@ package cu_pkg;
 
   import hmmu_regs_pkg::*;
 
-  // Index of a hardware warp: a compute unit has 1 to 8 of them.
-  parameter int unsigned WarpW = 3;
+  // Index of a hardware warp in its unit: a compute unit has 1 to 16 of them.
+  parameter int unsigned WarpW = 4;
+  // Number of a hardware warp in the device: programs see it, stacks go by it.
+  parameter int unsigned WarpNumW = 7;
+  // Most that all units together add to a counter in a cycle fits in these bits.
+  parameter int unsigned CntW = 4;
   typedef logic [WarpW-1:0] warp_t;
 
   // Which part executes an instruction.

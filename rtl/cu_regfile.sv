@@ -7,7 +7,7 @@
 module cu_regfile
   import cu_pkg::*;
 #(
-  parameter int unsigned Warps = 8
+  parameter int unsigned Warps = 16
 ) (
   input  logic        clk_i,
   input  logic        rst_ni,

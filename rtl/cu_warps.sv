@@ -16,12 +16,13 @@ module cu_warps
   import hmmu_regs_pkg::*;
   import cu_pkg::*;
 #(
-  parameter int unsigned Warps    = 8,
+  parameter int unsigned Warps    = 16,
   parameter int unsigned JobSlots = 4
 ) (
   input  logic                    clk_i,
   input  logic                    rst_ni,
 
+  input  logic [WarpNumW-1:0]     first_warp_i,     // number of warp 0 in the device
   input  logic                    thread_valid_i,
   output logic                    thread_ready_o,
   input  thread_t                 thread_i,
@@ -123,8 +124,8 @@ module cu_warps
   assign issue_bad_o  = next_q[issue_warp_o] && issue_pc_o == 48'h8000_0000_0000;
 
   // ---------------------------------------------------------------- hold
-  function automatic logic of_job(logic [3:0] job, logic [JobSlots-1:0] jobs);
-    return job < 4'(JobSlots) && jobs[job[$clog2(JobSlots)-1:0]];
+  function automatic logic of_job(logic [3:0] slot, logic [JobSlots-1:0] jobs);
+    return slot < 4'(JobSlots) && jobs[slot[$clog2(JobSlots)-1:0]];
   endfunction
 
   // Worth a look only while a job is held.
@@ -153,8 +154,9 @@ module cu_warps
   } start_e;
 
   start_e      start_q;
-  warp_t       start_warp_q, adds_q;    // adds_q: additions of the stack size still to do
-  logic        adding_q;
+  warp_t       start_warp_q;
+  logic [WarpNumW-1:0] stacks_q;        // stack sizes still to be added, in units of stack_size_q
+  logic        adding;
   logic [63:0] arg_q, sp_q, stack_size_q;
   logic [31:0] index_q, threads_q;
   logic        accept, started, entry_bad, entry_misaligned;
@@ -167,7 +169,8 @@ module cu_warps
   assign entry_bad        = entry_misaligned || !canonical(thread_i.entry);
   assign start_o          = accept;
   assign start_warp_o     = free_warp;
-  assign wb_valid_o       = start_q != StartIdle && !(start_q == StartSp && adding_q);
+  assign wb_valid_o       = start_q != StartIdle && !(start_q == StartSp && adding);
+  assign adding           = stacks_q != '0;
   assign started          = start_q == StartSp && wb_valid_o && wb_ready_i;
 
   always_comb begin
@@ -198,18 +201,18 @@ module cu_warps
   always_ff @(posedge clk_i) begin
     if (accept) begin
       start_warp_q <= free_warp;
-      adds_q       <= free_warp;
-      adding_q     <= 1'b1;
+      stacks_q     <= first_warp_i + WarpNumW'(free_warp) + WarpNumW'(1);
       arg_q        <= thread_i.arg;
       index_q      <= thread_i.index;
       threads_q    <= thread_i.threads;
       sp_q         <= thread_i.stack_base;
       stack_size_q <= thread_i.stack_size;
       thread_mem[free_warp] <= {thread_i.index, thread_i.threads};
-    end else if (adding_q) begin
-      sp_q     <= sp_q + stack_size_q;
-      adds_q   <= adds_q - 1'b1;
-      adding_q <= adds_q != '0;
+    end else if (adding) begin
+      // Multiplied bit by bit.
+      if (stacks_q[0]) sp_q <= sp_q + stack_size_q;
+      stack_size_q <= stack_size_q << 1;
+      stacks_q     <= stacks_q >> 1;
     end
   end
 

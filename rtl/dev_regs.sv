@@ -12,8 +12,8 @@ module dev_regs
   import hmmu_regs_pkg::*;
 #(
   parameter int unsigned NumErrors    = 4,
-  parameter int unsigned Units        = 1,
-  parameter int unsigned Warps        = 8,    // per unit
+  parameter int unsigned Units        = 2,
+  parameter int unsigned Warps        = 16,   // per unit
   parameter int unsigned Walkers      = 16,
   parameter int unsigned FaultEntries = 64,
   parameter int unsigned CopyChannels = 1,
@@ -57,7 +57,8 @@ module dev_regs
   input  logic                             launch_stopped_i,
   input  logic                             fault_full_i,
   input  logic                             dirty_full_i,
-  input  logic [Warps-1:0][63:0]           warp_state_i,
+  output logic [6:0]                       warp_sel_o,      // the warp that is asked for ...
+  input  logic [63:0]                      warp_state_i,    // ... and its state, at once
   input  logic [JobSlots-1:0][63:0]        job_state_i,
   input  logic [NumErrors-1:0]             err_valid_i,
   input  error_code_e [NumErrors-1:0]      err_code_i,
@@ -74,6 +75,8 @@ module dev_regs
   localparam int unsigned NumRings = 5;
   localparam int unsigned RingFault = 3;
   localparam int unsigned RingDirty = 4;
+
+  localparam int unsigned AllWarps = Units * Warps;
 
   logic [63:0]               time_q, error_q;
   logic                      enable_q;
@@ -116,7 +119,8 @@ module dev_regs
   assign ring       = is_dirty ? 3'(RingDirty) : {1'b0, word[4:3]};
   assign from_device = ring == 3'(RingFault) || ring == 3'(RingDirty);
   assign ring_word  = word[1:0];
-  assign is_warp    = word >= RegWarpState[15:3] && word < RegWarpState[15:3] + 13'(Warps);
+  assign is_warp    = word >= RegWarpState[15:3] && word < RegWarpState[15:3] + 13'(AllWarps);
+  assign warp_sel_o = word[6:0] - RegWarpState[9:3];
   assign is_job     = word >= RegJobState[15:3] && word < RegJobState[15:3] + 13'(JobSlots);
   assign is_counter = word[12:6] == RegCounter[15:9];
 
@@ -148,7 +152,7 @@ module dev_regs
             default: rdata_d = {32'd0, from_device ? ring_q[ring].index : cons[ring]};
           endcase
         end else if (is_warp) begin
-          rdata_d = warp_state_i[$clog2(Warps)'(word - RegWarpState[15:3])];
+          rdata_d = warp_state_i;
         end else if (is_job) begin
           rdata_d = job_state_i[$clog2(JobSlots)'(word - RegJobState[15:3])];
         end else if (is_counter) begin

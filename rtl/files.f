@@ -51,6 +51,7 @@ cu_fetch.sv
 cu_lsu.sv
 cu_warps.sv
 cu.sv
+cu_cluster.sv
 # Queues.
 launch_unit.sv
 ctrl_unit.sv

@@ -4,7 +4,11 @@
 // host_fault_id_q so that a wave shows driver and device together. Not for synthesis.
 module hmmu_sim_top
   import hmmu_pkg::*;
-(
+#(
+  parameter int unsigned NumCu  = 2,
+  parameter int unsigned Warps  = 16,
+  parameter int unsigned L2Sets = 64
+) (
   input  logic             clk_i,
   input  logic             rst_ni,
   input  logic             rx_valid_i,
@@ -77,7 +81,7 @@ module hmmu_sim_top
     end
   end
 
-  hmmu_top u_hmmu (
+  hmmu_top #(.NumCu(NumCu), .Warps(Warps), .L2Sets(L2Sets)) u_hmmu (
     .clk_i, .rst_ni,
     .rx_valid_i, .rx_ready_o, .rx_sop_i, .rx_eop_i, .rx_hdr_i, .rx_data_i,
     .tx_valid_o, .tx_ready_i, .tx_sop_o, .tx_eop_o, .tx_hdr_o, .tx_data_o,

@@ -4,7 +4,7 @@
 //                    |
 //                mem_fabric -- vram_ctrl -- external VRAM
 //                    |
-//     ctrl_unit   launch_unit -- cu (8 warps)   copy_engine        queues and their clients
+//     ctrl_unit   launch_unit -- cu_cluster      copy_engine       queues and their clients
 //         |            threads    | data, fetch      |
 //         +-------- commands --- mmu ----------------+              translation, faults
 //
@@ -17,7 +17,8 @@ module hmmu_top
   import hmmu_pkg::*;
   import hmmu_regs_pkg::*;
 #(
-  parameter int unsigned Warps        = 8,
+  parameter int unsigned NumCu        = 2,    // compute units, 1 to 4
+  parameter int unsigned Warps        = 16,   // of each unit, 1 to 16
   parameter int unsigned JobSlots     = 4,
   parameter int unsigned Walkers      = 16,
   parameter int unsigned L2Sets       = 256,
@@ -65,23 +66,20 @@ module hmmu_top
 );
 
   // Clients of the memory fabric; their numbers go with the requests (pcie_pkg::client_of).
-  localparam int unsigned PortCuData   = 0;
-  localparam int unsigned PortCuFetch  = 1;
-  localparam int unsigned PortWalker   = 2;
-  localparam int unsigned PortCtrl     = 3;
-  localparam int unsigned PortLaunch   = 4;
-  localparam int unsigned PortFault    = 5;
-  localparam int unsigned PortCopyRing = 6;
-  localparam int unsigned PortMsix     = 7;
-  localparam int unsigned PortCopyVram = 8;
-  localparam int unsigned PortHost     = 9;
-  localparam int unsigned NumPorts     = 10;
+  localparam int unsigned PortWalker   = 0;
+  localparam int unsigned PortCtrl     = 1;
+  localparam int unsigned PortLaunch   = 2;
+  localparam int unsigned PortFault    = 3;
+  localparam int unsigned PortCopyRing = 4;
+  localparam int unsigned PortMsix     = 5;
+  localparam int unsigned PortCopyVram = 6;
+  localparam int unsigned PortHost     = 7;
+  localparam int unsigned PortCu       = 8;    // data and fetch of unit 0, of unit 1, ...
+  localparam int unsigned NumPorts     = PortCu + 2 * NumCu;
 
-  // Clients of the MMU.
-  localparam int unsigned XlatCuData  = 0;
-  localparam int unsigned XlatCuFetch = 1;
-  localparam int unsigned XlatCopy    = 2;
-  localparam int unsigned NumXlat     = 3;
+  // Clients of the MMU: data of each unit, fetch of each unit, then the copy engine.
+  localparam int unsigned XlatCopy = 2 * NumCu;
+  localparam int unsigned NumXlat  = XlatCopy + 1;
 
   // Reporters of errors, by precedence.
   localparam int unsigned ErrLink   = 0;
@@ -92,6 +90,7 @@ module hmmu_top
   localparam int unsigned NumErrors = 5;
 
   localparam int unsigned IncW = 13;
+  localparam int unsigned CntW = cu_pkg::CntW;
 
   // ------------------------------------------------------------------ wires
   logic     [NumPorts-1:0] req_valid, req_ready, rsp_valid;
@@ -116,7 +115,8 @@ module hmmu_top
   logic        ctrl_idle, copy_idle, launch_idle, ctrl_stopped, copy_stopped, launch_stopped;
   logic        fault_full, dirty_full;
   logic [7:0]  irq;
-  logic [Warps-1:0][63:0] warp_state;
+  logic [63:0] warp_state;
+  logic [cu_pkg::WarpNumW-1:0] warp_sel;
   logic [JobSlots-1:0][63:0] job_state;
 
   logic        [NumErrors-1:0] err_valid;
@@ -156,10 +156,9 @@ module hmmu_top
   logic        n_vram_reads, n_vram_writes;
   logic        n_l2_lookups, n_l2_hits, n_walks, n_walk_reads, n_walk_merges, n_walk_restarts;
   logic        n_ad, n_d, n_faults, n_fault_merges, n_dirty, n_replays, n_cancels, n_invalidations;
-  logic [1:0]  n_cu_stores;
-  logic        n_instructions, n_cu_loads, n_cu_busy, n_threads, n_jobs;
-  logic        n_data_lookups, n_data_hits, n_fetch_lookups, n_fetch_hits;
-  logic        n_copy_lookups, n_copy_hits;
+  logic        n_cu_busy, n_jobs, n_copy_lookups, n_copy_hits;
+  logic [CntW-1:0] n_instructions, n_cu_loads, n_cu_stores, n_threads;
+  logic [CntW-1:0] n_data_lookups, n_data_hits, n_fetch_lookups, n_fetch_hits;
 
   always_comb begin
     inc = '0;
@@ -395,7 +394,7 @@ module hmmu_top
 
   // ------------------------------------------------------------------ registers
   dev_regs #(
-    .NumErrors(NumErrors), .Units(1), .Warps(Warps), .Walkers(Walkers), .FaultEntries(FaultEntries),
+    .NumErrors(NumErrors), .Units(NumCu), .Warps(Warps), .Walkers(Walkers), .FaultEntries(FaultEntries),
     .CopyChannels(1), .L2Sets(L2Sets), .JobSlots(JobSlots), .IncW(IncW)
   ) u_regs (
     .clk_i, .rst_ni,
@@ -430,6 +429,7 @@ module hmmu_top
     .launch_stopped_i (launch_stopped),
     .fault_full_i     (fault_full),
     .dirty_full_i     (dirty_full),
+    .warp_sel_o       (warp_sel),
     .warp_state_i     (warp_state),
     .job_state_i      (job_state),
     .err_valid_i      (err_valid),
@@ -566,7 +566,7 @@ module hmmu_top
   assign err_unit[ErrLaunch] = ClientLaunch;
 
   // ------------------------------------------------------------------ compute
-  cu #(.Warps(Warps), .JobSlots(JobSlots)) u_cu (
+  cu_cluster #(.NumCu(NumCu), .Warps(Warps), .JobSlots(JobSlots)) u_cluster (
     .clk_i, .rst_ni,
     .time_i                 (dev_time),
     .thread_valid_i         (thread_valid),
@@ -578,25 +578,17 @@ module hmmu_top
     .kill_i                 (kill_mask),
     .held_i                 (held_mask),
     .busy_o                 (job_busy),
-    .miss_data_valid_o      (miss_valid[XlatCuData]),
-    .miss_data_ready_i      (miss_ready[XlatCuData]),
-    .miss_data_o            (miss[XlatCuData]),
-    .miss_fetch_valid_o     (miss_valid[XlatCuFetch]),
-    .miss_fetch_ready_i     (miss_ready[XlatCuFetch]),
-    .miss_fetch_o           (miss[XlatCuFetch]),
+    .miss_valid_o           (miss_valid[2*NumCu-1:0]),
+    .miss_ready_i           (miss_ready[2*NumCu-1:0]),
+    .miss_o                 (miss[2*NumCu-1:0]),
     .event_i                (mmu_event),
-    .drain_done_data_o      (drain_done[XlatCuData]),
-    .drain_done_fetch_o     (drain_done[XlatCuFetch]),
-    .data_req_valid_o       (req_valid[PortCuData]),
-    .data_req_ready_i       (req_ready[PortCuData]),
-    .data_req_o             (req[PortCuData]),
-    .data_rsp_valid_i       (rsp_valid[PortCuData]),
-    .data_rsp_i             (rsp[PortCuData]),
-    .fetch_req_valid_o      (req_valid[PortCuFetch]),
-    .fetch_req_ready_i      (req_ready[PortCuFetch]),
-    .fetch_req_o            (req[PortCuFetch]),
-    .fetch_rsp_valid_i      (rsp_valid[PortCuFetch]),
-    .fetch_rsp_i            (rsp[PortCuFetch]),
+    .drain_done_o           (drain_done[2*NumCu-1:0]),
+    .mem_req_valid_o        (req_valid[PortCu+:2*NumCu]),
+    .mem_req_ready_i        (req_ready[PortCu+:2*NumCu]),
+    .mem_req_o              (req[PortCu+:2*NumCu]),
+    .mem_rsp_valid_i        (rsp_valid[PortCu+:2*NumCu]),
+    .mem_rsp_i              (rsp[PortCu+:2*NumCu]),
+    .warp_sel_i             (warp_sel),
     .warp_state_o           (warp_state),
     .cnt_instructions_o     (n_instructions),
     .cnt_cu_loads_o         (n_cu_loads),

@@ -159,15 +159,15 @@ package pcie_pkg;
   // Which unit a client number of the memory fabric belongs to, for error reports.
   function automatic client_e client_of(logic [3:0] number);
     unique case (number)
-      4'd0:       return ClientCuData;
-      4'd1:       return ClientCuFetch;
-      4'd2:       return ClientWalker;
-      4'd3:       return ClientCtrl;
-      4'd4:       return ClientLaunch;
-      4'd5:       return ClientFault;
-      4'd6, 4'd8: return ClientCopy;
-      4'd7:       return ClientMsix;
-      default:    return ClientHost;
+      4'd0:       return ClientWalker;
+      4'd1:       return ClientCtrl;
+      4'd2:       return ClientLaunch;
+      4'd3:       return ClientFault;
+      4'd4, 4'd6: return ClientCopy;
+      4'd5:       return ClientMsix;
+      4'd7:       return ClientHost;
+      // Two ports of each compute unit.
+      default:    return number[0] ? ClientCuFetch : ClientCuData;
     endcase
   endfunction
 

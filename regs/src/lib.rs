@@ -80,8 +80,8 @@ pub mod reg {
     pub const FAULT_PROD: u64 = 0x01d0;
     /// (rw) Fault ring: free-running 32-bit index of records the driver has taken; the device never writes past CONS + entries.
     pub const FAULT_CONS: u64 = 0x01d8;
-    /// (ro) One per hardware warp of compute unit 0: bits 47:0 program counter, 51:48 enum WarpState, 55:52 context, 59:56 job slot.
-    pub const WARP_STATE: u64 = 0x0200;
+    /// (ro) One per hardware warp, those of compute unit 0 first; as many as CAPS says, 0 behind them: bits 47:0 program counter, 51:48 enum WarpState, 55:52 context, 59:56 job slot.
+    pub const WARP_STATE: u64 = 0x0800;
     /// (ro) One per job slot: bits 31:0 id of the job, 32 a job is in the slot, 33 it is suspended, 34 it is being ended.
     pub const JOB_STATE: u64 = 0x0240;
     /// (rw) Dirty log: system address, 64-byte aligned.

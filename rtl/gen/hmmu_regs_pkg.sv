@@ -37,7 +37,7 @@ package hmmu_regs_pkg;
   parameter logic [15:0] RegFaultSize = 16'h01c8;
   parameter logic [15:0] RegFaultProd = 16'h01d0;
   parameter logic [15:0] RegFaultCons = 16'h01d8;
-  parameter logic [15:0] RegWarpState = 16'h0200;
+  parameter logic [15:0] RegWarpState = 16'h0800;
   parameter logic [15:0] RegJobState = 16'h0240;
   parameter logic [15:0] RegDirtyBase = 16'h0280;
   parameter logic [15:0] RegDirtySize = 16'h0288;

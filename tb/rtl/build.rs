@@ -1,4 +1,5 @@
-//! Verilates the whole device (rtl/files.f and the simulation wrapper).
+//! Verilates the whole device (rtl/files.f and the simulation wrapper). `HMMU_RTL="NumCu=1 Warps=4"` in the
+//! environment builds one of another size: parameters of hmmu_sim_top.
 
 use std::path::PathBuf;
 
@@ -18,6 +19,13 @@ fn build() -> Result<(), String> {
     let cpp = repo.join("tb/rtl/cpp");
     println!("cargo:rerun-if-changed={}", cpp.display());
     println!("cargo:rerun-if-env-changed=VERILATOR_ROOT");
+    println!("cargo:rerun-if-env-changed=HMMU_RTL");
+    let sizes = std::env::var("HMMU_RTL").unwrap_or_default();
+    let mut args: Vec<String> = sizes.split_whitespace().map(|size| format!("-G{size}")).collect();
+    if !args.is_empty() {
+        // Numbers of warps have as many bits as the largest unit needs.
+        args.push("-Wno-WIDTHTRUNC".to_string());
+    }
     let verilator = locate(&repo)?;
     let list = rtl.join("files.f");
     println!("cargo:rerun-if-changed={}", list.display());
@@ -43,7 +51,7 @@ fn build() -> Result<(), String> {
         prefix: "Vhmmu_sim_top".to_string(),
         top: "hmmu_sim_top".to_string(),
         sources,
-        args: Vec::new(),
+        args,
         opt_level: 2,
         trace: true,
         includes: includes.clone(),

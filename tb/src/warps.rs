@@ -1,13 +1,10 @@
-//! What the compute unit's warps do, for a job that does not end.
+//! What the compute units' warps do, for a job that does not end.
 
 use hmmu_regs::{WarpState, reg};
 
 use crate::machine::{Machine, hardware};
 
-/// Hardware warps of the compute unit.
-const WARPS: u64 = 8;
-
-/// One line a warp of every device: what it does or waits for, where, for which context and job slot.
+/// One line a warp of every device that is not idle: what it does or waits for, where, for which context and job slot.
 #[must_use]
 pub fn report(machine: &std::sync::Arc<Machine>) -> String {
     let devices = machine.config().devices;
@@ -17,12 +14,23 @@ pub fn report(machine: &std::sync::Arc<Machine>) -> String {
             lines.push(format!("device {device}:"));
         }
         let bar = hardware(machine, device).bar;
-        for warp in 0..WARPS {
-            let line = match bar.read(reg::WARP_STATE + 8 * warp) {
-                Err(error) => format!("warp {warp}: {error}"),
-                Ok(word) => describe(warp, word),
-            };
-            lines.push(line);
+        let caps = match bar.read(reg::CAPS) {
+            Err(error) => {
+                lines.push(error.to_string());
+                continue;
+            }
+            Ok(caps) => caps.to_le_bytes(),
+        };
+        let mut idle = 0;
+        for warp in 0..u64::from(caps[0]) * u64::from(caps[1]) {
+            match bar.read(reg::WARP_STATE + 8 * warp) {
+                Err(error) => lines.push(format!("warp {warp}: {error}")),
+                Ok(word) if word >> 48 & 0xf == WarpState::Idle as u64 => idle += 1,
+                Ok(word) => lines.push(describe(warp, word)),
+            }
+        }
+        if idle > 0 {
+            lines.push(format!("{idle} warps are idle"));
         }
     }
     lines.join("\n")
@@ -33,7 +41,7 @@ fn describe(warp: u64, word: u64) -> String {
         return format!("warp {warp}: unknown state {word:#x}");
     };
     let doing = match state {
-        WarpState::Idle => return format!("warp {warp}: idle"),
+        WarpState::Idle => "is idle",
         WarpState::Fetch => "waits for its turn or its instruction",
         WarpState::FetchMiss => "waits for the translation of its program counter",
         WarpState::Decode | WarpState::Execute => "runs",

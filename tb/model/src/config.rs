@@ -54,8 +54,10 @@ impl Default for DeviceConfig {
     }
 }
 
-/// Hardware warps of the compute unit (`reg::WARP_STATE` has as many words).
-pub(crate) const WARPS: usize = 8;
+/// Compute units.
+pub(crate) const UNITS: usize = 2;
+/// Hardware warps of each compute unit.
+pub(crate) const WARPS: usize = 16;
 /// Jobs that can run at once.
 pub(crate) const JOB_SLOTS: usize = 4;
 /// Sets of the L2 TLB, a power of two.

@@ -3,7 +3,7 @@
 use crate::addr::{BusAddr, PhysAddr, vpn};
 use crate::board::Board;
 use crate::copy::CopyEngine;
-use crate::cu::ComputeUnit;
+use crate::cu::Cluster;
 use crate::launch::{LaunchUnit, Victim};
 use crate::mmu::{Key, Mmu};
 use crate::ring::Ring;
@@ -29,7 +29,7 @@ pub(crate) struct Units<'a> {
     pub(crate) mmu: &'a mut Mmu,
     pub(crate) copy: &'a mut CopyEngine,
     pub(crate) launch: &'a mut LaunchUnit,
-    pub(crate) cu: &'a mut ComputeUnit,
+    pub(crate) cu: &'a mut Cluster,
 }
 
 pub(crate) struct ControlUnit {

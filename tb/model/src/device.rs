@@ -4,7 +4,7 @@ use crate::board::Board;
 use crate::config::DeviceConfig;
 use crate::control::{ControlUnit, Units};
 use crate::copy::CopyEngine;
-use crate::cu::ComputeUnit;
+use crate::cu::Cluster;
 use crate::host::HostMemory;
 use crate::launch::LaunchUnit;
 use crate::mmu::Mmu;
@@ -21,7 +21,7 @@ pub struct Device {
     pub(crate) control: ControlUnit,
     pub(crate) copy: CopyEngine,
     pub(crate) launch: LaunchUnit,
-    pub(crate) cu: ComputeUnit,
+    pub(crate) cu: Cluster,
     /// CPL_TIMEOUT. The model's link answers in no time or fails by itself, so it has no other effect.
     pub(crate) cpl_timeout: u64,
 }
@@ -36,7 +36,7 @@ impl Device {
             control: ControlUnit::new(),
             copy: CopyEngine::new(),
             launch: LaunchUnit::new(),
-            cu: ComputeUnit::new(),
+            cu: Cluster::new(),
             cpl_timeout: 50_000,
         }
     }
@@ -101,8 +101,8 @@ impl Device {
         }
         self.copy.tick(board, &mut self.mmu);
         self.launch.tick(board, &mut self.cu);
-        if let Some(end) = self.cu.tick(board, &mut self.mmu) {
-            self.launch.thread_ended(&end);
+        for end in self.cu.tick(board, &mut self.mmu).iter().flatten() {
+            self.launch.thread_ended(end);
         }
         board.send_messages();
     }

@@ -2,7 +2,7 @@
 
 use crate::board::Board;
 use crate::config::JOB_SLOTS;
-use crate::cu::{ComputeUnit, Thread, ThreadEnd};
+use crate::cu::{Cluster, Thread, ThreadEnd};
 use crate::post::{End, Post};
 use crate::ring::Ring;
 use hmmu_regs::{Client, Counter, ErrorCode, JobStatus, LaunchEntry, Vector};
@@ -97,7 +97,7 @@ impl LaunchUnit {
             })
     }
 
-    pub(crate) fn next(&self, board: &Board, cu: &ComputeUnit) -> u64 {
+    pub(crate) fn next(&self, board: &Board, cu: &Cluster) -> u64 {
         let now = board.time + 1;
         let mut next = if !self.killing && self.slots.iter().any(Option::is_none) {
             self.ring.next(board)
@@ -127,7 +127,7 @@ impl LaunchUnit {
     /// Ends the jobs that `victim` names: their warps, and the threads not yet started. To be called every cycle
     /// until it returns true: their completions are written then. A job that is still in the ring is not found,
     /// and none is taken meanwhile.
-    pub(crate) fn kill(&mut self, cu: &mut ComputeUnit, victim: Victim) -> bool {
+    pub(crate) fn kill(&mut self, cu: &mut Cluster, victim: Victim) -> bool {
         self.killing = false;
         for (slot, job) in self.slots.iter_mut().enumerate() {
             let Some(job) = job else { continue };
@@ -148,7 +148,7 @@ impl LaunchUnit {
     }
 
     /// Suspends the job with this id, or lets it go on. One that is in no slot is not found.
-    pub(crate) fn hold(&mut self, cu: &mut ComputeUnit, id: u32, held: bool, now: u64) {
+    pub(crate) fn hold(&mut self, cu: &mut Cluster, id: u32, held: bool, now: u64) {
         for (slot, job) in self.slots.iter_mut().enumerate() {
             if let Some(job) = job
                 && job.entry.job() == u64::from(id)
@@ -166,7 +166,7 @@ impl LaunchUnit {
         })
     }
 
-    pub(crate) fn tick(&mut self, board: &mut Board, cu: &mut ComputeUnit) {
+    pub(crate) fn tick(&mut self, board: &mut Board, cu: &mut Cluster) {
         self.finish(board);
         if !self.killing
             && let Some(slot) = self.slots.iter().position(Option::is_none)

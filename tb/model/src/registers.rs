@@ -1,6 +1,6 @@
 //! BAR0: the registers of `regs/hmmu.toml`, the MSI-X table and its pending bits.
 
-use crate::config::{JOB_SLOTS, L2_SETS, WARPS};
+use crate::config::{JOB_SLOTS, L2_SETS, UNITS, WARPS};
 use crate::device::Device;
 use crate::mmu::Limits;
 use crate::ring::Ring;
@@ -43,7 +43,7 @@ impl Device {
             reg::DIRTY_BASE..=reg::DIRTY_CONS => {
                 self.mmu.dirty_log_words()[((offset - reg::DIRTY_BASE) / 8) as usize]
             }
-            _ if (reg::WARP_STATE..reg::WARP_STATE + 8 * WARPS as u64).contains(&offset) => self
+            _ if (reg::WARP_STATE..reg::WARP_STATE + 8 * (UNITS * WARPS) as u64).contains(&offset) => self
                 .cu
                 .warp_state(((offset - reg::WARP_STATE) / 8) as usize),
             _ if (reg::JOB_STATE..reg::JOB_STATE + 8 * JOB_SLOTS as u64).contains(&offset) => self
@@ -110,7 +110,7 @@ impl Device {
 
     fn caps(&self) -> u64 {
         let fields = [
-            1,
+            UNITS as u64,
             WARPS as u64,
             CONTEXTS as u64,
             self.board.config.walkers as u64,

@@ -293,7 +293,7 @@ fn a_program_that_loops_for_ever_is_reported() {
         "cycle limit of 100000 cycles",
         "warp 0",
         "pc 0x",
-        "warp 7",
+        "warps are idle",
     ];
     expect(
         "s.rhai",
@@ -343,7 +343,7 @@ fn waves_that_cannot_be_written() {
         "cycle limit of 50000 cycles",
         "warp 0",
         "pc 0x",
-        "warp 7: idle",
+        "31 warps are idle",
     ];
     expect(
         "s.rhai",

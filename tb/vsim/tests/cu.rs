@@ -3,7 +3,7 @@
 mod cu_bench;
 
 use cu_bench::scene::*;
-use cu_bench::{Bench, Thread, Timing};
+use cu_bench::{Bench, Thread, Timing, WARPS};
 use hmmu_model::rv64::enc;
 use hmmu_regs::WarpState;
 
@@ -98,13 +98,15 @@ fn a_load_takes_the_memory_latency_and_nine_cycles() {
 
 #[test]
 fn registers_start_as_promised() {
-    // The first eight threads fill all registers; the next must see none of it.
+    // Number of the unit's first warp in the device.
+    const FIRST: u64 = 48;
+    // The first threads fill all registers; the next must see none of it.
     let mut fill: Vec<u32> = (1..32)
         .filter(|r| *r != 11)
         .map(|r| enc::addi(r, 0, -1))
         .collect();
     let mut code = vec![
-        enc::slti(5, 11, 8),
+        enc::slti(5, 11, WARPS as i32),
         enc::beq(5, 0, 4 * (fill.len() as i32 + 2)),
     ];
     fill.push(enc::ECALL);
@@ -115,15 +117,16 @@ fn registers_start_as_promised() {
             .filter(|r| ![2, 5, 10, 11, 12].contains(r))
             .map(|r| enc::or(5, 5, r)),
     );
-    code.extend([enc::slli(6, 11, 5), enc::add(6, 6, 10)]);
+    code.extend([enc::slli(6, 11, 6), enc::add(6, 6, 10)]);
     code.extend([
         enc::sd(5, 6, 0),
         enc::sd(11, 6, 8),
         enc::sd(12, 6, 16),
         enc::sd(2, 6, 24),
     ]);
-    code.extend([enc::csrr(10, 0xcc2), enc::ECALL]);
+    code.extend([enc::csrr(10, 0xcc2), enc::sd(10, 6, 32), enc::ECALL]);
     let mut bench = with_program(Timing::rough(), 3, &code);
+    bench.b.set("first_warp_i", FIRST);
     let stack = Thread {
         threads: 40,
         stack_base: 0x12_3456_7000,
@@ -134,8 +137,8 @@ fn registers_start_as_promised() {
         .queue
         .extend((0..40).map(|index| Thread { index, ..stack }));
     bench.run(100_000);
-    for index in 8..40 {
-        let at = (0x200 << 12) + 32 * index;
+    for index in u64::from(WARPS)..40 {
+        let at = (0x200 << 12) + 64 * index;
         let word = |k: u64| bench.memory.value(at + 8 * k, 8);
         assert_eq!(
             (word(0), word(1), word(2)),
@@ -143,11 +146,12 @@ fn registers_start_as_promised() {
             "thread {index}"
         );
         let warp = (word(3) - stack.stack_base) / stack.stack_size;
-        assert!(
-            (1..=8).contains(&warp) && word(3) == stack.stack_base + warp * stack.stack_size,
-            "sp {:#x}",
-            word(3)
+        assert_eq!(
+            (word(3), word(4)),
+            (stack.stack_base + warp * stack.stack_size, warp - 1),
+            "stack and number of the warp"
         );
+        assert!((FIRST..FIRST + u64::from(WARPS)).contains(&word(4)));
     }
     assert!(bench.ends.iter().all(|e| e.status == OK));
 }

@@ -114,7 +114,7 @@ fn parked_warps_are_held_at_once_and_wait_for_the_same_answer_later() {
     ];
     for answer_first in [false, true] {
         let mut bench = with_program(Timing::fixed(2), 1, &code);
-        bench.queue.extend((0..8).map(|k| Thread {
+        bench.queue.extend((0..u64::from(WARPS)).map(|k| Thread {
             job: 2,
             ..thread(k)
         }));
@@ -143,7 +143,7 @@ fn parked_warps_are_held_at_once_and_wait_for_the_same_answer_later() {
             bench.mmu.events.push_back(retry);
         }
         bench.run(2000);
-        assert_eq!(bench.ends.len(), 8);
+        assert_eq!(bench.ends.len(), WARPS as usize);
         assert!(
             bench.ends.iter().all(|e| e.status == OK),
             "{:x?}",

@@ -77,8 +77,8 @@ fn strobes(rng: &mut TestRng) -> u64 {
 fn identity_and_status_show_what_the_device_is_and_does() {
     let mut bench = Bench::new();
     assert_eq!(bench.read(reg::ID), hmmu_regs::ID);
-    // 1 unit, 8 warps, 16 contexts, 8 walkers, 32 faults, 1 channel, 2^6 sets, 4 job slots.
-    assert_eq!(bench.read(reg::CAPS), 0x0408_0140_1010_0801);
+    // 2 units, 16 warps, 16 contexts, 16 walkers, 64 faults, 1 channel, 2^8 sets, 4 job slots.
+    assert_eq!(bench.read(reg::CAPS), 0x0408_0140_1010_1002);
     bench.block.set("vram_size_i", 16 << 20);
     assert_eq!(bench.read(reg::VRAM_SIZE), 16 << 20);
     assert_eq!(bench.read(reg::CPL_TIMEOUT), 50_000);
@@ -97,13 +97,11 @@ fn identity_and_status_show_what_the_device_is_and_does() {
         assert_eq!(bench.read(reg::STATUS), 1 << bit, "{port}");
         bench.block.set(port, 0);
     }
-    for warp in 0..8 {
-        let value = 0x0123_4567_89ab_cdef_u64.rotate_left(8 * warp);
-        bench.block.set_bits("warp_state_i", 64 * warp, 64, value);
-    }
-    for warp in 0..8 {
-        let value = 0x0123_4567_89ab_cdef_u64.rotate_left(8 * warp);
+    for warp in 0..32 {
+        let value = 0x0123_4567_89ab_cdef_u64.rotate_left(8 * warp) ^ u64::from(warp);
+        bench.block.set("warp_state_i", value);
         assert_eq!(bench.read(reg::WARP_STATE + 8 * u64::from(warp)), value);
+        assert_eq!(bench.block.get("warp_sel_o"), u64::from(warp));
     }
     for slot in 0..4 {
         let value = 0xfedc_ba98_7654_3210_u64.rotate_left(8 * slot);

@@ -1,7 +1,9 @@
-//! The compute unit: a barrel of hardware warps.
+//! The compute units: barrels of hardware warps.
 
 mod bus;
+mod cluster;
 mod icache;
 mod unit;
 
-pub(crate) use unit::{ComputeUnit, Thread, ThreadEnd};
+pub(crate) use cluster::Cluster;
+pub(crate) use unit::{Thread, ThreadEnd};

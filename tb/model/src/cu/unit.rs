@@ -98,12 +98,15 @@ impl Warp {
 pub(crate) struct ComputeUnit {
     icache: ICache,
     warps: [Warp; WARPS],
+    /// Number of warp 0 in the device.
+    first: usize,
     /// The warp whose turn comes first.
     turn: usize,
 }
 
 impl ComputeUnit {
-    pub(crate) fn new() -> Self {
+    /// A unit whose first warp has this number in the device.
+    pub(crate) fn new(first: usize) -> Self {
         let idle = |_| Warp {
             hart: Hart::default(),
             slot: 0,
@@ -117,6 +120,7 @@ impl ComputeUnit {
         Self {
             icache: ICache::new(),
             warps: std::array::from_fn(idle),
+            first,
             turn: 0,
         }
     }
@@ -131,10 +135,11 @@ impl ComputeUnit {
             return false;
         };
         let mut hart = Hart::new(thread.entry);
-        (hart.thread, hart.threads, hart.warp) = (thread.index, thread.threads, number as u32);
+        let global = (self.first + number) as u64;
+        (hart.thread, hart.threads, hart.warp) = (thread.index, thread.threads, global as u32);
         hart.x[2] = thread
             .stack_base
-            .wrapping_add((number as u64 + 1).wrapping_mul(thread.stack_size));
+            .wrapping_add((global + 1).wrapping_mul(thread.stack_size));
         hart.x[10] = thread.arg;
         hart.x[11] = u64::from(thread.index);
         hart.x[12] = u64::from(thread.threads);
@@ -152,8 +157,10 @@ impl ComputeUnit {
         true
     }
 
-    pub(crate) fn has_idle_warp(&self) -> bool {
-        self.warps.iter().any(|warp| warp.state == WarpState::Idle)
+    /// How many threads it has.
+    pub(crate) fn threads(&self) -> usize {
+        let busy = self.warps.iter().filter(|warp| warp.state != WarpState::Idle);
+        busy.count()
     }
 
     /// Ends the warps of a job slot at once; how many there were. None has an access under way: an instruction
@@ -212,10 +219,6 @@ impl ComputeUnit {
             .map(|warp| warp.ready.max(now + 1))
             .min()
             .unwrap_or(u64::MAX)
-    }
-
-    pub(crate) fn busy(&self) -> bool {
-        self.warps.iter().any(|warp| warp.state != WarpState::Idle)
     }
 
     /// Gives one warp its turn: one instruction. The end of a thread is returned.

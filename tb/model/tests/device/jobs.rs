@@ -40,10 +40,11 @@ fn threads_start_as_the_launch_entry_says() {
     );
     let end = rig.completion(fence);
     assert_eq!((end.status(), end.result()), (0, 5), "the smallest result");
+    let warps = rig.warps();
     for thread in 0..20 {
         let word = |k: u64| rig.ram.read64(page + 64 * thread + 8 * k);
         let warp = word(5);
-        assert!(warp < 8);
+        assert!(warp < warps);
         assert_eq!(
             [word(0), word(1), word(2)],
             [thread, 20, 0x1000 + (warp + 1) * 0x100]
@@ -92,17 +93,15 @@ fn four_jobs_run_at_once_and_a_fifth_waits_for_a_slot() {
 fn a_job_is_killed_even_when_all_its_warps_are_parked() {
     let mut rig = Rig::new();
     rig.load(0, &[ld(10, 10, 0), ECALL]);
-    let fence = rig.launch(0, DATA, 20);
+    let threads = rig.warps() + 12;
+    let fence = rig.launch(0, DATA, threads);
     rig.fault();
     rig.control(CtrlOp::KillJob, 0, 0, 0, fence.1 + 1000, 0);
     rig.tick(1000);
     assert!(!rig.done(fence), "another job's kill does nothing");
     rig.control(CtrlOp::KillJob, 0, 0, 0, fence.1, 0);
-    for warp in 0..8 {
-        assert_eq!(
-            rig.device.read_register(reg::WARP_STATE + 8 * warp) >> 48 & 15,
-            WarpState::Idle as u64
-        );
+    for state in rig.warp_states() {
+        assert_eq!(state, WarpState::Idle as u64);
     }
     assert!(
         rig.done(fence),
@@ -112,8 +111,78 @@ fn a_job_is_killed_even_when_all_its_warps_are_parked() {
     // The warps serve the next job, and the old fault can be replayed without harm.
     rig.map_ram(0, DATA, "r");
     rig.replay(0, DATA);
-    let fence = rig.launch(0, DATA, 20);
+    let fence = rig.launch(0, DATA, threads);
     assert_eq!(rig.completion(fence).status(), 0);
+}
+
+#[test]
+fn threads_spread_over_all_units() {
+    let mut rig = Rig::new();
+    // Each spins until *a0 is set, and tells its warp.
+    rig.load(
+        0,
+        &[
+            ld(5, 10, 0),
+            beq(5, 0, -4),
+            csrr(10, csr::WARP),
+            ECALL,
+        ],
+    );
+    let page = rig.map_ram(0, DATA, "r");
+    let warps = rig.warps();
+    let units = rig.device.read_register(reg::CAPS) & 0xff;
+    for each in 1..=warps / units {
+        let fence = rig.launch(0, DATA, each * units);
+        rig.tick(3000);
+        let states = rig.warp_states();
+        for unit in states.chunks((warps / units) as usize) {
+            let busy = unit.iter().filter(|s| **s != WarpState::Idle as u64);
+            assert_eq!(busy.count() as u64, each, "{states:?}");
+        }
+        rig.ram.write64(page, 1);
+        assert_eq!(rig.completion(fence).result(), 0, "the lowest warp");
+        rig.ram.write64(page, 0);
+    }
+}
+
+#[test]
+fn counters_add_up_over_all_units() {
+    let mut rig = Rig::new();
+    // Every thread counts down from 20, loading and storing its own word.
+    rig.load(
+        0,
+        &[
+            slli(5, 11, 3),
+            add(5, 5, 10),
+            addi(6, 0, 20),
+            ld(7, 5, 0), // each round starts here
+            addi(7, 7, 1),
+            sd(7, 5, 0),
+            addi(6, 6, -1),
+            bne(6, 0, -16),
+            addi(10, 7, 0),
+            ECALL,
+        ],
+    );
+    let page = rig.map_ram(0, DATA, "rw");
+    let threads = 3 * rig.warps();
+    let names = [
+        Counter::Instructions,
+        Counter::CuLoads,
+        Counter::CuStores,
+        Counter::Threads,
+    ];
+    let before = names.map(|name| rig.count(name));
+    let fence = rig.launch(0, DATA, threads);
+    assert_eq!(rig.completion(fence).result(), 20);
+    let after = names.map(|name| rig.count(name));
+    let each = [3 + 20 * 5 + 1, 20, 20, 1];
+    for k in 0..4 {
+        assert_eq!(after[k] - before[k], each[k] * threads, "{:?}", names[k]);
+    }
+    for thread in 0..threads {
+        assert_eq!(rig.ram.read64(page + 8 * thread), 20);
+    }
 }
 
 #[test]

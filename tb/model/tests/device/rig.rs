@@ -94,6 +94,19 @@ impl Rig {
         rig
     }
 
+    /// Hardware warps of all units.
+    pub fn warps(&mut self) -> u64 {
+        let caps = self.device.read_register(reg::CAPS).to_le_bytes();
+        u64::from(caps[0]) * u64::from(caps[1])
+    }
+
+    /// State of each hardware warp.
+    pub fn warp_states(&mut self) -> Vec<u64> {
+        (0..self.warps())
+            .map(|warp| self.device.read_register(reg::WARP_STATE + 8 * warp) >> 48 & 15)
+            .collect()
+    }
+
     pub fn ram_page(&mut self) -> u64 {
         self.free_ram += 4096;
         self.free_ram - 4096

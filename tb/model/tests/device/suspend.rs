@@ -59,9 +59,7 @@ fn a_suspended_job_stands_still_while_others_run() {
         assert_eq!(rig.ram.bytes(held, 64), before);
         assert_ne!(rig.ram.bytes(runs, 64), moving);
     }
-    let states: Vec<u64> = (0..8)
-        .map(|warp| rig.device.read_register(reg::WARP_STATE + 8 * warp) >> 48 & 15)
-        .collect();
+    let states = rig.warp_states();
     let still = states.iter().filter(|s| **s == WarpState::Held as u64);
     assert_eq!(still.count(), 4, "{states:?}");
     // Again, and a job that does not exist: nothing more happens.
@@ -179,7 +177,9 @@ fn faults_and_a_full_fault_ring_do_not_delay_it() {
             ECALL,
         ],
     );
-    let job = rig.launch(0, DATA, 20);
+    let warps = rig.warps();
+    let threads = warps + 12;
+    let job = rig.launch(0, DATA, threads);
     rig.until("a full ring", |rig| {
         rig.device.read_register(reg::STATUS) >> 3 & 1 == 1
     });
@@ -190,12 +190,12 @@ fn faults_and_a_full_fault_ring_do_not_delay_it() {
     // The other commands work, and so does the fault ring.
     rig.invalidate(0, DATA);
     let mut pages = Vec::new();
-    for _ in 0..8 {
+    for _ in 0..warps {
         let record = rig.fault();
         assert_eq!(record.access(), Access::Write as u64);
         pages.push((record.addr(), rig.map_ram(0, record.addr(), "rw")));
     }
-    rig.control(CtrlOp::Replay, 0, DATA, 20 * 4096, 0, 0);
+    rig.control(CtrlOp::Replay, 0, DATA, threads * 4096, 0, 0);
     rig.tick(3000);
     assert!(!rig.done(job));
     for (_, page) in &pages {
@@ -203,7 +203,7 @@ fn faults_and_a_full_fault_ring_do_not_delay_it() {
     }
     assert_eq!(rig.count(Counter::Threads), 0);
     resume(&mut rig, job);
-    rig.until("the first threads", |rig| rig.count(Counter::Threads) >= 8);
+    rig.until("the first threads", |rig| rig.count(Counter::Threads) >= warps);
     for (va, page) in pages {
         assert_eq!(rig.ram.read64(page), (va - DATA) / 4096 + 1);
     }
@@ -216,7 +216,7 @@ fn faults_and_a_full_fault_ring_do_not_delay_it() {
         rig.tick(1);
     }
     assert_eq!(rig.completion(job).status(), 0);
-    assert_eq!(rig.count(Counter::Faults), 20, "no access faulted twice");
+    assert_eq!(rig.count(Counter::Faults), threads, "no access faulted twice");
 }
 
 #[test]
@@ -232,13 +232,8 @@ fn threads_that_have_not_started_stay_so() {
         // Its warps that have none left serve others.
         let other = rig.launch(1, 0, 30);
         if rig.count(Counter::Threads) > 0 {
-            let held: usize = (0..8)
-                .filter(|warp| {
-                    rig.device.read_register(reg::WARP_STATE + 8 * warp) >> 48 & 15
-                        == WarpState::Held as u64
-                })
-                .count();
-            if held < 8 {
+            let states = rig.warp_states();
+            if states.iter().any(|s| *s != WarpState::Held as u64) {
                 assert_eq!(rig.completion(other).result(), 3, "offset {offset}");
             }
         }

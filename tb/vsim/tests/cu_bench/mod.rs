@@ -19,7 +19,7 @@ use memory::{MemPort, Memory, PortTiming};
 use mmu::{Event, Page, RefMmu};
 
 /// Hardware warps of the block under test.
-pub const WARPS: u32 = 8;
+pub const WARPS: u32 = 16;
 
 /// A thread to run.
 #[derive(Clone, Copy, Debug, Default)]
@@ -240,7 +240,9 @@ impl Bench {
 
     /// State of each warp, as WARP_STATE shows it.
     pub fn warp(&mut self, warp: u32) -> (u64, u64) {
-        let word = self.b.get_bits("warp_state_o", 64 * warp, 64);
+        self.b.set("warp_sel_i", u64::from(warp));
+        self.b.eval();
+        let word = self.b.get("warp_state_o");
         (word >> 48 & 15, word & 0xffff_ffff_ffff)
     }
 
