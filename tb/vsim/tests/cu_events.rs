@@ -130,7 +130,7 @@ fn no_access_uses_a_page_after_its_invalidation() {
             },
             seed,
         );
-        let expected = random_programs(&mut bench, 16, 12);
+        let expected = random_programs(&mut bench, 24, 12);
         let goal = bench.expected.take().expect("set");
         let mut rng = Pcg64::seed_from_u64(seed + 1000);
         let pages: Vec<(u64, u64)> = bench.mmu.table.keys().copied().collect();

@@ -119,7 +119,7 @@ fn parked_warps_are_held_at_once_and_wait_for_the_same_answer_later() {
             ..thread(k)
         }));
         step_until(&mut bench, 1000, |b| b.mmu.parked.len() == 2);
-        bench.steps(50);
+        bench.steps(300);
         let took = still(&mut bench, 1 << 2);
         assert!(took <= 2, "{took} cycles");
         bench.step();
