@@ -1,27 +1,33 @@
 // Compute unit: a barrel of hardware warps, each one scalar RV64IMA thread.
 //
-// Every warp has one instruction in flight, so there are no hazards and no forwarding; 4 or more
-// ready warps give one instruction per cycle. A warp that waits (for memory, a translation, a
-// fault) is out of the barrel and costs nothing.
+// Every warp has one instruction in the pipeline, so there is no forwarding; 4 or more ready warps
+// give one instruction per cycle. A warp goes on after a load until an instruction needs the
+// register, up to 4 loads at once; then, and for everything else that takes time, it is out of the
+// barrel and costs nothing.
 //
 //   S0 choose a warp, read the instruction cache     (cu_warps)
 //   S1 instruction, or a miss that cu_fetch serves
-//   S2 decode, read registers
-//   S3 execute; the warp is ready again in the next cycle, or waits for a unit
+//   S2 decode, read registers, ask the scoreboard    (cu_decode, cu_regfile, cu_score)
+//   S3 execute; the warp is ready again in the next cycle, or waits for a unit or a load   (cu_exec)
 //   S4 write the register; loads and stores look up their page in cu_lsu
 //
-// Latencies from S0 to the next S0 of a warp: 4 cycles, multiply 8, divide 70 (W forms 38), store
-// 7, load 8 plus the memory's latency: with an empty barrel and TLB and cache hits.
+// Latencies from S0 to the next S0 of a warp: 4 cycles, multiply 8, divide 70 (W forms 38), store 7,
+// with an empty barrel and TLB and cache hits. From the S0 of a load to that of the first instruction
+// that uses its result: 8 plus the memory's latency.
 //
 // Late results (loads, atomics, multiply, divide, thread start) are written in cycles in which S4
 // writes nothing. If they find none for some cycles, one issue is held back.
 //
+// Memory order is RVWMO's. Ends are precise: an access that fails (a Cancel, a bad address, a memory
+// error) ends its thread when all earlier accesses have come in, and no later store was made, except
+// after a load that fails in memory. Fences, atomics and the end of a thread wait for its accesses.
+//
 // Threads: thread_valid_i/thread_ready_o; their ends: end_valid_o/end_ready_i. kill_i is a level
 // by job slot; EvStop ends the warps of its context with status Stopped. held_i, too: while it is
 // high the warps of the job come to stand before their next instruction, and busy_o falls when all
-// do. An instruction that waits for a translation is given up and issued again when held_i falls;
-// what is on its way to memory completes first. Memory clients: data reads,
-// writes and compare-and-swaps, fetch reads; tags are warp numbers, one access per warp and port.
+// do. Accesses that wait for a translation are kept and ask again when held_i falls; what is on its
+// way to memory completes first. Memory clients: data reads, writes and compare-and-swaps, tags are
+// access numbers; fetch reads, tags are warp numbers.
 module cu
   import hmmu_pkg::*;
   import hmmu_regs_pkg::*;
@@ -83,18 +89,18 @@ module cu
 
   // ---------------------------------------------------------------- warps (S0)
   logic                   hold, issue, issue_bad, start;
-  warp_t                  issue_warp, start_warp, va_warp;
-  logic [47:0]            issue_pc, va;
+  warp_t                  issue_warp, start_warp, trap_warp;
+  logic [47:0]            issue_pc, trap_va;
   ctx_t                   issue_ctx;
   logic                   step_valid;
   step_t                  step;
-  warps_t                 fetch_release, fetch_trap, fetch_err, data_release, data_trap, data_err;
-  logic [7:0]             fetch_code, data_code, addr_err_code;
-  logic                   addr_err;
-  warp_t                  addr_err_warp;
+  warps_t                 fetch_release, fetch_trap, fetch_err, data_release;
+  logic [7:0]             fetch_code, trap_code;
+  logic                   trap;
   logic                   start_wb_valid, start_wb_ready;
   wb_t                    start_wb;
-  warps_t                 run, ready, report, kill, held, replay;
+  warps_t                 run, ready, stall, report, kill, held;
+  warps_t                 active, full, moving, waits, wake;
   logic [Warps-1:0][47:0] pc;
   ctx_t [Warps-1:0]       ctx;
   logic [Warps-1:0][3:0]  job;
@@ -133,25 +139,25 @@ module cu
     .step_valid_i    (step_valid),
     .step_i          (step),
     .release_i       (fetch_release | data_release),
-    .replay_i        (replay),
     .wb_release_i    (late_release),
     .wb_warp_i       (late.warp),
     .fetch_trap_i    (fetch_trap),
     .fetch_code_i    (fetch_code),
     .fetch_err_i     (fetch_err),
-    .data_trap_i     (data_trap),
-    .data_code_i     (data_code),
-    .data_err_i      (data_err),
-    .addr_err_i      (addr_err),
-    .addr_err_warp_i (addr_err_warp),
-    .addr_err_code_i (addr_err_code),
+    .trap_valid_i    (trap),
+    .trap_warp_i     (trap_warp),
+    .trap_code_i     (trap_code),
+    .trap_va_i       (trap_va),
+    .active_i        (active),
+    .moving_i        (moving),
+    .waits_i         (waits),
+    .wake_i          (wake),
     .wb_valid_o      (start_wb_valid),
     .wb_ready_i      (start_wb_ready),
     .wb_o            (start_wb),
-    .va_warp_o       (va_warp),
-    .va_i            (va),
     .run_o           (run),
     .ready_o         (ready),
+    .stall_o         (stall),
     .report_o        (report),
     .kill_o          (kill),
     .held_o          (held),
@@ -244,105 +250,84 @@ module cu
     .wdata_i      (reg_wb.data)
   );
 
-  logic [63:0] imm, s3_pc, sum, alu_y, result;
-  logic        eq, lt, ltu, condition, taken, dead;
+  logic [63:0] sum, result, instret;
   logic [63:0] instret_mem [Warps];
-  logic [63:0] instret;
   warps_t      counted_q;   // instret_mem is of the present thread
-  warps_t      again_q;     // its next instruction was counted before it was given up
+  logic        run_alu, run_mem, run_muldiv;
+  logic        hazard, regs_in, active_now, full_now, stall_now, stall_regs, stall_all;
+  logic        load_done, load_last;
+  wb_t         mem_wb, exec_wb;
 
-  assign imm     = {{32{dec_q.imm[31]}}, dec_q.imm};
-  assign s3_pc   = {{16{pc[s3_warp_q][47]}}, pc[s3_warp_q]};
-  assign sum     = (dec_q.base_pc ? s3_pc : rs1) + imm;
+  assign exec_wb = '{warp: s3_warp_q, slot: '0, posted: 1'b0, rd: dec_q.rd, rd_we: dec_q.rd_we,
+                     data: result};
   assign instret = counted_q[s3_warp_q] ? instret_mem[s3_warp_q] : '0;
-  assign dead    = kill[s3_warp_q];
 
-  cu_alu u_alu (
-    .op_i   (dec_q.alu),
-    .word_i (dec_q.word),
-    .a_i    (rs1),
-    .b_i    (dec_q.use_imm ? imm : rs2),
-    .y_o    (alu_y),
-    .eq_o   (eq),
-    .lt_o   (lt),
-    .ltu_o  (ltu)
+  cu_exec u_exec (
+    .valid_i      (s3_valid_q),
+    .bad_pc_i     (s3_bad_q),
+    .warp_i       (s3_warp_q),
+    .dec_i        (dec_q),
+    .rs1_i        (rs1),
+    .rs2_i        (rs2),
+    .pc_i         (pc[s3_warp_q]),
+    .dead_i       (kill[s3_warp_q]),
+    .hazard_i     (hazard),
+    .regs_in_i    (regs_in),
+    .active_i     (active_now),
+    .full_i       (full_now),
+    .stall_o      (stall_now),
+    .stall_regs_o (stall_regs),
+    .stall_all_o  (stall_all),
+    .time_i,
+    .instret_i    (instret),
+    .index_i      (csr_index),
+    .threads_i    (csr_threads),
+    .number_i     (first_warp_i + WarpNumW'(s3_warp_q)),
+    .step_o       (step),
+    .run_alu_o    (run_alu),
+    .run_mem_o    (run_mem),
+    .run_muldiv_o (run_muldiv),
+    .sum_o        (sum),
+    .result_o     (result)
   );
 
-  always_comb begin
-    unique case (dec_q.result)
-      ResSum:  result = sum;
-      ResImm:  result = imm;
-      ResLink: result = s3_pc + 64'd4;
-      ResCsr: begin
-        unique case (dec_q.csr)
-          CsrInstret: result = instret;
-          CsrIndex:   result = {32'b0, csr_index};
-          CsrThreads: result = {32'b0, csr_threads};
-          CsrWarp:    result = 64'(first_warp_i + WarpNumW'(s3_warp_q));
-          default:    result = time_i;
-        endcase
-      end
-      default: result = alu_y;
-    endcase
-    unique case (dec_q.funct3[2:1])
-      2'd0:    condition = eq;
-      2'd2:    condition = lt;
-      default: condition = ltu;
-    endcase
-    taken = dec_q.jump || (dec_q.branch && condition != dec_q.funct3[0]);
-  end
+  cu_score #(
+    .Warps (Warps)
+  ) u_score (
+    .clk_i,
+    .rst_ni,
+    .start_i      (start),
+    .start_warp_i (start_warp),
+    .look_valid_i (s2_valid_q),
+    .look_warp_i  (s2_warp_q),
+    .rs1_i        (dec.rs1),
+    .rs2_i        (dec.rs2),
+    .rd_i         (dec.rd),
+    .rd_we_i      (dec.rd_we),
+    .warp_i       (s3_warp_q),
+    .active_i     (active),
+    .full_i       (full),
+    .hazard_o     (hazard),
+    .regs_in_o    (regs_in),
+    .active_now_o (active_now),
+    .full_now_o   (full_now),
+    .load_i       (run_mem && dec_q.mem.kind == MemLoad),
+    .load_rd_i    (dec_q.rd),
+    .load_rd_we_i (dec_q.rd_we),
+    .stall_i      (stall_now),
+    .stall_regs_i (stall_regs),
+    .stall_all_i  (stall_all),
+    .done_i       (load_done),
+    .done_warp_i  (mem_wb.warp),
+    .done_rd_i    (mem_wb.rd),
+    .done_rd_we_i (mem_wb.rd_we),
+    .done_last_i  (load_last),
+    .wake_o       (wake)
+  );
 
-  // What becomes of the warp.
-  logic run_alu, run_mem, run_muldiv, retire;
-  always_comb begin
-    step_valid = s3_valid_q;
-    step = '{warp: s3_warp_q, step: StepNext, target: {sum[47:1], 1'b0}, set_pc: 1'b0,
-             status: 8'(JobStatusOk), info: InfoNone, result: rs1};
-    run_alu    = 1'b0;
-    run_mem    = 1'b0;
-    run_muldiv = 1'b0;
-    if (dead) begin
-      // Ready again: it ends there instead of being issued.
-      step.step = StepNext;
-    end else if (s3_bad_q) begin
-      step.step   = StepEnd;
-      step.status = 8'(JobStatusBadAddress);
-      step.info   = InfoPc;
-    end else begin
-      unique case (dec_q.unit)
-        UnitAlu: begin
-          run_alu = s3_valid_q;
-          if (taken) begin
-            step.step   = StepJump;
-            step.set_pc = 1'b1;
-            if (sum[1] || !canonical(sum)) begin
-              step.step   = StepEnd;
-              step.status = sum[1] ? 8'(JobStatusMisaligned) : 8'(JobStatusBadAddress);
-              step.info   = InfoPc;
-            end
-          end
-        end
-        UnitMem: begin
-          run_mem   = s3_valid_q;
-          step.step = StepWait;
-        end
-        UnitMul, UnitDiv: begin
-          run_muldiv = s3_valid_q;
-          step.step  = StepWait;
-        end
-        UnitEcall: step.step = StepEnd;
-        default: begin
-          step.step   = StepEnd;
-          step.status = dec_q.unit == UnitBreak ? 8'(JobStatusBreakpoint) : 8'(JobStatusIllegal);
-          step.info   = InfoPc;
-        end
-      endcase
-    end
-  end
-
+  assign step_valid         = s3_valid_q;
   assign fence_i            = run_alu && dec_q.fence_i;
-  assign retire             = run_alu || run_mem || run_muldiv;
-  assign cnt_instructions_o = retire && !again_q[s3_warp_q];
+  assign cnt_instructions_o = run_alu || run_mem || run_muldiv;
 
   // ---------------------------------------------------------------- pipeline registers
   logic     s4_we_q, lsu_valid_q;
@@ -381,7 +366,7 @@ module cu
       s3_warp_q <= s2_warp_q;
       dec_q     <= dec;
     end
-    if (run_alu) s4_wb_q <= '{warp: s3_warp_q, rd: dec_q.rd, rd_we: dec_q.rd_we, data: result};
+    if (run_alu) s4_wb_q <= exec_wb;
     if (run_mem) lsu_req_q <= '{warp: s3_warp_q, op: dec_q.mem, rd: dec_q.rd,
                                 rd_we: dec_q.rd_we, va: sum, data: rs2};
     if (cnt_instructions_o) instret_mem[s3_warp_q] <= instret + 64'd1;
@@ -390,11 +375,7 @@ module cu
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
       counted_q <= '0;
-      again_q   <= '0;
     end else begin
-      again_q <= again_q | replay;
-      if (retire) again_q[s3_warp_q]  <= 1'b0;
-      if (start)  again_q[start_warp] <= 1'b0;
       if (cnt_instructions_o) counted_q[s3_warp_q]  <= 1'b1;
       if (start)              counted_q[start_warp] <= 1'b0;
     end
@@ -402,7 +383,7 @@ module cu
 
   // ---------------------------------------------------------------- units
   logic md_valid, md_ready, mem_wb_valid, mem_wb_ready;
-  wb_t  md_wb, mem_wb;
+  wb_t  md_wb;
 
   cu_muldiv #(
     .Warps (Warps)
@@ -412,7 +393,7 @@ module cu
     .valid_i  (run_muldiv),
     .op_i     (dec_q.funct3),
     .word_i   (dec_q.word),
-    .dst_i    ('{warp: s3_warp_q, rd: dec_q.rd, rd_we: dec_q.rd_we, data: '0}),
+    .dst_i    (exec_wb),
     .a_i      (rs1),
     .b_i      (rs2),
     .valid_o  (md_valid),
@@ -420,7 +401,7 @@ module cu
     .result_o (md_wb)
   );
 
-  warps_t lsu_translate, lsu_parked, lsu_memory;
+  warps_t lsu_translate, lsu_parked, lsu_blocks;
 
   cu_lsu #(
     .Warps (Warps)
@@ -434,22 +415,22 @@ module cu
     .held_i           (held),
     .start_i          (start),
     .start_warp_i     (start_warp),
+    .active_o         (active),
+    .full_o           (full),
+    .moving_o         (moving),
+    .waits_o          (waits),
     .release_o        (data_release),
-    .replay_o         (replay),
-    .trap_o           (data_trap),
-    .trap_code_o      (data_code),
-    .addr_err_valid_o (addr_err),
-    .addr_err_warp_o  (addr_err_warp),
-    .addr_err_code_o  (addr_err_code),
-    .mem_err_o        (data_err),
+    .trap_valid_o     (trap),
+    .trap_warp_o      (trap_warp),
+    .trap_code_o      (trap_code),
+    .trap_va_o        (trap_va),
     .translate_o      (lsu_translate),
     .parked_o         (lsu_parked),
-    .memory_o         (lsu_memory),
-    .va_warp_i        (va_warp),
-    .va_o             (va),
+    .blocks_o         (lsu_blocks),
     .wb_valid_o       (mem_wb_valid),
     .wb_ready_i       (mem_wb_ready),
     .wb_o             (mem_wb),
+    .wb_last_o        (load_last),
     .miss_valid_o     (miss_data_valid_o),
     .miss_ready_i     (miss_data_ready_i),
     .miss_o           (miss_data_o),
@@ -477,7 +458,8 @@ module cu
   assign late           = mem_wb_valid ? mem_wb : md_valid ? md_wb : start_wb;
   assign reg_wb         = s4_we_q ? s4_wb_q : late;
   assign reg_we         = s4_we_q || (waiting && late.rd_we);
-  assign late_release   = !s4_we_q && (mem_wb_valid || md_valid);
+  assign load_done      = mem_wb_valid && mem_wb_ready && mem_wb.posted;
+  assign late_release   = !s4_we_q && (mem_wb_valid || md_valid) && !late.posted;
   assign hold           = wait_q == 3'd5;
 
   always_ff @(posedge clk_i or negedge rst_ni) begin
@@ -487,35 +469,36 @@ module cu
   end
 
   // ---------------------------------------------------------------- state to be shown
-  warp_state_e state_q [Warps];
-
-  always_ff @(posedge clk_i or negedge rst_ni) begin
-    if (!rst_ni) begin
-      for (int unsigned w = 0; w < Warps; w++) state_q[w] <= WarpStateIdle;
-    end else begin
-      for (int unsigned w = 0; w < Warps; w++) begin
-        if (!run[w])                state_q[w] <= WarpStateIdle;
-        else if (report[w])         state_q[w] <= WarpStateReport;
-        else if (ready[w])          state_q[w] <= held[w] ? WarpStateHeld : WarpStateFetch;
-        else if (fetch_parked[w])   state_q[w] <= WarpStateFetchMiss;
-        else if (fetch_busy[w])     state_q[w] <= WarpStateFetch;
-        else if (lsu_parked[w])     state_q[w] <= WarpStateDataMiss;
-        else if (lsu_memory[w])     state_q[w] <= WarpStateMemory;
-        else if (lsu_translate[w])  state_q[w] <= WarpStateTranslate;
-        else if ((s1_valid_q && s1_warp_q == warp_t'(w)) || (s2_valid_q && s2_warp_q == warp_t'(w)))
-                                    state_q[w] <= WarpStateDecode;
-        else                        state_q[w] <= WarpStateExecute;
-      end
-    end
-  end
-
-  assign warp_state_o = {4'b0, job[warp_sel_i], 4'(ctx[warp_sel_i]), state_q[warp_sel_i], pc[warp_sel_i]};
+  cu_show #(
+    .Warps (Warps)
+  ) u_show (
+    .clk_i,
+    .rst_ni,
+    .run_i            (run),
+    .report_i         (report),
+    .ready_i          (ready),
+    .rests_i          (stall | lsu_blocks),
+    .held_i           (held & (ready | stall | waits) & ~moving),
+    .fetch_parked_i   (fetch_parked),
+    .fetch_busy_i     (fetch_busy),
+    .data_parked_i    (lsu_parked),
+    .data_translate_i (lsu_translate),
+    .s1_valid_i       (s1_valid_q),
+    .s1_warp_i        (s1_warp_q),
+    .s2_valid_i       (s2_valid_q),
+    .s2_warp_i        (s2_warp_q),
+    .pc_i             (pc),
+    .ctx_i            (ctx),
+    .job_i            (job),
+    .sel_i            (warp_sel_i),
+    .state_o          (warp_state_o)
+  );
 
   assign cnt_cu_busy_o = run != '0;
 
-  // The register numbers are used before S3; a late result's write enable is part of reg_we.
+  // A late result's write enable is part of reg_we; its slot is for the memory unit.
   logic unused;
-  assign unused = ^{dec_q.rs1, dec_q.rs2, reg_wb.rd_we};
+  assign unused = ^{reg_wb.rd_we, reg_wb.slot, reg_wb.posted, late.slot, mem_wb.slot};
 
   always_ff @(posedge clk_i) begin
     if (rst_ni) begin

@@ -1,6 +1,6 @@
 // Instruction decoder of the compute unit: RV64I, M, A, FENCE.I and reads of user counters.
 //
-// Combinational. Everything that is not one of these instructions, compressed ones included,
+// Combinational. Registers that an instruction does not read are x0. Everything that is not one of these instructions, compressed ones included,
 // decodes to UnitIllegal.
 module cu_decode
   import cu_pkg::*;
@@ -53,7 +53,7 @@ module cu_decode
   endfunction
 
   logic bad;
-  logic writes;
+  logic writes, reads1, reads2;
 
   always_comb begin
     dec_o         = dec_t'('0);
@@ -72,6 +72,8 @@ module cu_decode
     dec_o.mem.zext = funct3[2];
     bad    = 1'b0;
     writes = 1'b0;
+    reads1 = 1'b0;
+    reads2 = 1'b0;
 
     unique case (instr_i[6:0])
       OpLui: begin
@@ -96,28 +98,35 @@ module cu_decode
         dec_o.jump   = 1'b1;
         dec_o.result = ResLink;
         writes       = 1'b1;
+        reads1       = 1'b1;
         bad          = funct3 != 3'd0;
       end
       OpBranch: begin
         dec_o.imm     = imm_b;
         dec_o.base_pc = 1'b1;
         dec_o.branch  = 1'b1;
+        reads1        = 1'b1;
+        reads2        = 1'b1;
         bad           = funct3 == 3'd2 || funct3 == 3'd3;
       end
       OpLoad: begin
         dec_o.unit = UnitMem;
         writes     = 1'b1;
+        reads1     = 1'b1;
         bad        = funct3 == 3'd7;
       end
       OpStore: begin
         dec_o.unit     = UnitMem;
         dec_o.mem.kind = MemStore;
         dec_o.imm      = imm_s;
+        reads1         = 1'b1;
+        reads2         = 1'b1;
         bad            = funct3[2];
       end
       OpImm: begin
         dec_o.use_imm = 1'b1;
         writes        = 1'b1;
+        reads1        = 1'b1;
         dec_o.alu     = alu_of(funct3, instr_i[30] && funct3 == 3'd5);
         if (funct3 == 3'd1)      bad = instr_i[31:26] != 6'b000000;
         else if (funct3 == 3'd5) bad = {instr_i[31], instr_i[29:26]} != 5'b00000;
@@ -126,6 +135,7 @@ module cu_decode
         dec_o.use_imm = 1'b1;
         dec_o.word    = 1'b1;
         writes        = 1'b1;
+        reads1        = 1'b1;
         dec_o.alu     = alu_of(funct3, instr_i[30] && funct3 == 3'd5);
         unique case (funct3)
           3'd0:    bad = 1'b0;
@@ -137,6 +147,8 @@ module cu_decode
       OpReg, OpReg32: begin
         dec_o.word = instr_i[3];
         writes     = 1'b1;
+        reads1     = 1'b1;
+        reads2     = 1'b1;
         dec_o.alu  = alu_of(funct3, instr_i[30]);
         if (funct7 == 7'b0000001) begin
           dec_o.unit = funct3[2] ? UnitDiv : UnitMul;
@@ -150,7 +162,10 @@ module cu_decode
       OpAmo: begin
         dec_o.unit = UnitMem;
         dec_o.imm  = '0;
+        dec_o.alone = 1'b1;
         writes     = 1'b1;
+        reads1     = 1'b1;
+        reads2     = 1'b1;
         bad        = funct3 != 3'd2 && funct3 != 3'd3;
         dec_o.mem.zext = 1'b0;
         unique case (instr_i[31:27])
@@ -168,14 +183,18 @@ module cu_decode
       end
       OpFence: begin
         dec_o.fence_i = funct3 == 3'd1;
+        dec_o.alone   = 1'b1;
         bad           = funct3[2:1] != 2'b00;
       end
       OpSystem: begin
         if (instr_i == 32'h0000_0073) begin
-          dec_o.unit = UnitEcall;
-          dec_o.rs1  = 5'd10;   // a0 is the thread's result
+          dec_o.unit  = UnitEcall;
+          dec_o.rs1   = 5'd10;   // a0 is the thread's result
+          dec_o.alone = 1'b1;
+          reads1      = 1'b1;
         end else if (instr_i == 32'h0010_0073) begin
-          dec_o.unit = UnitBreak;
+          dec_o.unit  = UnitBreak;
+          dec_o.alone = 1'b1;
         end else begin
           // Only reads: CSRRS and CSRRC (or their immediate forms) that set or clear nothing.
           dec_o.result = ResCsr;
@@ -195,8 +214,11 @@ module cu_decode
     endcase
 
     dec_o.rd_we = writes && instr_i[11:7] != 5'd0;
+    if (!reads1) dec_o.rs1 = '0;
+    if (!reads2) dec_o.rs2 = '0;
     if (bad) begin
       dec_o.unit    = UnitIllegal;
+      dec_o.alone   = 1'b1;
       dec_o.fence_i = 1'b0;
       dec_o.jump    = 1'b0;
       dec_o.branch  = 1'b0;

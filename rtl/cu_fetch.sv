@@ -75,7 +75,7 @@ module cu_fetch
   endfunction
 
   // ---------------------------------------------------------------- cache
-  logic         fill;
+  logic         fill, cache_hit;
   warp_t        rsp_warp;
   logic [127:0] line;
 
@@ -101,7 +101,6 @@ module cu_fetch
   logic [47:0] s1_pc_q;
   logic        s1_kept_q;
   logic [31:0] s1_word_q, keep_word;
-  logic        cache_hit;
 
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) s1_valid_q <= 1'b0;
@@ -212,10 +211,10 @@ module cu_fetch
   assign look_miss = look_valid && look_status == LkpMiss;
   assign look_full = look_valid && look_status == LkpFull;
 
-  warps_t look_again;
+  warps_t look_woken, look_retry;
 
   cu_park #(
-    .Warps (Warps),
+    .Ids   (Warps),
     .Slots (8)
   ) u_park (
     .clk_i,
@@ -223,12 +222,14 @@ module cu_fetch
     .look_valid_i  (look_valid),
     .look_status_i (look_status),
     .look_slot_i   (look_slot),
-    .look_warp_i   (look_warp_q),
+    .look_id_i     ($clog2(Warps)'(look_warp_q)),
     .wake_i        (wake),
     .wake_err_i    (wake_err),
     .drop_i        (kill_i | held_i),
+    .quiet_i       (want_q == '0),
     .parked_o,
-    .again_o       (look_again),
+    .woken_o       (look_woken),
+    .retry_o       (look_retry),
     .trap_o
   );
 
@@ -310,7 +311,7 @@ module cu_fetch
       req_valid_q <= 1'b0;
     end else begin
       want_q   <= (want_q & ~lkp_set & ~dropped) | one(miss && !merge, s1_warp_q)
-                | look_again;
+                | look_woken | look_retry;
       look_q   <= lkp_set;
       read_q   <= (read_q | hit_set) & ~pick_set;
       mem_q    <= (mem_q | pick_set) & ~rsp_set;

@@ -1,21 +1,28 @@
 // Loads, stores and atomics of the compute unit: translation, memory access, result.
 //
-// An access enters in any cycle (req_valid_i, always accepted; one per warp) and looks up its page
-// in the same cycle. On a hit it goes to memory; on a miss the warp parks here and costs nothing
-// until the L1 TLB wakes it. Ends:
-//   - loads and atomics: the result by wb_valid_o/wb_ready_i; the warp goes on when it is taken;
-//   - stores: release_o when the memory has accepted them;
-//   - errors: trap_o with trap_code_o (a Cancel), addr_err_* (misaligned or not canonical),
-//     mem_err_o (memory). va_o is the address of the access of warp va_warp_i.
+// A warp has up to four accesses here. Loads are posted: the warp goes on, the result comes by wb_*.
+// Stores and atomics hold their warp: a store until the memory has accepted it (release_o), an atomic
+// until its result is taken. An atomic needs a warp without other accesses: the caller sees to that
+// (active_o), and to room (full_o).
+//
+// An access enters in any cycle (req_valid_i, always accepted) and looks up its page in the same
+// cycle. On a hit it goes to memory; on a miss it parks here and costs nothing until the L1 TLB wakes
+// it.
+//
+// Order within a warp (RVWMO): accesses to the same bytes go to memory one after the other, by
+// physical address. A store waits until all older loads of its warp have their translation, so none
+// is made after a load that fails.
+// Failure (a Cancel, a misaligned or non-canonical address, a memory error): trap_* tells the oldest
+// one of a warp, when all accesses before it are over. The caller then raises kill_i.
 //
 // An AMO reads, then swaps in a loop until no other writer came between; it translates once.
 // SC swaps against the value that LR loaded, and fails without an access if its address or size is
 // not that of the LR.
 //
-// Kill: a parked warp is released at once, an AMO between two memory operations ends; anything
-// that is on its way to memory completes. A late wake finds nobody.
-// Hold: the same, but what was not done is done again: replay_o comes with release_o, and the
-// caller issues the instruction anew. Registers and reservation are as before it.
+// Kill: accesses that wait end at once (release_o for one that holds its warp), an AMO between two
+// memory operations ends; what is on its way to memory completes. A late wake finds nobody.
+// Hold: accesses that wait stay, and ask for their translation again when held_i falls; an AMO starts
+// over. moving_o falls when all that is on its way has come back.
 //
 // drain_done_o is low from the cycle after an invalidation or stop until every access that was
 // translated before it has retired.
@@ -41,23 +48,23 @@ module cu_lsu
   input  logic              start_i,         // a new thread: it holds no reservation
   input  warp_t             start_warp_i,
 
-  output logic [Warps-1:0]  release_o,
-  output logic [Warps-1:0]  replay_o,        // with release_o: the access did not take place
-  output logic [Warps-1:0]  trap_o,
+  output logic [Warps-1:0]  active_o,        // has accesses here
+  output logic [Warps-1:0]  full_o,          // has no room for another
+  output logic [Warps-1:0]  moving_o,        // held: something of it is on its way
+  output logic [Warps-1:0]  waits_o,         // held: its instruction waits here
+  output logic [Warps-1:0]  release_o,       // its store is done, or its instruction has ended
+  output logic              trap_valid_o,
+  output warp_t             trap_warp_o,
   output logic [7:0]        trap_code_o,
-  output logic              addr_err_valid_o,
-  output warp_t             addr_err_warp_o,
-  output logic [7:0]        addr_err_code_o,
-  output logic [Warps-1:0]  mem_err_o,
+  output logic [47:0]       trap_va_o,
   output logic [Warps-1:0]  translate_o,     // state, to be shown
   output logic [Warps-1:0]  parked_o,
-  output logic [Warps-1:0]  memory_o,
-  input  warp_t             va_warp_i,
-  output logic [47:0]       va_o,
+  output logic [Warps-1:0]  blocks_o,        // it holds the warp
 
   output logic              wb_valid_o,
   input  logic              wb_ready_i,
   output wb_t               wb_o,
+  output logic              wb_last_o,       // no other access of its warp is here
 
   output logic              miss_valid_o,
   input  logic              miss_ready_i,
@@ -77,15 +84,52 @@ module cu_lsu
   output logic              cnt_hit_o
 );
 
-  typedef logic [Warps-1:0] warps_t;
+  localparam int unsigned Accs = Warps * WarpAccs;
 
-  function automatic warps_t one(logic valid, warp_t warp);
+  typedef logic [Warps-1:0] warps_t;
+  typedef logic [Accs-1:0]  accs_t;
+
+  function automatic warps_t warp_one(logic valid, warp_t warp);
     return valid ? warps_t'(1) << warp : '0;
   endfunction
 
-  function automatic warp_t lowest(warps_t set);
-    lowest = '0;
-    for (int i = int'(Warps) - 1; i >= 0; i--) if (set[i]) lowest = warp_t'(i);
+  function automatic accs_t one(logic valid, acc_t acc);
+    return valid ? accs_t'(1) << acc : '0;
+  endfunction
+
+  // All accesses of a warp.
+  function automatic accs_t all_of(logic valid, warp_t warp);
+    return valid ? accs_t'({WarpAccs{1'b1}}) << {warp, {AccW{1'b0}}} : '0;
+  endfunction
+
+  // All accesses of some warps.
+  function automatic accs_t all_of_set(warps_t set);
+    all_of_set = '0;
+    if (set != '0) begin
+      for (int unsigned w = 0; w < Warps; w++) all_of_set[w*WarpAccs+:WarpAccs] = {WarpAccs{set[w]}};
+    end
+  endfunction
+
+  // The warps of some accesses.
+  function automatic warps_t warps_of(accs_t set);
+    warps_of = '0;
+    if (set != '0) begin
+      for (int unsigned w = 0; w < Warps; w++) warps_of[w] = set[w*WarpAccs+:WarpAccs] != '0;
+    end
+  endfunction
+
+  // The accesses of one warp.
+  function automatic slots_t row(accs_t set, warp_t warp);
+    return slots_t'(set >> {warp, {AccW{1'b0}}});
+  endfunction
+
+  // The next of a set after `last`, round robin.
+  function automatic acc_t next(accs_t set, acc_t last);
+    accs_t behind, chosen;
+    behind = set & ~((accs_t'(2) << last) - accs_t'(1));
+    if (behind == '0) behind = set;
+    chosen = behind & (~behind + accs_t'(1));
+    return acc_index(64'(chosen));
   endfunction
 
   function automatic access_e access_of(mem_kind_e kind);
@@ -103,32 +147,44 @@ module cu_lsu
     logic        rd_we;
   } meta_t;
 
-  // One word for each warp: small memories with one write port.
-  meta_t       meta_mem [Warps];
-  logic [47:0] va_mem   [Warps];
+  // One word for each access: small memories with one write port.
+  meta_t       meta_mem [Accs];
+  logic [47:0] va_mem   [Accs];
+  logic [7:0]  code_mem [Accs];       // why it failed
+  // One for each warp: it has at most one store or atomic.
   logic [63:0] data_mem [Warps];
-  ppn_t        ppn_mem  [Warps];
   logic [63:0] old_mem  [Warps];      // AMO: the value that the next swap expects
   logic [63:0] resv_value_mem [Warps];
   logic [47:0] resv_va_mem    [Warps];
   logic        resv_word_mem  [Warps];
+  logic [AccW-1:0] block_mem  [Warps];   // the access that holds the warp
   warps_t      resv_q;                // holds a reservation
+  warps_t      block_q;               // is held by a store or an atomic
+  warps_t      swap_q;                // AMO: has its old value, the swap comes next
+  warps_t      scfail_q;              // SC without its reservation: ends without an access
 
-  assign va_o = va_mem[va_warp_i];
+  // ---------------------------------------------------------------- where each access stands
+  accs_t busy_q;       // is here; in none of the following: its result waits to be taken
+  accs_t want_q;       // wants to look up (again)
+  accs_t first_q;      // of these: its translation has just come, and may be pushed out again
+  accs_t look_q;       // its lookup is under way
+  accs_t order_q;      // waits for older accesses of its warp
+  accs_t issue_q;      // translated: wants the memory port
+  accs_t mem_q;        // in the request register or in memory
+  accs_t fail_q;       // has failed
+  accs_t parked;       // waits for its translation
+  warps_t active_q;    // has anything in busy_q
 
-  // ---------------------------------------------------------------- where each warp stands
-  warps_t want_q;      // wants to look up again
-  warps_t look_q;      // its lookup is under way
-  warps_t issue_q;     // translated: wants the memory port
-  warps_t mem_q;       // in the request register or in memory
-  warps_t swap_q;      // AMO: has its old value, the swap comes next
-  warps_t fail_q;      // SC without its reservation: ends without an access
+  accs_t untranslated;
+  assign untranslated = want_q | look_q | parked | order_q | fail_q;
 
-  assign translate_o = want_q | look_q;
-  assign memory_o    = issue_q | mem_q;
+  assign active_o = active_q;
+  assign blocks_o = block_q;
 
-  // ---------------------------------------------------------------- entry: checks and lookup
-  logic  misaligned, sc_fail, bad, enter;
+  // ---------------------------------------------------------------- entry: checks
+  logic   misaligned, sc_fail, bad, enter, atomic;
+  slots_t here;
+  acc_t   enter_acc;
   always_comb begin
     unique case (req_i.op.size)
       2'd0:    misaligned = 1'b0;
@@ -141,35 +197,50 @@ module cu_lsu
                 && resv_va_mem[req_i.warp] == req_i.va[47:0]
                 && resv_word_mem[req_i.warp] == (req_i.op.size == 2'd2));
     bad     = misaligned || (!canonical(req_i.va) && !sc_fail);
-    enter   = req_valid_i && !bad;
+    enter   = req_valid_i && !bad && !sc_fail;
+    atomic  = req_i.op.kind != MemLoad && req_i.op.kind != MemStore;
+    here    = row(busy_q, req_i.warp);
+    // The lowest place that is free.
+    enter_acc.warp = req_i.warp;
+    enter_acc.slot = '0;
+    for (int i = int'(WarpAccs) - 1; i >= 0; i--) if (!here[i]) enter_acc.slot = AccW'(i);
   end
 
-  assign addr_err_valid_o = req_valid_i && bad;
-  assign addr_err_warp_o  = req_i.warp;
-  assign addr_err_code_o  = misaligned ? 8'(JobStatusMisaligned) : 8'(JobStatusBadAddress);
-
-  // A new access goes first; woken ones take the free cycles (a warp cannot enter every cycle).
-  logic    again, lkp_valid;
-  warp_t   again_warp, lkp_warp;
+  // ---------------------------------------------------------------- lookup
+  // A new access goes first; others take the free cycles, those that were woken before the rest.
+  logic    again, look_now, look_wait, lkp_valid;
+  acc_t    again_acc, lkp_acc, last_again_q, look_acc_q;
   vpn_t    lkp_vpn;
   access_e lkp_access;
+  accs_t   ready_again, held_accs, kill_accs, hit_set;
 
-  assign again      = !req_valid_i && want_q != '0;
-  assign again_warp = lowest(want_q);
-  assign lkp_valid  = (enter && !sc_fail) || again;
-  assign lkp_warp   = req_valid_i ? req_i.warp : again_warp;
-  assign lkp_vpn    = req_valid_i ? req_i.va[47:12] : va_mem[again_warp][47:12];
-  assign lkp_access = req_valid_i ? access_of(req_i.op.kind)
-                                  : access_of(meta_mem[again_warp].op.kind);
+  assign held_accs   = all_of_set(held_i);
+  assign kill_accs   = all_of_set(kill_i);
+  assign ready_again = want_q & ~held_accs;
+  assign again       = !req_valid_i && ready_again != '0;
+  assign lkp_acc     = req_valid_i ? enter_acc : again_acc;
+  assign lkp_vpn     = req_valid_i ? req_i.va[47:12] : va_mem[again_acc][47:12];
+  assign lkp_access  = access_of(req_valid_i ? req_i.op.kind : meta_mem[again_acc].op.kind);
+  assign look_now    = enter || again;
 
-  logic       look_valid;
-  lookup_e    look_status;
-  ppn_t       look_ppn;
+  always_comb begin
+    again_acc = '0;
+    if (again) begin
+      again_acc = next((ready_again & first_q) != '0 ? ready_again & first_q : ready_again, last_again_q);
+    end
+  end
+  // A store may have to wait for the translations of its warp's loads.
+  assign look_wait   = look_now && lkp_access == AccessWrite
+                    && row(untranslated & ~hit_set & ~one(again, again_acc), lkp_acc.warp) != '0;
+  assign lkp_valid   = look_now && !look_wait;
+
+  logic                     look_valid;
+  lookup_e                  look_status;
+  ppn_t                     look_ppn;
   logic [$clog2(Slots)-1:0] look_slot;
-  logic [Slots-1:0] wake;
-  logic       wake_err;
-  logic [7:0] wake_code;
-  warp_t      look_warp_q;
+  logic [Slots-1:0]         wake;
+  logic                     wake_err;
+  logic [7:0]               wake_code;
 
   l1_tlb #(
     .Entries (16),
@@ -179,7 +250,7 @@ module cu_lsu
     .clk_i,
     .rst_ni,
     .lkp_valid_i  (lkp_valid),
-    .lkp_ctx_i    (ctx_i[lkp_warp]),
+    .lkp_ctx_i    (ctx_i[lkp_acc.warp]),
     .lkp_vpn_i    (lkp_vpn),
     .lkp_access_i (lkp_access),
     .rsp_valid_o  (look_valid),
@@ -197,15 +268,10 @@ module cu_lsu
     .cnt_hit_o
   );
 
-  logic look_hit, look_miss, look_full;
-  assign look_hit  = look_valid && look_status == LkpHit;
-  assign look_miss = look_valid && look_status == LkpMiss;
-  assign look_full = look_valid && look_status == LkpFull;
-
-  warps_t look_again, dropped;
+  accs_t look_woken, look_retry, park_trap, dropped, unparked;
 
   cu_park #(
-    .Warps (Warps),
+    .Ids   (Accs),
     .Slots (Slots)
   ) u_park (
     .clk_i,
@@ -213,82 +279,102 @@ module cu_lsu
     .look_valid_i  (look_valid),
     .look_status_i (look_status),
     .look_slot_i   (look_slot),
-    .look_warp_i   (look_warp_q),
+    .look_id_i     ($clog2(Accs)'(look_acc_q)),
     .wake_i        (wake),
     .wake_err_i    (wake_err),
-    .drop_i        (kill_i | held_i),
-    .parked_o,
-    .again_o       (look_again),
-    .trap_o
+    .drop_i        (kill_accs | held_accs),
+    .quiet_i       (ready_again == '0),
+    .parked_o      (parked),
+    .woken_o       (look_woken),
+    .retry_o       (look_retry),
+    .trap_o        (park_trap)
   );
 
-  // Killed or held while nothing of it is on its way.
-  assign dropped     = (kill_i | held_i) & (parked_o | (want_q & ~one(again, again_warp)));
-  assign trap_code_o = wake_code;
+  // Killed or held while nothing of it is on its way. What is held looks up again later.
+  assign dropped  = kill_accs & (parked | (want_q & ~one(again, again_acc)) | order_q | fail_q);
+  assign unparked = held_accs & parked & ~kill_accs;
+
+  // ---------------------------------------------------------------- order
+  // A hit may have to wait for older accesses to the same bytes.
+  logic  look_hit, clash, pass, trap, taken;
+  logic  mem_last;      // an access has its response
+  acc_t  rsp_acc, trap_acc, taken_acc, pick_acc;
+  accs_t live;
+  ppn_t  kept_ppn;
+
+  assign look_hit = look_valid && look_status == LkpHit;
+  assign pass     = look_hit && !clash;
+  assign hit_set  = one(pass, look_acc_q);
+
+  always_comb begin
+    live = '0;
+    if (look_hit) live = (untranslated | issue_q | mem_q) & ~one(mem_last, rsp_acc) & ~one(1'b1, look_acc_q);
+  end
+
+  cu_lsu_order #(
+    .Warps (Warps)
+  ) u_order (
+    .clk_i,
+    .rst_ni,
+    .enter_i        (req_valid_i),
+    .enter_acc_i    (enter_acc),
+    .enter_offset_i (req_i.va[11:0]),
+    .enter_size_i   (req_i.op.size),
+    .here_i         (here),
+    .taken_i        (taken),
+    .taken_acc_i    (taken_acc),
+    .look_hit_i     (look_hit),
+    .look_acc_i     (look_acc_q),
+    .look_ppn_i     (look_ppn),
+    .live_i         (row(live, look_acc_q.warp)),
+    .untranslated_i (row(untranslated, look_acc_q.warp)),
+    .clash_o        (clash),
+    .ppn_acc_i      (pick_acc),
+    .ppn_o          (kept_ppn),
+    .fail_i         (fail_q),
+    .dead_i         (kill_i),
+    .trap_o         (trap),
+    .trap_acc_o     (trap_acc)
+  );
+
+  // A failure, told when it is the oldest of its warp.
+  assign trap_valid_o = trap;
+  assign trap_warp_o  = trap_acc.warp;
+  assign trap_code_o  = code_mem[trap_acc];
+  assign trap_va_o    = va_mem[trap_acc];
 
   // ---------------------------------------------------------------- memory request
   // A hit goes straight into the request register if nothing waits for it.
   logic     slot_free, pick, bypass;
-  warp_t    pick_warp;
+  acc_t     last_pick_q;
   ppn_t     pick_ppn;
   meta_t    pick_meta;
-  logic [47:0] pick_va;
-  logic     pick_swap;
+  mem_req_t pick_req;
 
   logic     req_valid_q;
-  warp_t    req_warp_q;
+  acc_t     req_acc_q;
   mem_req_t req_q;
 
   assign slot_free = !req_valid_q || mem_req_ready_i;
-  assign bypass    = look_hit && issue_q == '0 && slot_free;
-  assign pick      = slot_free && (issue_q != '0 || look_hit);
-  assign pick_warp = issue_q != '0 ? lowest(issue_q) : look_warp_q;
-  assign pick_ppn  = issue_q != '0 ? ppn_mem[pick_warp] : look_ppn;
-  assign pick_meta = meta_mem[pick_warp];
-  assign pick_va   = va_mem[pick_warp];
-  assign pick_swap = swap_q[pick_warp] || pick_meta.op.kind == MemSc;
+  assign bypass    = pass && issue_q == '0 && slot_free;
+  assign pick      = slot_free && (issue_q != '0 || pass);
+  assign pick_ppn  = issue_q != '0 ? kept_ppn : look_ppn;
+  assign pick_meta = meta_mem[pick_acc];
 
-  logic [63:0] pick_data, pick_old, amo_new;
-  assign pick_data = data_mem[pick_warp];
-  assign pick_old  = pick_meta.op.kind == MemSc ? resv_value_mem[pick_warp] : old_mem[pick_warp];
+  always_comb begin
+    pick_acc = look_acc_q;
+    if (issue_q != '0) pick_acc = next(issue_q, last_pick_q);
+  end
 
-  cu_amo u_amo (
-    .op_i      (pick_meta.op.amo),
-    .word_i    (pick_meta.op.size == 2'd2),
-    .old_i     (pick_old),
-    .operand_i (pick_data),
-    .new_o     (amo_new)
+  cu_lsu_req u_req (
+    .op_i    (pick_meta.op),
+    .addr_i  ({pick_ppn, va_mem[pick_acc][11:0]}),
+    .tag_i   (TagW'(pick_acc)),
+    .swap_i  (swap_q[pick_acc.warp]),
+    .data_i  (data_mem[pick_acc.warp]),
+    .old_i   (pick_meta.op.kind == MemSc ? resv_value_mem[pick_acc.warp] : old_mem[pick_acc.warp]),
+    .req_o   (pick_req)
   );
-
-  // Value and byte lanes of a store within its 16 bytes.
-  logic [127:0] store_data;
-  logic [7:0]   lanes;
-  always_comb begin
-    unique case (pick_meta.op.size)
-      2'd0:    begin store_data = {16{pick_data[7:0]}};  lanes = 8'h01; end
-      2'd1:    begin store_data = {8{pick_data[15:0]}};  lanes = 8'h03; end
-      2'd2:    begin store_data = {4{pick_data[31:0]}};  lanes = 8'h0f; end
-      default: begin store_data = {2{pick_data}};        lanes = 8'hff; end
-    endcase
-  end
-
-  mem_req_t    pick_req;
-  logic [63:0] swap_new;
-  assign swap_new = pick_meta.op.kind == MemSc ? pick_data : amo_new;
-  always_comb begin
-    pick_req = '{op: MemRead, cas32: 1'b0, addr: {pick_ppn, pick_va[11:0]}, strb: '0, data: '0,
-                 tag: TagW'(pick_warp)};
-    if (pick_swap) begin
-      pick_req.op    = MemCas;
-      pick_req.cas32 = pick_meta.op.size == 2'd2;
-      pick_req.data  = pick_req.cas32 ? {32'b0, swap_new[31:0], 32'b0, pick_old[31:0]}
-                                      : {swap_new, pick_old};
-    end else if (pick_meta.op.kind == MemStore) begin
-      pick_req.op   = MemWrite;
-      pick_req.strb = StrbW'({8'b0, lanes} << pick_va[3:0]);
-      pick_req.data = store_data;
-    end
-  end
 
   assign mem_req_valid_o = req_valid_q;
   assign mem_req_o       = req_q;
@@ -299,53 +385,59 @@ module cu_lsu
   // ---------------------------------------------------------------- memory response
   warp_t       rsp_warp;
   meta_t       rsp_meta;
-  logic [3:0]  rsp_offset;
-  logic [63:0] rsp_raw, rsp_value, rsp_expected;
-  logic        rsp_swap, swapped, rsp_open, rsp_loops, rsp_undone, rsp_last;
+  logic [63:0] rsp_raw, rsp_value;
+  logic        rsp_swap, swapped, rsp_open, rsp_loops, rsp_undone, rsp_done, rsp_fails;
 
-  assign rsp_warp     = mem_rsp_i.tag[WarpW-1:0];
-  assign rsp_meta     = meta_mem[rsp_warp];
-  assign rsp_swap     = swap_q[rsp_warp] || rsp_meta.op.kind == MemSc;
-  // A swap answers in the low bits, a read with the whole 16 bytes.
-  assign rsp_offset   = rsp_swap ? 4'd0 : va_mem[rsp_warp][3:0];
-  assign rsp_raw      = 64'(mem_rsp_i.data >> {rsp_offset, 3'b0});
-  assign rsp_expected = rsp_meta.op.kind == MemSc ? resv_value_mem[rsp_warp] : old_mem[rsp_warp];
-  assign swapped      = rsp_meta.op.size == 2'd2 ? rsp_raw[31:0] == rsp_expected[31:0]
-                                                 : rsp_raw == rsp_expected;
+  assign rsp_acc  = acc_t'(mem_rsp_i.tag[$bits(acc_t)-1:0]);
+  assign rsp_warp = rsp_acc.warp;
+  assign rsp_meta = meta_mem[rsp_acc];
+  assign rsp_swap = rsp_meta.op.kind == MemSc || (rsp_meta.op.kind == MemAmo && swap_q[rsp_warp]);
+
+  cu_lsu_rsp u_rsp (
+    .op_i       (rsp_meta.op),
+    .swap_i     (rsp_swap),
+    .offset_i   (va_mem[rsp_acc][3:0]),
+    .expected_i (rsp_meta.op.kind == MemSc ? resv_value_mem[rsp_warp] : old_mem[rsp_warp]),
+    .data_i     (mem_rsp_i.data),
+    .raw_o      (rsp_raw),
+    .value_o    (rsp_value),
+    .swapped_o  (swapped)
+  );
+
   // An AMO goes on until its swap took place, unless its thread is killed or held.
-  assign rsp_open     = mem_rsp_valid_i && rsp_meta.op.kind == MemAmo && !(rsp_swap && swapped)
-                     && !mem_rsp_i.err && !kill_i[rsp_warp];
-  assign rsp_loops    = rsp_open && !held_i[rsp_warp];
-  assign rsp_undone   = rsp_open && held_i[rsp_warp];
-  assign rsp_last     = mem_rsp_valid_i && !rsp_loops;
-  assign mem_err_o    = one(mem_rsp_valid_i && mem_rsp_i.err, rsp_warp);
-
-  always_comb begin
-    unique case (rsp_meta.op.size)
-      2'd0:    rsp_value = {{56{rsp_raw[7]  && !rsp_meta.op.zext}}, rsp_raw[7:0]};
-      2'd1:    rsp_value = {{48{rsp_raw[15] && !rsp_meta.op.zext}}, rsp_raw[15:0]};
-      2'd2:    rsp_value = {{32{rsp_raw[31] && !rsp_meta.op.zext}}, rsp_raw[31:0]};
-      default: rsp_value = rsp_raw;
-    endcase
-    if (rsp_meta.op.kind == MemSc) rsp_value = {63'b0, !swapped};
-  end
+  assign rsp_open   = mem_rsp_valid_i && rsp_meta.op.kind == MemAmo && !(rsp_swap && swapped)
+                   && !mem_rsp_i.err && !kill_i[rsp_warp];
+  assign rsp_loops  = rsp_open && !held_i[rsp_warp];
+  assign rsp_undone = rsp_open && held_i[rsp_warp];
+  assign rsp_fails  = mem_rsp_valid_i && mem_rsp_i.err;
+  assign rsp_done   = mem_rsp_valid_i && !rsp_open && !mem_rsp_i.err;
+  assign mem_last   = rsp_done || rsp_fails || rsp_undone;
 
   // ---------------------------------------------------------------- results
   // A failed SC has no response: it takes a cycle in which none comes.
-  logic  rsp_done, fail_now;
-  warp_t fail_warp, done_warp;
-  wb_t   done;
-  assign rsp_done  = rsp_last && !rsp_undone && !mem_rsp_i.err;
-  assign fail_now  = fail_q != '0 && !mem_rsp_valid_i;
-  assign fail_warp = lowest(fail_q);
-  assign done_warp = mem_rsp_valid_i ? rsp_warp : fail_warp;
-  assign done      = '{warp: done_warp, rd: meta_mem[done_warp].rd,
-                       rd_we: meta_mem[done_warp].rd_we,
-                       data: mem_rsp_valid_i ? rsp_value : 64'd1};
+  logic  fail_now;
+  warp_t scfail_warp;
+  acc_t  done_acc;
+  wb_t   done, result;
+
+  assign fail_now = scfail_q != '0 && !mem_rsp_valid_i;
+
+  always_comb begin
+    scfail_warp = '0;
+    if (fail_now) begin
+      for (int i = int'(Warps) - 1; i >= 0; i--) if (scfail_q[i]) scfail_warp = warp_t'(i);
+    end
+  end
+
+  assign done_acc = mem_rsp_valid_i ? rsp_acc : '{warp: scfail_warp, slot: block_mem[scfail_warp]};
+  assign done     = '{warp: done_acc.warp, slot: done_acc.slot,
+                      posted: meta_mem[done_acc].op.kind == MemLoad,
+                      rd: meta_mem[done_acc].rd, rd_we: meta_mem[done_acc].rd_we,
+                      data: mem_rsp_valid_i ? rsp_value : 64'd1};
 
   cu_fifo #(
     .Width ($bits(wb_t)),
-    .Depth (Warps)
+    .Depth (Accs)
   ) u_results (
     .clk_i,
     .rst_ni,
@@ -353,23 +445,68 @@ module cu_lsu
     .data_i  (done),
     .valid_o (wb_valid_o),
     .ready_i (wb_ready_i),
-    .data_o  (wb_o)
+    .data_o  (result)
   );
 
-  assign replay_o  = dropped | one(rsp_undone, rsp_warp);
-  assign release_o = replay_o | one(stored, req_warp_q);
+  assign wb_o      = result;
+  assign taken     = wb_valid_o && wb_ready_i;
+  assign taken_acc = '{warp: result.warp, slot: result.slot};
+  assign wb_last_o = row(busy_q, result.warp) == slots_t'(1) << result.slot;
 
   assign cnt_load_o  = rsp_done;
   // A store is accepted in the very cycle in which a swap answers: two.
   assign cnt_store_o = 2'(stored) + 2'(rsp_done && rsp_swap && swapped);
 
   // ---------------------------------------------------------------- next state
-  warps_t lkp_set, hit_set, pick_set, retired, active_q, active_d, pending_q;
-  assign lkp_set  = one(lkp_valid, lkp_warp);
-  assign hit_set  = one(look_hit && !bypass, look_warp_q);
-  assign pick_set = one(pick, pick_warp);
-  assign retired  = one(stored, req_warp_q) | one(rsp_last, rsp_warp);
-  assign active_d = (active_q | lkp_set) & ~(one(look_miss || look_full, look_warp_q) | retired);
+  accs_t  lkp_set, progress, left, busy_d, moving, active_d, pending_q, retired;
+  warps_t let_go;
+
+  assign lkp_set  = one(lkp_valid, lkp_acc);
+  // Accesses whose warp has come on: those that wait for their turn try again.
+  assign progress = all_of(pass, look_acc_q.warp) | all_of(mem_last, rsp_warp);
+  assign left     = one(taken, taken_acc) | one(stored, req_acc_q) | dropped;
+  assign busy_d   = (busy_q | one(req_valid_i, enter_acc)) & ~left;
+  assign retired  = one(stored, req_acc_q) | one(mem_last, rsp_acc);
+
+  // Instructions that end here without a result.
+  always_comb begin
+    let_go = '0;
+    if (dropped != '0 && block_q != '0) begin
+      for (int unsigned w = 0; w < Warps; w++) begin
+        automatic acc_t held = '{warp: warp_t'(w), slot: block_mem[w]};
+        let_go[w] = block_q[w] && dropped[held];
+      end
+    end
+  end
+
+  assign release_o = let_go | warp_one(stored, req_acc_q.warp);
+
+  // Held warps: what is on its way. An access that enters in this cycle is.
+  always_comb begin
+    moving   = '0;
+    moving_o = '0;
+    waits_o  = '0;
+    if (held_i != '0) begin
+      moving   = (busy_q & ~(want_q | order_q | fail_q)) | one(req_valid_i, enter_acc);
+      moving_o = warps_of(moving & held_accs);
+      waits_o  = block_q & held_i & ~moving_o;
+    end
+  end
+
+  always_comb begin
+    full_o      = '0;
+    translate_o = '0;
+    parked_o    = '0;
+    if (busy_q != '0) begin
+      parked_o    = warps_of(parked);
+      translate_o = warps_of(want_q | look_q | order_q);
+      for (int unsigned w = 0; w < Warps; w++) full_o[w] = busy_q[w*WarpAccs+:WarpAccs] == '1;
+    end
+  end
+
+  // Translations in use, for drain_done_o.
+  accs_t trk_q;
+  assign active_d     = (trk_q | lkp_set) & ~one(look_valid && !pass, look_acc_q) & ~retired;
   assign drain_done_o = pending_q == '0;
 
   logic draining;
@@ -377,30 +514,51 @@ module cu_lsu
 
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
-      want_q      <= '0;
-      look_q      <= '0;
-      issue_q     <= '0;
-      mem_q       <= '0;
-      swap_q      <= '0;
-      fail_q      <= '0;
-      resv_q      <= '0;
-      active_q    <= '0;
-      pending_q   <= '0;
-      req_valid_q <= 1'b0;
+      busy_q       <= '0;
+      want_q       <= '0;
+      first_q      <= '0;
+      look_q       <= '0;
+      order_q      <= '0;
+      issue_q      <= '0;
+      mem_q        <= '0;
+      fail_q       <= '0;
+      trk_q        <= '0;
+      pending_q    <= '0;
+      active_q     <= '0;
+      block_q      <= '0;
+      swap_q       <= '0;
+      scfail_q     <= '0;
+      resv_q       <= '0;
+      req_valid_q  <= 1'b0;
+      last_again_q <= '0;
+      last_pick_q  <= '0;
     end else begin
-      want_q    <= (want_q & ~lkp_set & ~dropped) | look_again;
-      look_q    <= lkp_set;
-      issue_q   <= ((issue_q | hit_set) & ~pick_set) | one(rsp_loops, rsp_warp);
-      mem_q     <= (mem_q & ~retired & ~one(mem_rsp_valid_i, rsp_warp)) | pick_set;
-      swap_q    <= (swap_q & ~one(rsp_last, rsp_warp))
-                 | one(rsp_loops, rsp_warp);
-      fail_q    <= (fail_q & ~one(fail_now, fail_warp)) | one(enter && sc_fail, req_i.warp);
-      resv_q    <= (resv_q | one(rsp_last && !mem_rsp_i.err && rsp_meta.op.kind == MemLr, rsp_warp))
-                 & ~one(start_i, start_warp_i)
-                 & ~one(rsp_last && rsp_meta.op.kind == MemSc, rsp_warp)
-                 & ~one(fail_now, fail_warp);
-      active_q  <= active_d;
+      busy_q  <= busy_d;
+      want_q  <= ((want_q & ~one(again, again_acc)) | look_woken | look_retry | unparked
+                  | (order_q & progress) | one(rsp_undone, rsp_acc)) & ~dropped;
+      first_q <= (first_q & ~one(again, again_acc)) | look_woken | (order_q & progress);
+      look_q  <= lkp_set;
+      order_q <= ((order_q & ~progress) | one(look_wait, lkp_acc)
+                  | one(look_hit && clash, look_acc_q)) & ~dropped;
+      issue_q <= ((issue_q | (bypass ? '0 : hit_set)) & ~one(pick, pick_acc)) | one(rsp_loops, rsp_acc);
+      mem_q   <= (mem_q & ~retired & ~one(mem_rsp_valid_i, rsp_acc)) | one(pick, pick_acc);
+      fail_q  <= (fail_q | park_trap | one(rsp_fails, rsp_acc) | one(req_valid_i && bad, enter_acc))
+               & ~dropped;
+      trk_q     <= active_d;
       pending_q <= (draining ? '1 : pending_q) & active_d;
+
+      if (left != '0 || req_valid_i) active_q <= warps_of(busy_d);
+      block_q  <= (block_q | warp_one(req_valid_i && req_i.op.kind != MemLoad, req_i.warp))
+                & ~release_o & ~warp_one(taken && !result.posted, result.warp);
+      swap_q   <= (swap_q & ~warp_one(mem_last && rsp_swap, rsp_warp)) | warp_one(rsp_loops, rsp_warp);
+      scfail_q <= (scfail_q & ~warp_one(fail_now, scfail_warp))
+                | warp_one(req_valid_i && sc_fail && !bad, req_i.warp);
+      resv_q   <= (resv_q | warp_one(rsp_done && rsp_meta.op.kind == MemLr, rsp_warp))
+                & ~warp_one(start_i, start_warp_i)
+                & ~warp_one(mem_last && rsp_meta.op.kind == MemSc, rsp_warp)
+                & ~warp_one(fail_now, scfail_warp);
+      if (again) last_again_q <= again_acc;
+      if (pick) last_pick_q <= pick_acc;
       if (pick)                 req_valid_q <= 1'b1;
       else if (mem_req_ready_i) req_valid_q <= 1'b0;
     end
@@ -408,38 +566,48 @@ module cu_lsu
 
   always_ff @(posedge clk_i) begin
     if (req_valid_i) begin
-      meta_mem[req_i.warp] <= '{op: req_i.op, rd: req_i.rd, rd_we: req_i.rd_we};
-      va_mem[req_i.warp]   <= req_i.va[47:0];
-      data_mem[req_i.warp] <= req_i.data;
+      meta_mem[enter_acc] <= '{op: req_i.op, rd: req_i.rd, rd_we: req_i.rd_we};
+      va_mem[enter_acc]   <= req_i.va[47:0];
+      if (req_i.op.kind != MemLoad) begin
+        data_mem[req_i.warp]  <= req_i.data;
+        block_mem[req_i.warp] <= enter_acc.slot;
+      end
     end
-    look_warp_q <= lkp_warp;
-    if (look_hit)  ppn_mem[look_warp_q] <= look_ppn;
+    look_acc_q <= lkp_acc;
     if (pick) begin
-      req_warp_q <= pick_warp;
-      req_q      <= pick_req;
+      req_acc_q <= pick_acc;
+      req_q     <= pick_req;
     end
     if (mem_rsp_valid_i) begin
       if (rsp_meta.op.kind == MemAmo) old_mem[rsp_warp] <= rsp_raw;
       if (rsp_meta.op.kind == MemLr) begin
         resv_value_mem[rsp_warp] <= rsp_raw;
-        resv_va_mem[rsp_warp]    <= va_mem[rsp_warp];
+        resv_va_mem[rsp_warp]    <= va_mem[rsp_acc];
         resv_word_mem[rsp_warp]  <= rsp_meta.op.size == 2'd2;
       end
     end
+    if (park_trap != '0) begin
+      for (int unsigned i = 0; i < Accs; i++) if (park_trap[i]) code_mem[i] <= wake_code;
+    end
+    if (rsp_fails)          code_mem[rsp_acc]   <= 8'(JobStatusMemoryError);
+    if (req_valid_i && bad) code_mem[enter_acc] <= misaligned ? 8'(JobStatusMisaligned)
+                                                              : 8'(JobStatusBadAddress);
   end
 
   always_ff @(posedge clk_i) begin
     if (rst_ni) begin
-      assert (!(req_valid_i && (memory_o[req_i.warp] || parked_o[req_i.warp]
-                                || translate_o[req_i.warp])))
-        else $error("a warp has two accesses");
-      assert (!mem_rsp_valid_i || mem_q[rsp_warp]) else $error("a response for no access");
+      assert (!(req_valid_i && here == '1)) else $error("an access finds no place");
+      assert (!(req_valid_i && block_q[req_i.warp])) else $error("a held warp makes an access");
+      assert (!(req_valid_i && atomic && here != '0)) else $error("an atomic beside other accesses");
+      assert (!mem_rsp_valid_i || mem_q[rsp_acc]) else $error("a response for no access");
+      assert ((untranslated & ~busy_q) == '0 && ((issue_q | mem_q) & ~busy_q) == '0)
+        else $error("an access that is not here");
     end
   end
 
-  // A port looks at parts of what is kept for a warp; tags are warp numbers.
+  // A port looks at parts of what is kept for an access; tags are access numbers.
   logic unused;
-  assign unused = ^{pick_meta.rd, pick_meta.rd_we, pick_meta.op.zext, pick_va[47:12], rsp_meta.rd,
-                    rsp_meta.rd_we, rsp_meta.op.amo, mem_rsp_i.tag[TagW-1:WarpW]};
+  assign unused = ^{pick_meta.rd, pick_meta.rd_we, rsp_meta.rd, rsp_meta.rd_we,
+                    mem_rsp_i.tag[TagW-1:$bits(acc_t)]};
 
 endmodule

@@ -11,6 +11,17 @@ package cu_pkg;
   parameter int unsigned CntW = 4;
   typedef logic [WarpW-1:0] warp_t;
 
+  // A warp has up to so many loads, or loads and one store, under way.
+  parameter int unsigned AccW     = 2;
+  parameter int unsigned WarpAccs = 1 << AccW;
+  typedef logic [WarpAccs-1:0] slots_t;
+
+  // An access of a warp, and its tag in memory.
+  typedef struct packed {
+    warp_t           warp;
+    logic [AccW-1:0] slot;
+  } acc_t;
+
   // Which part executes an instruction.
   typedef enum logic [2:0] {
     UnitAlu     = 3'd0,
@@ -90,6 +101,7 @@ package cu_pkg;
     logic        jump;
     logic        branch;
     logic        fence_i;
+    logic        alone;      // waits for all earlier accesses of its warp
     logic [2:0]  funct3;     // condition of a branch, operation of multiply and divide
     csr_e        csr;
     mem_op_t     mem;
@@ -110,9 +122,11 @@ package cu_pkg;
     logic [63:0] data;
   } lsu_req_t;
 
-  // A late result on its way to the register file.
+  // A late result on its way to the register file. A posted one (a load's) lets no warp go.
   typedef struct packed {
     warp_t       warp;
+    logic [AccW-1:0] slot;    // of an access
+    logic        posted;
     logic [4:0]  rd;
     logic        rd_we;
     logic [63:0] data;
@@ -126,11 +140,13 @@ package cu_pkg;
   } info_e;
 
   // What the execute stage makes of a warp.
-  typedef enum logic [1:0] {
-    StepNext = 2'd0,   // ready for the next instruction
-    StepJump = 2'd1,   // ready, at `target`
-    StepWait = 2'd2,   // a unit will make it ready
-    StepEnd  = 2'd3    // the thread ends with `status`
+  typedef enum logic [2:0] {
+    StepNext  = 3'd0,   // ready for the next instruction
+    StepJump  = 3'd1,   // ready, at `target`
+    StepWait  = 3'd2,   // a unit will make it ready
+    StepEnd   = 3'd3,   // the thread ends with `status`
+    StepAgain = 3'd4,   // ready for the same instruction
+    StepStall = 3'd5    // the same instruction, when loads have come in
   } step_e;
 
   typedef struct packed {
@@ -142,6 +158,13 @@ package cu_pkg;
     info_e       info;        // StepEnd
     logic [63:0] result;      // StepEnd
   } step_t;
+
+  // Number of the bit that is set.
+  function automatic acc_t acc_index(logic [63:0] one_hot);
+    return {(one_hot & 64'hffff_ffff_0000_0000) != '0, (one_hot & 64'hffff_0000_ffff_0000) != '0,
+            (one_hot & 64'hff00_ff00_ff00_ff00) != '0, (one_hot & 64'hf0f0_f0f0_f0f0_f0f0) != '0,
+            (one_hot & 64'hcccc_cccc_cccc_cccc) != '0, (one_hot & 64'haaaa_aaaa_aaaa_aaaa) != '0};
+  endfunction
 
   // Bits 63:47 must be equal in an address that Sv48 can translate.
   function automatic logic canonical(logic [63:0] va);

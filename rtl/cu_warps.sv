@@ -1,16 +1,20 @@
 // Table of the hardware warps: which thread each runs, where it stands, whose turn it is.
 //
-// Issue: each cycle the next ready warp after the last one, round robin; hold_i skips a cycle. pc_o
-// is the address of its next instruction. A warp is ready again when step_* (execute stage) says
-// so, or when the unit that works for it releases it.
+// Issue: each cycle the next ready warp after the last one, round robin, those without accesses under
+// way first: the others may find that a load is not in yet. hold_i skips a cycle. pc_o is the address
+// of a warp's present instruction. A warp is ready again when step_* (execute stage) says so, or when the unit
+// that works for it releases it. StepStall: when wake_i says so.
 // Start: one thread at a time goes to the lowest idle warp. Its registers are written through
 // wb_* (a0, a1, a2, sp), then it is ready; about ten cycles.
-// End: end_valid_o/end_ready_i, one thread at a time, and only then the warp is idle again.
+// End: decided by the execute stage, by a fetch that fails, or by an access that fails (trap_*); told
+// when no access of the warp is left (active_i): end_valid_o/end_ready_i, one thread at a time, and
+// only then the warp is idle again. The failure of an access, being of an earlier instruction, comes
+// before the others.
 // Kill and stop: a ready warp ends instead of being issued; units release the others by kill_o.
-// An end that was reached before stands.
-// Hold: a ready warp of a held job (held_i) is not issued; units release the others by held_o, with
-// replay_i if their instruction has not been done: it is issued again. busy_o tells by job which
-// ones are not there yet. A kill ends held warps too.
+// An end that was decided before stands. A trap ends a warp in the same way.
+// Hold: a ready warp of a held job (held_i) is not issued; units release the others by held_o, or
+// keep what they must do again (waits_i). busy_o tells by job which ones are not there yet. A kill
+// ends held warps too.
 module cu_warps
   import hmmu_pkg::*;
   import hmmu_regs_pkg::*;
@@ -47,27 +51,27 @@ module cu_warps
   input  logic                    step_valid_i,
   input  step_t                   step_i,
   input  logic [Warps-1:0]        release_i,
-  input  logic [Warps-1:0]        replay_i,         // with release_i: the same instruction again
   input  logic                    wb_release_i,
   input  warp_t                   wb_warp_i,
   input  logic [Warps-1:0]        fetch_trap_i,
   input  logic [7:0]              fetch_code_i,
   input  logic [Warps-1:0]        fetch_err_i,
-  input  logic [Warps-1:0]        data_trap_i,
-  input  logic [7:0]              data_code_i,
-  input  logic [Warps-1:0]        data_err_i,
-  input  logic                    addr_err_i,
-  input  warp_t                   addr_err_warp_i,
-  input  logic [7:0]              addr_err_code_i,
+  input  logic                    trap_valid_i,     // an access has failed
+  input  warp_t                   trap_warp_i,
+  input  logic [7:0]              trap_code_i,
+  input  logic [47:0]             trap_va_i,
+  input  logic [Warps-1:0]        active_i,         // accesses are under way
+  input  logic [Warps-1:0]        moving_i,         // held: not all has come to rest
+  input  logic [Warps-1:0]        waits_i,          // held: a unit keeps its instruction
+  input  logic [Warps-1:0]        wake_i,           // a stalled warp may try again
 
   output logic                    wb_valid_o,
   input  logic                    wb_ready_i,
   output wb_t                     wb_o,
 
-  output warp_t                   va_warp_o,        // whose data address va_i is
-  input  logic [47:0]             va_i,
   output logic [Warps-1:0]        run_o,
   output logic [Warps-1:0]        ready_o,
+  output logic [Warps-1:0]        stall_o,
   output logic [Warps-1:0]        report_o,
   output logic [Warps-1:0]        kill_o,
   output logic [Warps-1:0]        held_o,
@@ -91,7 +95,7 @@ module cu_warps
     for (int i = int'(Warps) - 1; i >= 0; i--) if (set[i]) lowest = warp_t'(i);
   endfunction
 
-  warps_t                 run_q, ready_q, report_q, killed_q, stopped_q;
+  warps_t                 run_q, ready_q, stall_q, report_q, killed_q, stopped_q, trapped_q;
   warps_t                 next_q;           // the next instruction is the one after pc_q
   logic [Warps-1:0][47:0] pc_q;
   ctx_t [Warps-1:0]       ctx_q;
@@ -99,12 +103,14 @@ module cu_warps
   logic [7:0]             status_q [Warps];
   info_e                  info_q   [Warps];
   logic [63:0]            result_mem [Warps];
+  logic [47:0]            va_mem     [Warps];   // InfoVa
   logic [63:0]            thread_mem [Warps];   // thread index and number of threads
 
   assign run_o    = run_q;
   assign ready_o  = ready_q;
+  assign stall_o  = stall_q;
   assign report_o = report_q;
-  assign kill_o   = killed_q | stopped_q;
+  assign kill_o   = killed_q | stopped_q | trapped_q;
   assign pc_o     = pc_q;
   assign ctx_o    = ctx_q;
   assign job_o    = job_q;
@@ -112,9 +118,10 @@ module cu_warps
   assign {csr_index_o, csr_threads_o} = thread_mem[csr_warp_i];
 
   // ---------------------------------------------------------------- issue
-  warps_t candidates, behind, held;
+  warps_t able, candidates, behind, held;
   warp_t  last_q;
-  assign candidates   = ready_q & ~kill_o & ~held;
+  assign able         = ready_q & ~kill_o & ~held;
+  assign candidates   = (able & ~active_i) != '0 ? able & ~active_i : able;
   assign behind       = candidates & ~((warps_t'(2) << last_q) - warps_t'(1));
   assign issue_o      = candidates != '0 && !hold_i;
   assign issue_warp_o = behind != '0 ? lowest(behind) : lowest(candidates);
@@ -136,7 +143,10 @@ module cu_warps
       for (int unsigned w = 0; w < Warps; w++) begin
         held[w] = run_q[w] && of_job(job_q[w], held_i);
         for (int unsigned j = 0; j < JobSlots; j++) begin
-          if (held[w] && !ready_q[w] && !report_q[w] && job_q[w] == 4'(j)) busy_o[j] = 1'b1;
+          if (held[w] && job_q[w] == 4'(j)
+              && (!(ready_q[w] || stall_q[w] || waits_i[w] || report_q[w]) || moving_i[w])) begin
+            busy_o[j] = 1'b1;
+          end
         end
       end
     end
@@ -174,7 +184,7 @@ module cu_warps
   assign started          = start_q == StartSp && wb_valid_o && wb_ready_i;
 
   always_comb begin
-    wb_o = '{warp: start_warp_q, rd: 5'd10, rd_we: 1'b1, data: arg_q};
+    wb_o = '{warp: start_warp_q, slot: '0, posted: 1'b0, rd: 5'd10, rd_we: 1'b1, data: arg_q};
     unique case (start_q)
       StartA1: begin wb_o.rd = 5'd11; wb_o.data = {32'b0, index_q}; end
       StartA2: begin wb_o.rd = 5'd12; wb_o.data = {32'b0, threads_q}; end
@@ -224,16 +234,23 @@ module cu_warps
   logic        load_end;
 
   always_comb begin
-    for (int unsigned w = 0; w < Warps; w++) begin
-      kill_now[w] = run_q[w] && of_job(job_q[w], kill_i);
+    kill_now = '0;
+    if (kill_i != '0) begin
+      for (int unsigned w = 0; w < Warps; w++) kill_now[w] = run_q[w] && of_job(job_q[w], kill_i);
     end
   end
 
-  assign killed_ready = ready_q & kill_o;
+  warps_t over;
+  assign killed_ready = (ready_q | stall_q) & kill_o;
   assign ending_set   = end_valid_q ? one(1'b1, end_warp_q) : '0;
-  assign report_warp  = lowest(report_q & ~ending_set);
-  assign va_warp_o    = report_warp;
-  assign load_end     = (report_q & ~ending_set) != '0 && !end_valid_q;
+  assign over         = report_q & ~active_i & ~ending_set;
+  assign load_end     = over != '0 && !end_valid_q;
+
+  always_comb begin
+    report_warp = '0;
+    if (load_end) report_warp = lowest(over);
+  end
+
   assign end_valid_o  = end_valid_q;
   assign end_o        = end_q;
   assign cnt_thread_o = end_valid_q && end_ready_i;
@@ -246,25 +263,28 @@ module cu_warps
       end_q.result <= status_q[report_warp] == 8'(JobStatusOk) ? result_mem[report_warp] : '1;
       unique case (info_q[report_warp])
         InfoPc:  end_q.info <= pc_q[report_warp];
-        InfoVa:  end_q.info <= va_i;
+        InfoVa:  end_q.info <= va_mem[report_warp];
         default: end_q.info <= '0;
       endcase
     end
   end
 
   // ---------------------------------------------------------------- next state
-  warps_t step_ready, step_end, traps, finished;
-  assign step_ready = one(step_valid_i && (step_i.step == StepNext || step_i.step == StepJump),
+  warps_t step_ready, step_stall, step_end, traps, finished;
+  assign step_ready = one(step_valid_i && (step_i.step == StepNext || step_i.step == StepJump
+                                           || step_i.step == StepAgain),
                           step_i.warp);
+  assign step_stall = one(step_valid_i && step_i.step == StepStall, step_i.warp);
   assign step_end   = one(step_valid_i && step_i.step == StepEnd, step_i.warp);
-  assign traps      = fetch_trap_i | fetch_err_i | data_trap_i | data_err_i
-                    | one(addr_err_i, addr_err_warp_i);
+  assign traps      = fetch_trap_i | fetch_err_i;
   assign finished   = one(cnt_thread_o, end_warp_q);
 
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
       run_q       <= '0;
       ready_q     <= '0;
+      stall_q     <= '0;
+      trapped_q   <= '0;
       report_q    <= '0;
       killed_q    <= '0;
       stopped_q   <= '0;
@@ -277,11 +297,13 @@ module cu_warps
     end else begin
       run_q    <= (run_q | one(accept, free_warp)) & ~finished;
       ready_q  <= (ready_q & ~killed_ready & ~one(issue_o, issue_warp_o))
-                | step_ready | release_i | one(wb_release_i, wb_warp_i)
+                | step_ready | (stall_q & wake_i & ~kill_o) | release_i | one(wb_release_i, wb_warp_i)
                 | one(started, start_warp_q);
+      stall_q  <= (stall_q & ~wake_i & ~killed_ready) | step_stall;
       report_q <= (report_q & ~finished) | killed_ready | step_end | traps
                 | one(accept && entry_bad, free_warp);
       killed_q <= (killed_q | kill_now) & ~finished;
+      trapped_q <= (trapped_q | one(trap_valid_i, trap_warp_i)) & ~finished;
       // A thread may come in the very cycle of its context's stop.
       if (stop_i) begin
         for (int unsigned w = 0; w < Warps; w++) begin
@@ -300,7 +322,6 @@ module cu_warps
         if (step_i.step == StepNext || step_i.step == StepWait) next_q[step_i.warp] <= 1'b1;
         if (step_i.set_pc) pc_q[step_i.warp] <= step_i.target;
       end
-      for (int unsigned w = 0; w < Warps; w++) if (replay_i[w]) next_q[w] <= 1'b0;
       if (accept) begin
         pc_q[free_warp]   <= thread_i.entry[47:0];
         ctx_q[free_warp]  <= thread_i.ctx;
@@ -313,30 +334,34 @@ module cu_warps
     end
   end
 
-  // How a thread ends. A warp has one cause in a cycle: it is in one place.
+  // How a thread ends. Of several causes in a cycle the last one here counts: it is the earliest in the
+  // program. After an access has failed nothing else does.
   always_ff @(posedge clk_i) begin
-    for (int unsigned w = 0; w < Warps; w++) begin
-      if (killed_ready[w]) begin
-        status_q[w] <= stopped_q[w] ? 8'(JobStatusStopped) : 8'(JobStatusKilled);
-        info_q[w]   <= InfoNone;
-      end
-      if (fetch_trap_i[w] || fetch_err_i[w]) begin
-        status_q[w] <= fetch_err_i[w] ? 8'(JobStatusMemoryError) : fetch_code_i;
-        info_q[w]   <= InfoPc;
-      end
-      if (data_trap_i[w] || data_err_i[w]) begin
-        status_q[w] <= data_err_i[w] ? 8'(JobStatusMemoryError) : data_code_i;
-        info_q[w]   <= InfoVa;
+    if (killed_ready != '0) begin
+      for (int unsigned w = 0; w < Warps; w++) begin
+        if (killed_ready[w] && !trapped_q[w]) begin
+          status_q[w] <= stopped_q[w] ? 8'(JobStatusStopped) : 8'(JobStatusKilled);
+          info_q[w]   <= InfoNone;
+        end
       end
     end
-    if (addr_err_i) begin
-      status_q[addr_err_warp_i] <= addr_err_code_i;
-      info_q[addr_err_warp_i]   <= InfoVa;
+    if (traps != '0) begin
+      for (int unsigned w = 0; w < Warps; w++) begin
+        if (traps[w] && !trapped_q[w]) begin
+          status_q[w] <= fetch_err_i[w] ? 8'(JobStatusMemoryError) : fetch_code_i;
+          info_q[w]   <= InfoPc;
+        end
+      end
     end
     if (step_end != '0) begin
       status_q[step_i.warp]   <= step_i.status;
       info_q[step_i.warp]     <= step_i.info;
       result_mem[step_i.warp] <= step_i.result;
+    end
+    if (trap_valid_i) begin
+      status_q[trap_warp_i] <= trap_code_i;
+      info_q[trap_warp_i]   <= InfoVa;
+      va_mem[trap_warp_i]   <= trap_va_i;
     end
     if (accept && entry_bad) begin
       status_q[free_warp] <= entry_misaligned ? 8'(JobStatusMisaligned) : 8'(JobStatusBadAddress);
@@ -348,7 +373,8 @@ module cu_warps
     if (rst_ni) begin
       assert ((ready_q & ~run_q) == '0) else $error("an idle warp is ready");
       assert ((ready_q & report_q) == '0) else $error("a warp that ended is ready");
-      assert ((replay_i & ~release_i) == '0) else $error("a replay without release");
+      assert ((stall_q & (ready_q | report_q)) == '0) else $error("a stalled warp is elsewhere too");
+      assert (!(trap_valid_i && !active_i[trap_warp_i])) else $error("a failure of no access");
       assert (!(step_valid_i && ready_q[step_i.warp])) else $error("a ready warp is in the pipeline");
     end
   end

@@ -45,6 +45,12 @@ cu_muldiv.sv
 cu_decode.sv
 cu_regfile.sv
 cu_amo.sv
+cu_lsu_req.sv
+cu_lsu_rsp.sv
+cu_lsu_order.sv
+cu_score.sv
+cu_exec.sv
+cu_show.sv
 cu_icache.sv
 cu_park.sv
 cu_fetch.sv

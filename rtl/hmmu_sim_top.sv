@@ -7,7 +7,7 @@ module hmmu_sim_top
 #(
   parameter int unsigned NumCu  = 2,
   parameter int unsigned Warps  = 16,
-  parameter int unsigned L2Sets = 64
+  parameter int unsigned L2Sets = 256
 ) (
   input  logic             clk_i,
   input  logic             rst_ni,

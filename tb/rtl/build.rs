@@ -21,10 +21,16 @@ fn build() -> Result<(), String> {
     println!("cargo:rerun-if-env-changed=VERILATOR_ROOT");
     println!("cargo:rerun-if-env-changed=HMMU_RTL");
     let sizes = std::env::var("HMMU_RTL").unwrap_or_default();
-    let mut args: Vec<String> = sizes.split_whitespace().map(|size| format!("-G{size}")).collect();
+    let mut args: Vec<String> = sizes
+        .split_whitespace()
+        .map(|size| format!("-G{size}"))
+        .collect();
     if !args.is_empty() {
         // Numbers of warps have as many bits as the largest unit needs.
-        args.push("-Wno-WIDTHTRUNC".to_string());
+        args.extend([
+            "-Wno-WIDTHTRUNC".to_string(),
+            "-Wno-UNUSEDSIGNAL".to_string(),
+        ]);
     }
     let verilator = locate(&repo)?;
     let list = rtl.join("files.f");

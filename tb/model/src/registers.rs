@@ -43,9 +43,12 @@ impl Device {
             reg::DIRTY_BASE..=reg::DIRTY_CONS => {
                 self.mmu.dirty_log_words()[((offset - reg::DIRTY_BASE) / 8) as usize]
             }
-            _ if (reg::WARP_STATE..reg::WARP_STATE + 8 * (UNITS * WARPS) as u64).contains(&offset) => self
-                .cu
-                .warp_state(((offset - reg::WARP_STATE) / 8) as usize),
+            _ if (reg::WARP_STATE..reg::WARP_STATE + 8 * (UNITS * WARPS) as u64)
+                .contains(&offset) =>
+            {
+                self.cu
+                    .warp_state(((offset - reg::WARP_STATE) / 8) as usize)
+            }
             _ if (reg::JOB_STATE..reg::JOB_STATE + 8 * JOB_SLOTS as u64).contains(&offset) => self
                 .launch
                 .job_state(((offset - reg::JOB_STATE) / 8) as usize),

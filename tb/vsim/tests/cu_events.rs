@@ -12,8 +12,13 @@ use rand_pcg::Pcg64;
 
 #[test]
 fn a_parked_warp_costs_the_others_nothing() {
-    // Thread 0 loads from a page that is not there; the others count.
-    let mut code = vec![enc::bne(11, 0, 12), enc::lui(5, 0x12345), enc::ld(10, 5, 0)];
+    // Thread 0 uses what it loads from a page that is not there; the others count.
+    let mut code = vec![
+        enc::bne(11, 0, 16),
+        enc::lui(5, 0x12345),
+        enc::ld(10, 5, 0),
+        enc::addi(10, 10, 0),
+    ];
     code.extend(looped(&[enc::addi(5, 5, 1); 8], 800));
     let mut bench = with_program(Timing::fixed(4), 1, &code);
     bench.queue.extend((0..8).map(thread));
@@ -30,7 +35,7 @@ fn a_parked_warp_costs_the_others_nothing() {
     );
     assert_eq!(
         bench.warp(0),
-        (WarpState::DataMiss as u64, (CODE & 0xffff_ffff_ffff) + 8)
+        (WarpState::DataMiss as u64, (CODE & 0xffff_ffff_ffff) + 12)
     );
     // The page comes, the driver replays.
     bench.map(1, 0x1234_5000, Page::all(0x300));

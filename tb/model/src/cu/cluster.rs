@@ -62,11 +62,7 @@ impl Cluster {
     }
 
     /// Gives one warp of each unit its turn. The ends of threads are returned.
-    pub(crate) fn tick(
-        &mut self,
-        board: &mut Board,
-        mmu: &mut Mmu,
-    ) -> [Option<ThreadEnd>; UNITS] {
+    pub(crate) fn tick(&mut self, board: &mut Board, mmu: &mut Mmu) -> [Option<ThreadEnd>; UNITS] {
         let mut ends = [None; UNITS];
         for (unit, end) in self.units.iter_mut().zip(&mut ends) {
             *end = unit.tick(board, mmu);

@@ -159,7 +159,10 @@ impl ComputeUnit {
 
     /// How many threads it has.
     pub(crate) fn threads(&self) -> usize {
-        let busy = self.warps.iter().filter(|warp| warp.state != WarpState::Idle);
+        let busy = self
+            .warps
+            .iter()
+            .filter(|warp| warp.state != WarpState::Idle);
         busy.count()
     }
 

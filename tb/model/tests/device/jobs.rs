@@ -121,12 +121,7 @@ fn threads_spread_over_all_units() {
     // Each spins until *a0 is set, and tells its warp.
     rig.load(
         0,
-        &[
-            ld(5, 10, 0),
-            beq(5, 0, -4),
-            csrr(10, csr::WARP),
-            ECALL,
-        ],
+        &[ld(5, 10, 0), beq(5, 0, -4), csrr(10, csr::WARP), ECALL],
     );
     let page = rig.map_ram(0, DATA, "r");
     let warps = rig.warps();

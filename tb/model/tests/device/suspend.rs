@@ -203,7 +203,9 @@ fn faults_and_a_full_fault_ring_do_not_delay_it() {
     }
     assert_eq!(rig.count(Counter::Threads), 0);
     resume(&mut rig, job);
-    rig.until("the first threads", |rig| rig.count(Counter::Threads) >= warps);
+    rig.until("the first threads", |rig| {
+        rig.count(Counter::Threads) >= warps
+    });
     for (va, page) in pages {
         assert_eq!(rig.ram.read64(page), (va - DATA) / 4096 + 1);
     }
@@ -216,7 +218,11 @@ fn faults_and_a_full_fault_ring_do_not_delay_it() {
         rig.tick(1);
     }
     assert_eq!(rig.completion(job).status(), 0);
-    assert_eq!(rig.count(Counter::Faults), threads, "no access faulted twice");
+    assert_eq!(
+        rig.count(Counter::Faults),
+        threads,
+        "no access faulted twice"
+    );
 }
 
 #[test]

@@ -24,12 +24,15 @@ pub fn random_programs(bench: &mut Bench, count: u64, blocks: usize) -> Vec<End>
             bench.map(ctx, entry + page * 4096, Page::all(0x1000 + k * 16 + page));
         }
         bench.load_program(ctx, entry, &code);
-        let arg = DATA + k * 4096;
-        let ppn = if k % 2 == 0 { 0x800_0000_0000 } else { 0x5000 } + k;
-        bench.map(ctx, arg, Page::all(ppn));
-        let words: Vec<u64> = (0..512).map(|_| word(&mut rng)).collect();
-        for (i, w) in words.iter().enumerate() {
-            bench.memory.set_value((ppn << 12) + 8 * i as u64, 8, *w);
+        // The data lies across two pages.
+        let page = DATA + k * 0x2000;
+        let arg = page + 0xc00;
+        let ppn = if k % 2 == 0 { 0x800_0000_0000 } else { 0x5000 } + 2 * k;
+        for at in 0..2 {
+            bench.map(ctx, page + at * 4096, Page::all(ppn + at));
+        }
+        for at in (0xc00..0x1400).step_by(8) {
+            bench.memory.set_value((ppn << 12) + at, 8, word(&mut rng));
         }
         bench.queue.push_back(Thread {
             job: k % 4,
