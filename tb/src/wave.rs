@@ -82,7 +82,7 @@ fn to_vcd(waves: &mut Waveform, out: impl std::io::Write) -> std::io::Result<()>
     {
         let hierarchy = waves.hierarchy();
         for scope in hierarchy.scopes() {
-            write_scope(hierarchy, scope, &mut writer, &mut tracks)?;
+            write_scope(hierarchy, "", scope, &mut writer, &mut tracks)?;
         }
     }
     writer.enddefinitions()?;
@@ -145,8 +145,11 @@ fn write_value(
     }
 }
 
+/// Writes a scope and what is in it. A dimension of an array is a scope that is called by its index alone: readers of
+/// VCD want a name before that, which is the name `above` it.
 fn write_scope(
     hierarchy: &Hierarchy,
+    above: &str,
     scope: ScopeRef,
     writer: &mut vcd::Writer<impl std::io::Write>,
     tracks: &mut Vec<Track>,
@@ -160,12 +163,16 @@ fn write_scope(
         // VCD knows no others; packages and structs are shown as modules.
         _ => vcd::ScopeType::Module,
     };
-    writer.scope_def(kind, scope.name(hierarchy))?;
+    let name = match scope.name(hierarchy) {
+        index if index.starts_with('[') => format!("{above}{index}"),
+        name => name.to_string(),
+    };
+    writer.scope_def(kind, &name)?;
     for var in scope.vars(hierarchy) {
-        write_var(hierarchy, scope.name(hierarchy), var, writer, tracks)?;
+        write_var(hierarchy, &name, var, writer, tracks)?;
     }
     for inner in scope.scopes(hierarchy) {
-        write_scope(hierarchy, inner, writer, tracks)?;
+        write_scope(hierarchy, &name, inner, writer, tracks)?;
     }
     writer.upscope()
 }
@@ -184,9 +191,9 @@ fn write_var(
     } else {
         vcd::VarType::Wire
     };
-    // An element of an array is called by its index alone: readers of VCD want a name before that.
+    // So is an element of an array, or by nothing.
     let name = match var.name(hierarchy) {
-        index if index.starts_with('[') => format!("{scope}{index}"),
+        index if index.is_empty() || index.starts_with('[') => format!("{scope}{index}"),
         name => name.to_string(),
     };
     let id = writer.add_var(kind, width, &name, None)?;
