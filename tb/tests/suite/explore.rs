@@ -191,7 +191,7 @@ fn pct_replays_by_its_seed() {
     let script = scenarios().join("races/fault_munmap.rhai");
     let script = script.to_str().expect("a path in UTF-8");
     let log = |name: &str, length: &[&str]| {
-        let args = ["run", script, "--backend", "model", "--seed", "3"];
+        let args = ["run", script, "--backend", "model", "--seed", "6"];
         let pct = ["--strategy", "pct", "--depth", "4", "--log", name];
         hmmu(&folder, &[&args[..], &pct, length].concat());
         std::fs::read_to_string(folder.join(name)).expect("a log")
