@@ -1,7 +1,6 @@
 //! The dirty log alone: what was set is written once, in order, whatever the ring and the port do.
 
 #[path = "common/xlat.rs"]
-#[allow(dead_code)] // the other tests of translation use the rest
 mod xlat;
 
 use std::collections::VecDeque;
