@@ -172,7 +172,7 @@ fn every_size_is_found_in_two_cycles() {
 #[test]
 fn a_lookup_is_taken_every_cycle() {
     let mut b = block();
-    let known = |i: u64| i % 3 != 0;
+    let known = |i: u64| !i.is_multiple_of(3);
     for i in (0..64).filter(|&i| known(i)) {
         fill(&mut b, page(1, i, Size::Small));
     }
