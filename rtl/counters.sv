@@ -30,8 +30,7 @@ module counters
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
       for (int unsigned i = 0; i < NumCounters; i++) begin
-        count_q[i]  <= '0;
-        shadow_q[i] <= '0;
+        count_q[i] <= '0;
       end
     end else begin
       for (int unsigned i = 0; i < NumCounters; i++) begin
@@ -43,9 +42,17 @@ module counters
           count_q[i] <= count_q[i] + count_t'(inc_i[i]);
         end
       end
-      if (snapshot_i) begin
-        for (int unsigned i = 0; i < NumCounters; i++) shadow_q[i] <= count_q[i];
-      end
+    end
+  end
+
+  // Rare: not unrolled, it costs simulation nothing in other cycles.
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni) begin
+      /* verilator unroll_disable */
+      for (int unsigned i = 0; i < NumCounters; i++) shadow_q[i] <= '0;
+    end else if (snapshot_i) begin
+      /* verilator unroll_disable */
+      for (int unsigned i = 0; i < NumCounters; i++) shadow_q[i] <= count_q[i];
     end
   end
 

@@ -150,7 +150,8 @@ module cu_lsu
   // One word for each access: small memories with one write port.
   meta_t       meta_mem [Accs];
   logic [47:0] va_mem   [Accs];
-  logic [7:0]  code_mem [Accs];       // why it failed
+  // Packed: one that fails is one of many, and a loop over an unpacked array costs simulation every cycle.
+  logic [Accs-1:0][7:0] code_q;       // why it failed
   // One for each warp: it has at most one store or atomic.
   logic [63:0] data_mem [Warps];
   logic [63:0] old_mem  [Warps];      // AMO: the value that the next swap expects
@@ -340,7 +341,7 @@ module cu_lsu
   // A failure, told when it is the oldest of its warp.
   assign trap_valid_o = trap;
   assign trap_warp_o  = trap_acc.warp;
-  assign trap_code_o  = code_mem[trap_acc];
+  assign trap_code_o  = code_q[trap_acc];
   assign trap_va_o    = va_mem[trap_acc];
 
   // ---------------------------------------------------------------- memory request
@@ -587,10 +588,10 @@ module cu_lsu
       end
     end
     if (park_trap != '0) begin
-      for (int unsigned i = 0; i < Accs; i++) if (park_trap[i]) code_mem[i] <= wake_code;
+      for (int unsigned i = 0; i < Accs; i++) if (park_trap[i]) code_q[i] <= wake_code;
     end
-    if (rsp_fails)          code_mem[rsp_acc]   <= 8'(JobStatusMemoryError);
-    if (req_valid_i && bad) code_mem[enter_acc] <= misaligned ? 8'(JobStatusMisaligned)
+    if (rsp_fails)          code_q[rsp_acc]   <= 8'(JobStatusMemoryError);
+    if (req_valid_i && bad) code_q[enter_acc] <= misaligned ? 8'(JobStatusMisaligned)
                                                               : 8'(JobStatusBadAddress);
   end
 

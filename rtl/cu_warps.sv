@@ -100,8 +100,9 @@ module cu_warps
   logic [Warps-1:0][47:0] pc_q;
   ctx_t [Warps-1:0]       ctx_q;
   logic [Warps-1:0][3:0]  job_q;
-  logic [7:0]             status_q [Warps];
-  info_e                  info_q   [Warps];
+  // Packed: loops over unpacked arrays cost simulation every cycle.
+  logic  [Warps-1:0][7:0] status_q;
+  info_e [Warps-1:0]      info_q;
   logic [63:0]            result_mem [Warps];
   logic [47:0]            va_mem     [Warps];   // InfoVa
   logic [63:0]            thread_mem [Warps];   // thread index and number of threads

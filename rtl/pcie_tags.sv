@@ -64,7 +64,8 @@ module pcie_tags
   tag_info_t       info_q [Tags];
   logic [8:0]      rem_q  [Tags];       // bytes still to come
   logic [Tags-1:0] bad_q;               // some of its data was poisoned
-  logic [3:0]      age_q  [Tags];       // in eighths of the timeout
+  // Packed: a loop over an unpacked array costs simulation every cycle, not only at a tick.
+  logic [Tags-1:0][3:0] age_q;          // in eighths of the timeout
   logic [1:0]      pieces_q [16];       // requests of a burst still under way
   logic [15:0]     burst_bad_q;         // a request of the burst failed
 
