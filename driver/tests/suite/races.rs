@@ -130,9 +130,13 @@ fn a_page_by_itself_is_not_mapped_again_after_its_end() {
             let gone = p.map(2);
             p.mm.munmap(gone + PAGE, PAGE).expect("munmap");
             let job = p.start(&fill(), &[gone.0, 2, 9], 2).expect("launch");
-            let theirs = p.clone();
+            let (theirs, device) = (p.clone(), Arc::clone(&m.device));
             let unmaps = sync::spawn(move || {
-                for _ in 0..20 + seed % 30 {
+                // Until the faults are being served.
+                while device.rounds() == 0 {
+                    sync::yield_now();
+                }
+                for _ in 0..seed % 8 {
                     sync::yield_now();
                 }
                 theirs.mm.munmap(gone, PAGE).expect("munmap");
