@@ -59,10 +59,12 @@ pub(crate) fn run(core: &Core, log: &DirtyLog) {
 }
 
 impl Context {
-    /// The pages that the device has written since the last call, or since the context was opened: every store that came
-    /// before the call, and of those that come while it runs each in this call or in the next one. Pages of one entry are
-    /// told of together (512 of a 2 MiB one), pages that were unmapped meanwhile too. The pages stay mapped; their flags
-    /// say that they were written. Takes one invalidation per run of neighbouring pages and reads no table.
+    /// The pages that the device has written since the last call, or since the context was opened, as far as their records
+    /// have arrived. A record may still be on its way (the store has only just been made, or the log was full): its page is
+    /// told of by a later call, none is left out for good. What is told of here is complete: a store that comes after the
+    /// call gives a new record. Pages of one entry are told of together (512 of a 2 MiB one), pages that were unmapped
+    /// meanwhile too. The pages stay mapped; their flags say that they were written. Takes one invalidation per run of
+    /// neighbouring pages and reads no table.
     ///
     /// # Errors
     /// EOPNOTSUPP without [`crate::DeviceConfig::dirty_log`], EBADF when the context is closed, EIO when the device does
