@@ -65,6 +65,11 @@ pub(crate) fn canonical(va: u64) -> bool {
     top == 0 || top == -1
 }
 
+/// The first address of a page, canonical: bits 63:48 repeat bit 47.
+pub(crate) fn page_address(vpn: u64) -> u64 {
+    ((vpn << 28) as i64 >> 16) as u64
+}
+
 /// The page number of a virtual address: bits 47:12.
 pub(crate) fn vpn(va: u64) -> u64 {
     (va >> 12) & ((1 << 36) - 1)

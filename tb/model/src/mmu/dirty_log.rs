@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::addr::{BusAddr, PhysAddr};
+use crate::addr::{BusAddr, PhysAddr, page_address};
 use crate::board::Board;
 use hmmu_regs::{Client, Counter, DirtyRecord, FORMAT_VERSION, Vector};
 
@@ -46,14 +46,12 @@ impl DirtyLog {
 
     /// Notes that D was set in the entry of `1 << order` pages from page `vpn` on.
     pub(super) fn note(&mut self, board: &Board, ctx: u8, vpn: u64, order: u64) {
-        // Bits 63:48 of a canonical address repeat bit 47.
-        let addr = ((vpn << 28) as i64 >> 16) as u64;
         let record = DirtyRecord::default()
             .with_version(FORMAT_VERSION)
             .with_order(order)
             .with_ctx(u64::from(ctx))
             .with_stamp(board.time & 0xffff_ffff)
-            .with_addr(addr);
+            .with_addr(page_address(vpn));
         self.waiting.push_back(record);
         self.due = self.due.max(board.time + RECORD_CYCLES);
     }

@@ -1,7 +1,7 @@
 //! The fault ring: records of parked faults, written to the host roughly in the order in which they were found.
 
 use super::unit::{Miss, Parked, State};
-use crate::addr::{BusAddr, PhysAddr};
+use crate::addr::{BusAddr, PhysAddr, page_address};
 use crate::board::Board;
 use hmmu_regs::{Client, Counter, FORMAT_VERSION, FaultRecord, Vector};
 
@@ -114,8 +114,6 @@ impl FaultRing {
         let base = PhysAddr::system(BusAddr(self.base & !63));
         let place = base.plus(index * FaultRecord::BYTES as u64);
         let pass = self.producer >> self.log2;
-        // Bits 63:48 of a canonical address repeat bit 47.
-        let addr = ((miss.key.vpn << 28) as i64 >> 16) as u64;
         let record = FaultRecord::default()
             .with_phase(u64::from(!pass & 1))
             .with_version(FORMAT_VERSION)
@@ -124,7 +122,7 @@ impl FaultRing {
             .with_client(miss.client as u64)
             .with_ctx(u64::from(miss.key.ctx))
             .with_id(u64::from(self.next_id))
-            .with_addr(addr)
+            .with_addr(page_address(miss.key.vpn))
             .with_stamp(parked.stamp);
         self.next_id = self.next_id.wrapping_add(1);
         let due = board.after(2);
