@@ -39,7 +39,6 @@ module cu
   input  logic                   clk_i,
   input  logic                   rst_ni,
   input  logic [63:0]            time_i,
-  input  logic [WarpNumW-1:0]    first_warp_i,    // number of its first warp in the device
 
   input  logic                   thread_valid_i,
   output logic                   thread_ready_o,
@@ -105,6 +104,7 @@ module cu
   ctx_t [Warps-1:0]       ctx;
   logic [Warps-1:0][3:0]  job;
   logic [31:0]            csr_index, csr_threads;
+  place_t                 csr_place;
   logic                   late_release;
   wb_t                    late;
   logic                   s3_valid_q;
@@ -116,7 +116,6 @@ module cu
   ) u_warps (
     .clk_i,
     .rst_ni,
-    .first_warp_i,
     .thread_valid_i,
     .thread_ready_o,
     .thread_i,
@@ -167,6 +166,7 @@ module cu
     .csr_warp_i      (s3_warp_q),
     .csr_index_o     (csr_index),
     .csr_threads_o   (csr_threads),
+    .csr_place_o     (csr_place),
     .cnt_thread_o    (cnt_threads_o)
   );
 
@@ -282,7 +282,7 @@ module cu
     .instret_i    (instret),
     .index_i      (csr_index),
     .threads_i    (csr_threads),
-    .number_i     (first_warp_i + WarpNumW'(s3_warp_q)),
+    .place_i      (csr_place),
     .step_o       (step),
     .run_alu_o    (run_alu),
     .run_mem_o    (run_mem),

@@ -8,8 +8,7 @@
 // Every unit has its own L1 TLBs, instruction cache and two memory ports:
 //   miss_*, drain_done_o   clients of the MMU: data of each unit, then fetch of each unit
 //   mem_*                  clients of the fabric: data and fetch of unit 0, of unit 1, ...
-// Warps are numbered through the device: unit * Warps + warp. That is how warp_sel_i names them, what
-// programs read as their warp, and what their stacks go by.
+// Warps are numbered through the device: unit * Warps + warp. That is how warp_sel_i names them.
 // Counter increments are sums over the units.
 module cu_cluster
   import hmmu_pkg::*;
@@ -163,7 +162,6 @@ module cu_cluster
       .clk_i,
       .rst_ni,
       .time_i,
-      .first_warp_i           (WarpNumW'(u * Warps)),
       .thread_valid_i         (thread_valid[u]),
       .thread_ready_o         (thread_ready[u]),
       .thread_i,

@@ -205,7 +205,7 @@ module cu_decode
             12'hc02: dec_o.csr = CsrInstret;
             12'hcc0: dec_o.csr = CsrIndex;
             12'hcc1: dec_o.csr = CsrThreads;
-            12'hcc2: dec_o.csr = CsrWarp;
+            12'hcc2: dec_o.csr = CsrPlace;
             default: bad = 1'b1;
           endcase
         end

@@ -5,6 +5,7 @@
 // must be alone (atomics, fences, ends of the thread, errors) waits for its warp's accesses; one whose
 // registers were not in is read again when they are; an access waits for room; else it is done.
 module cu_exec
+  import hmmu_pkg::*;
   import hmmu_regs_pkg::*;
   import cu_pkg::*;
 (
@@ -29,7 +30,7 @@ module cu_exec
   input  logic [63:0] instret_i,
   input  logic [31:0] index_i,
   input  logic [31:0] threads_i,
-  input  logic [WarpNumW-1:0] number_i,
+  input  place_t      place_i,
   // What is done.
   output step_t       step_o,
   output logic        run_alu_o,
@@ -68,7 +69,7 @@ module cu_exec
           CsrInstret: result_o = instret_i;
           CsrIndex:   result_o = {32'b0, index_i};
           CsrThreads: result_o = {32'b0, threads_i};
-          CsrWarp:    result_o = 64'(number_i);
+          CsrPlace:   result_o = 64'(place_i);
           default:    result_o = time_i;
         endcase
       end

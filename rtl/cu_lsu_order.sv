@@ -47,7 +47,7 @@ module cu_lsu_order
   typedef struct packed {
     logic [8:0] word;
     logic [7:0] bytes;
-  } place_t;
+  } span_t;
 
   function automatic logic [7:0] bytes_of(logic [1:0] size, logic [2:0] offset);
     unique case (size)
@@ -58,14 +58,14 @@ module cu_lsu_order
     endcase
   endfunction
 
-  place_t place_mem [Accs];
+  span_t place_mem [Accs];
   ppn_t   ppn_mem   [Accs];
   slots_t older_q [Accs];     // of its warp: those that were here before it
 
   assign ppn_o = ppn_mem[ppn_acc_i];
 
   // ---------------------------------------------------------------- hits
-  place_t mine;
+  span_t mine;
   slots_t earlier;
 
   always_comb begin
@@ -77,7 +77,7 @@ module cu_lsu_order
       earlier = older_q[look_acc_i] & live_i;
       for (int unsigned s = 0; s < WarpAccs; s++) begin
         automatic acc_t   other = '{warp: look_acc_i.warp, slot: AccW'(s)};
-        automatic place_t place = place_mem[other];
+        automatic span_t place = place_mem[other];
         if (earlier[s] && place.word == mine.word && (place.bytes & mine.bytes) != '0
             && (untranslated_i[s] || ppn_mem[other] == look_ppn_i)) begin
           clash_o = 1'b1;

@@ -5,7 +5,7 @@ package cu_pkg;
 
   // Index of a hardware warp in its unit: a compute unit has 1 to 16 of them.
   parameter int unsigned WarpW = 4;
-  // Number of a hardware warp in the device: programs see it, stacks go by it.
+  // Number of a hardware warp in the device.
   parameter int unsigned WarpNumW = 7;
   // Most that all units together add to a counter in a cycle fits in these bits.
   parameter int unsigned CntW = 4;
@@ -60,7 +60,7 @@ package cu_pkg;
     CsrInstret = 3'd1,
     CsrIndex   = 3'd2,
     CsrThreads = 3'd3,
-    CsrWarp    = 3'd4
+    CsrPlace   = 3'd4
   } csr_e;
 
   typedef enum logic [2:0] {

@@ -26,7 +26,6 @@ module cu_warps
   input  logic                    clk_i,
   input  logic                    rst_ni,
 
-  input  logic [WarpNumW-1:0]     first_warp_i,     // number of warp 0 in the device
   input  logic                    thread_valid_i,
   output logic                    thread_ready_o,
   input  thread_t                 thread_i,
@@ -81,6 +80,7 @@ module cu_warps
   input  warp_t                   csr_warp_i,
   output logic [31:0]             csr_index_o,
   output logic [31:0]             csr_threads_o,
+  output place_t                  csr_place_o,
   output logic                    cnt_thread_o
 );
 
@@ -106,6 +106,7 @@ module cu_warps
   logic [63:0]            result_mem [Warps];
   logic [47:0]            va_mem     [Warps];   // InfoVa
   logic [63:0]            thread_mem [Warps];   // thread index and number of threads
+  place_t                 place_mem  [Warps];
 
   assign run_o    = run_q;
   assign ready_o  = ready_q;
@@ -117,6 +118,7 @@ module cu_warps
   assign job_o    = job_q;
 
   assign {csr_index_o, csr_threads_o} = thread_mem[csr_warp_i];
+  assign csr_place_o = place_mem[csr_warp_i];
 
   // ---------------------------------------------------------------- issue
   warps_t able, candidates, behind, held;
@@ -166,7 +168,7 @@ module cu_warps
 
   start_e      start_q;
   warp_t       start_warp_q;
-  logic [WarpNumW-1:0] stacks_q;        // stack sizes still to be added, in units of stack_size_q
+  logic [PlaceW:0] stacks_q;            // stack sizes still to be added, in units of stack_size_q
   logic        adding;
   logic [63:0] arg_q, sp_q, stack_size_q;
   logic [31:0] index_q, threads_q;
@@ -212,13 +214,14 @@ module cu_warps
   always_ff @(posedge clk_i) begin
     if (accept) begin
       start_warp_q <= free_warp;
-      stacks_q     <= first_warp_i + WarpNumW'(free_warp) + WarpNumW'(1);
+      stacks_q     <= (PlaceW + 1)'(thread_i.place) + (PlaceW + 1)'(1);
       arg_q        <= thread_i.arg;
       index_q      <= thread_i.index;
       threads_q    <= thread_i.threads;
       sp_q         <= thread_i.stack_base;
       stack_size_q <= thread_i.stack_size;
       thread_mem[free_warp] <= {thread_i.index, thread_i.threads};
+      place_mem[free_warp]  <= thread_i.place;
     end else if (adding) begin
       // Multiplied bit by bit.
       if (stacks_q[0]) sp_q <= sp_q + stack_size_q;
@@ -261,6 +264,7 @@ module cu_warps
       end_warp_q   <= report_warp;
       end_q.job    <= job_q[report_warp];
       end_q.status <= status_q[report_warp];
+      end_q.place  <= place_mem[report_warp];
       end_q.result <= status_q[report_warp] == 8'(JobStatusOk) ? result_mem[report_warp] : '1;
       unique case (info_q[report_warp])
         InfoPc:  end_q.info <= pc_q[report_warp];

@@ -21,10 +21,13 @@ package hmmu_pkg;
   parameter int unsigned DataW  = 128;
   parameter int unsigned StrbW  = DataW / 8;
   parameter int unsigned TagW   = 8;
+  // Place of a thread among those of its job: a number below that of the hardware warps.
+  parameter int unsigned PlaceW = 6;
 
   typedef logic [CtxW-1:0]  ctx_t;
   typedef logic [VpnW-1:0]  vpn_t;
   typedef logic [PpnW-1:0]  ppn_t;
+  typedef logic [PlaceW-1:0] place_t;
   typedef logic [PaW-1:0]   pa_t;
 
   // ---------------------------------------------------------------- memory port (single beat)
@@ -227,6 +230,7 @@ package hmmu_pkg;
 
   // ---------------------------------------------------------------- threads
   typedef struct packed {
+    place_t      place;       // whose stack it has
     logic [3:0]  job;         // job slot
     ctx_t        ctx;
     logic [63:0] entry;
@@ -238,6 +242,7 @@ package hmmu_pkg;
   } thread_t;
 
   typedef struct packed {
+    place_t      place;
     logic [3:0]  job;
     logic [63:0] result;
     logic [7:0]  status;      // enum JobStatus or a cancel code

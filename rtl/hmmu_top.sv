@@ -526,7 +526,7 @@ module hmmu_top
   );
   assign err_unit[ErrCopy] = ClientCopy;
 
-  launch_unit #(.JobSlots(JobSlots)) u_launch (
+  launch_unit #(.JobSlots(JobSlots), .Places(NumCu * Warps)) u_launch (
     .clk_i, .rst_ni,
     .enable_i        (enable),
     .time_i          (dev_time),

@@ -6,6 +6,8 @@
 //   threads that ended with status Ok (all ones if none did), its status and info are those of the
 //   first thread that ended otherwise. The Completion is written, then irq_job_o pulses if the entry
 //   asks for it, then the slot is free.
+// Places: a thread has the lowest place that no other thread of its job has, from its deal to its end;
+//   at most Places of a job's threads have one, the others wait.
 // Bad entry (version, or no threads): the ring stops, error BadEntry, CONS stays at it.
 // Kill: kill_valid_i, by job id or by context, stays until kill_done_o, which may come in the same
 //   cycle. The jobs deal no more threads, kill_mask_o ends their warps, their status is Killed (by
@@ -21,7 +23,8 @@ module launch_unit
   import hmmu_pkg::*;
   import hmmu_regs_pkg::*;
 #(
-  parameter int unsigned JobSlots = 4
+  parameter int unsigned JobSlots = 4,
+  parameter int unsigned Places   = 32   // hardware warps of the device, 1 to 64
 ) (
   input  logic                clk_i,
   input  logic                rst_ni,
@@ -66,13 +69,20 @@ module launch_unit
 );
 
   localparam int unsigned SlotW = JobSlots > 1 ? $clog2(JobSlots) : 1;
+  localparam int unsigned SeatW = Places > 1 ? $clog2(Places) : 1;   // of a place here
 
   typedef logic [JobSlots-1:0] slots_t;
   typedef logic [SlotW-1:0]    slot_t;
+  typedef logic [Places-1:0]   places_t;
 
   function automatic slot_t lowest(slots_t set);
     lowest = '0;
     for (int i = int'(JobSlots) - 1; i >= 0; i--) if (set[i]) lowest = slot_t'(i);
+  endfunction
+
+  function automatic place_t lowest_place(places_t set);
+    lowest_place = '0;
+    for (int i = int'(Places) - 1; i >= 0; i--) if (set[i]) lowest_place = place_t'(i);
   endfunction
 
   function automatic slots_t one(logic valid, slot_t slot);
@@ -87,6 +97,7 @@ module launch_unit
   logic [31:0]   id_q      [JobSlots];
   ctx_t          ctx_q     [JobSlots];
   logic [7:0]    running_q [JobSlots];   // threads dealt and not ended
+  places_t       places_q  [JobSlots];   // theirs
   logic [63:0]   result_q  [JobSlots];
   logic [7:0]    status_q  [JobSlots];
   logic [47:0]   info_q    [JobSlots];
@@ -171,12 +182,18 @@ module launch_unit
   logic          deal, withdraw, thread_valid_q;
   thread_t       thread_q;
   launch_entry_t deal_entry;
+  place_t        deal_place;
 
   always_comb begin
     for (int unsigned s = 0; s < JobSlots; s++) begin
       open[s] = valid_q[s] && !killed_q[s] && !kill_set[s] && !held_q[s]
-             && next_q[s] != threads_q[s];
+             && next_q[s] != threads_q[s] && places_q[s] != '1;
     end
+  end
+
+  always_comb begin
+    deal_place = '0;
+    if (open != '0) deal_place = lowest_place(~places_q[deal_slot]);
   end
 
   assign behind     = open & ~((slots_t'(2) << last_q) - slots_t'(1));
@@ -191,7 +208,7 @@ module launch_unit
 
   always_ff @(posedge clk_i) begin
     if (deal) begin
-      thread_q <= '{job: 4'(deal_slot), ctx: deal_entry.ctx, entry: deal_entry.entry,
+      thread_q <= '{place: deal_place, job: 4'(deal_slot), ctx: deal_entry.ctx, entry: deal_entry.entry,
                     arg: deal_entry.arg, index: next_q[deal_slot], threads: deal_entry.threads,
                     stack_base: deal_entry.stack_base, stack_size: deal_entry.stack_size};
     end
@@ -278,6 +295,9 @@ module launch_unit
         status_q[s] <= kill_by_ctx_i ? 8'(JobStatusStopped) : 8'(JobStatusKilled);
       end
     end
+    if (withdraw)    places_q[slot_t'(thread_q.job)][SeatW'(thread_q.place)] <= 1'b0;
+    if (end_valid_i) places_q[end_slot][SeatW'(end_i.place)]                 <= 1'b0;
+    if (deal)        places_q[deal_slot][SeatW'(deal_place)]                 <= 1'b1;
     if (end_valid_i) begin
       if (end_i.status == 8'(JobStatusOk)) begin
         if (end_i.result < result_q[end_slot]) result_q[end_slot] <= end_i.result;
@@ -293,6 +313,7 @@ module launch_unit
       id_q[free_slot]      <= entry.job;
       ctx_q[free_slot]     <= entry.ctx;
       running_q[free_slot] <= '0;
+      places_q[free_slot]  <= '0;
       result_q[free_slot]  <= '1;
       status_q[free_slot]  <= 8'(JobStatusOk);
       info_q[free_slot]    <= '0;
@@ -303,6 +324,7 @@ module launch_unit
     if (rst_ni) begin
       assert (!(end_valid_i && !valid_q[end_slot])) else $error("an end for no job");
       assert (!(end_valid_i && running_q[end_slot] == '0)) else $error("an end for no thread");
+      assert (!(end_valid_i && !places_q[end_slot][SeatW'(end_i.place)])) else $error("an end of a place without thread");
     end
   end
 

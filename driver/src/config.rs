@@ -107,7 +107,7 @@ pub struct DeviceConfig {
     pub atomics: Atomics,
     /// True maps 2 MiB at once where the process does.
     pub large_pages: bool,
-    /// Bytes of stack of one hardware warp (a multiple of 4096).
+    /// Bytes of stack of one place, of which there are as many as hardware warps (a multiple of 4096).
     pub stack_bytes: u64,
     /// Pages moved by one round of migration (at least 1).
     pub migrate_batch: usize,

@@ -1403,7 +1403,7 @@ impl CopyEntry {
     }
 }
 
-/// Launch-ring entry. A job runs threads 0..threads of one program. A thread starts with a0 = arg, a1 = its index, a2 = threads, sp = stack_base + (hardware warp + 1) * stack_size, other registers 0, and ends with ECALL; a0 is its result. The job's result is the smallest thread result, unsigned.
+/// Launch-ring entry. A job runs threads 0..threads of one program. A thread starts with a0 = arg, a1 = its index, a2 = threads, sp = stack_base + (place + 1) * stack_size, other registers 0, and ends with ECALL; a0 is its result. The job's result is the smallest thread result, unsigned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct LaunchEntry(pub [u64; 8]);
 
@@ -1495,7 +1495,7 @@ impl LaunchEntry {
         self
     }
 
-    /// Bytes of stack for each hardware warp.
+    /// Bytes of stack for each place; there are as many places as hardware warps.
     pub fn stack_size(&self) -> u64 {
         self.0[4]
     }

@@ -19,6 +19,8 @@ struct Job {
     /// Index of the next thread to start.
     next: u32,
     running: u32,
+    /// Places of the threads that run.
+    places: u64,
     /// No more threads are started.
     killed: bool,
     /// Suspended.
@@ -59,6 +61,7 @@ impl Job {
             threads: self.threads(),
             stack_base: self.entry.stack_base(),
             stack_size: self.entry.stack_size(),
+            place: (!self.places).trailing_zeros(),
         }
     }
 }
@@ -116,6 +119,7 @@ impl LaunchUnit {
     pub(crate) fn thread_ended(&mut self, end: &ThreadEnd) {
         if let Some(job) = &mut self.slots[end.slot] {
             job.running -= 1;
+            job.places &= !(1 << end.place);
             if end.status == JobStatus::Ok as u8 {
                 job.end.result = job.end.result.min(end.result);
             } else {
@@ -178,6 +182,7 @@ impl LaunchUnit {
             && let Some(job) = &mut self.slots[slot]
             && cu.start(board, &job.thread(slot))
         {
+            job.places |= job.places + 1;
             job.next += 1;
             job.running += 1;
             self.turn = (slot + 1) % JOB_SLOTS;
@@ -199,6 +204,7 @@ impl LaunchUnit {
             entry,
             next: 0,
             running: 0,
+            places: 0,
             killed: false,
             held: false,
             end,

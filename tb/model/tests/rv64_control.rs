@@ -119,7 +119,7 @@ fn csrs_are_read_only() {
         csrr(7, csr::INSTRET),
         csrr(8, csr::THREAD),
         csrr(9, csr::THREADS),
-        csrr(10, csr::WARP),
+        csrr(10, csr::PLACE),
         i(0x73, 7, 11, 0, csr::THREAD as i32), // CSRRCI rd, csr, 0
     ];
     let mut bus = Flat::new(&program);
@@ -127,7 +127,7 @@ fn csrs_are_read_only() {
     let mut hart = Hart {
         thread: 3,
         threads: 64,
-        warp: 7,
+        place: 7,
         ..Hart::new(0)
     };
     for _ in program {

@@ -39,6 +39,9 @@ fn random_jobs_complete_with_the_minimum_and_the_first_error() {
             assert_eq!(job.irqs, id & 1, "seed {seed}: interrupts of job {id}");
         }
         assert!(bench.errors.is_empty(), "seed {seed}: {:?}", bench.errors);
+        // One for each warp, and one for the thread at the port.
+        let highest = bench.highest as usize;
+        assert!(highest <= WARPS, "seed {seed}: place {highest}");
     }
 }
 

@@ -14,7 +14,7 @@ pub(crate) struct Cluster {
 impl Cluster {
     pub(crate) fn new() -> Self {
         Self {
-            units: std::array::from_fn(|unit| ComputeUnit::new(unit * WARPS)),
+            units: std::array::from_fn(|_| ComputeUnit::new()),
             turn: 0,
         }
     }

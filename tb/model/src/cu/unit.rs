@@ -20,12 +20,15 @@ pub(crate) struct Thread {
     pub(crate) threads: u32,
     pub(crate) stack_base: u64,
     pub(crate) stack_size: u64,
+    /// Whose stack it has.
+    pub(crate) place: u32,
 }
 
 /// How a thread ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ThreadEnd {
     pub(crate) slot: usize,
+    pub(crate) place: u32,
     pub(crate) result: u64,
     /// Enum `JobStatus` or the code of a Cancel.
     pub(crate) status: u8,
@@ -98,15 +101,12 @@ impl Warp {
 pub(crate) struct ComputeUnit {
     icache: ICache,
     warps: [Warp; WARPS],
-    /// Number of warp 0 in the device.
-    first: usize,
     /// The warp whose turn comes first.
     turn: usize,
 }
 
 impl ComputeUnit {
-    /// A unit whose first warp has this number in the device.
-    pub(crate) fn new(first: usize) -> Self {
+    pub(crate) fn new() -> Self {
         let idle = |_| Warp {
             hart: Hart::default(),
             slot: 0,
@@ -120,7 +120,6 @@ impl ComputeUnit {
         Self {
             icache: ICache::new(),
             warps: std::array::from_fn(idle),
-            first,
             turn: 0,
         }
     }
@@ -135,11 +134,11 @@ impl ComputeUnit {
             return false;
         };
         let mut hart = Hart::new(thread.entry);
-        let global = (self.first + number) as u64;
-        (hart.thread, hart.threads, hart.warp) = (thread.index, thread.threads, global as u32);
+        (hart.thread, hart.threads, hart.place) = (thread.index, thread.threads, thread.place);
+        let stacks = u64::from(thread.place) + 1;
         hart.x[2] = thread
             .stack_base
-            .wrapping_add((global + 1).wrapping_mul(thread.stack_size));
+            .wrapping_add(stacks.wrapping_mul(thread.stack_size));
         hart.x[10] = thread.arg;
         hart.x[11] = u64::from(thread.index);
         hart.x[12] = u64::from(thread.threads);
@@ -239,6 +238,7 @@ impl ComputeUnit {
         board.count(Counter::Threads);
         Some(ThreadEnd {
             slot: warp.slot,
+            place: warp.hart.place,
             result: warp.hart.x[10],
             status,
             info,

@@ -14,8 +14,8 @@ pub mod csr {
     pub const THREAD: u32 = 0xcc0;
     /// Threads of the job.
     pub const THREADS: u32 = 0xcc1;
-    /// Number of the hardware warp.
-    pub const WARP: u32 = 0xcc2;
+    /// Its place among the threads of its job.
+    pub const PLACE: u32 = 0xcc2;
 }
 
 /// What LR left for SC.
@@ -68,8 +68,8 @@ pub struct Hart {
     pub thread: u32,
     /// CSR [`csr::THREADS`].
     pub threads: u32,
-    /// CSR [`csr::WARP`].
-    pub warp: u32,
+    /// CSR [`csr::PLACE`].
+    pub place: u32,
 }
 
 /// The immediate of an I-type instruction.
@@ -256,7 +256,7 @@ impl Hart {
             csr::INSTRET => Ok(self.instret),
             csr::THREAD => Ok(u64::from(self.thread)),
             csr::THREADS => Ok(u64::from(self.threads)),
-            csr::WARP => Ok(u64::from(self.warp)),
+            csr::PLACE => Ok(u64::from(self.place)),
             _ => Err(Step::Illegal),
         }
     }

@@ -24,7 +24,7 @@ fn threads_start_as_the_launch_entry_says() {
         csrr(6, csr::THREADS),
         sd(6, 5, 32),
     ]);
-    program.extend([csrr(6, csr::WARP), sd(6, 5, 40), addi(6, 0, 0)]);
+    program.extend([csrr(6, csr::PLACE), sd(6, 5, 40), addi(6, 0, 0)]);
     program.extend(
         (1..32)
             .filter(|reg| ![2, 5, 6, 10, 11, 12].contains(reg))
@@ -41,13 +41,15 @@ fn threads_start_as_the_launch_entry_says() {
     let end = rig.completion(fence);
     assert_eq!((end.status(), end.result()), (0, 5), "the smallest result");
     let warps = rig.warps();
+    let mut places = Vec::new();
     for thread in 0..20 {
         let word = |k: u64| rig.ram.read64(page + 64 * thread + 8 * k);
-        let warp = word(5);
-        assert!(warp < warps);
+        let place = word(5);
+        assert!(place < warps);
+        places.push(place);
         assert_eq!(
             [word(0), word(1), word(2)],
-            [thread, 20, 0x1000 + (warp + 1) * 0x100]
+            [thread, 20, 0x1000 + (place + 1) * 0x100]
         );
         assert_eq!([word(3), word(4), word(6)], [thread, 20, 0]);
     }
@@ -118,10 +120,10 @@ fn a_job_is_killed_even_when_all_its_warps_are_parked() {
 #[test]
 fn threads_spread_over_all_units() {
     let mut rig = Rig::new();
-    // Each spins until *a0 is set, and tells its warp.
+    // Each spins until *a0 is set, and tells its place.
     rig.load(
         0,
-        &[ld(5, 10, 0), beq(5, 0, -4), csrr(10, csr::WARP), ECALL],
+        &[ld(5, 10, 0), beq(5, 0, -4), csrr(10, csr::PLACE), ECALL],
     );
     let page = rig.map_ram(0, DATA, "r");
     let warps = rig.warps();
@@ -135,7 +137,7 @@ fn threads_spread_over_all_units() {
             assert_eq!(busy.count() as u64, each, "{states:?}");
         }
         rig.ram.write64(page, 1);
-        assert_eq!(rig.completion(fence).result(), 0, "the lowest warp");
+        assert_eq!(rig.completion(fence).result(), 0, "the lowest place");
         rig.ram.write64(page, 0);
     }
 }

@@ -14,6 +14,7 @@ pub mod thread {
     pub const ENTRY: Field = (256, 64);
     pub const CTX: Field = (320, 4);
     pub const JOB: Field = (324, 4);
+    pub const PLACE: Field = (328, 6);
 }
 
 /// `thread_end_t`
@@ -23,6 +24,7 @@ pub mod end {
     pub const STATUS: Field = (48, 8);
     pub const RESULT: Field = (56, 64);
     pub const JOB: Field = (120, 4);
+    pub const PLACE: Field = (124, 6);
 }
 
 /// `mem_req_t`

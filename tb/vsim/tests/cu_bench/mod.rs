@@ -32,6 +32,7 @@ pub struct Thread {
     pub threads: u64,
     pub stack_base: u64,
     pub stack_size: u64,
+    pub place: u64,
 }
 
 /// How a thread ended.
@@ -104,6 +105,8 @@ pub struct Bench {
     /// Memory as it must be at the end.
     pub expected: Option<Memory>,
     running: [usize; 16],
+    /// Places of the threads that run, by job.
+    places: [Vec<u64>; 16],
 }
 
 impl Bench {
@@ -128,6 +131,7 @@ impl Bench {
             stores: 0,
             expected: None,
             running: [0; 16],
+            places: std::array::from_fn(|_| Vec::new()),
         }
     }
 
@@ -183,15 +187,20 @@ impl Bench {
             put(thread::THREADS, t.threads);
             put(thread::STACK_BASE, t.stack_base);
             put(thread::STACK_SIZE, t.stack_size);
+            put(thread::PLACE, t.place);
         }
         b.eval();
         if b.get("thread_valid_i") == 1 && b.get("thread_ready_o") == 1 {
             let started = self.queue.pop_front().expect("offered");
             self.running[started.job as usize] += 1;
+            self.places[started.job as usize].push(started.place);
         }
         if b.get("end_valid_o") == 1 && b.get("end_ready_i") == 1 {
             let mut get = |f: Field| b.get_bits("end_o", f.0, f.1);
-            let job = get(end::JOB);
+            let (job, place) = (get(end::JOB), get(end::PLACE));
+            let places = &mut self.places[job as usize];
+            let known = places.iter().position(|p| *p == place);
+            places.swap_remove(known.expect("the place of a thread that runs"));
             let (result, status, info) = (get(end::RESULT), get(end::STATUS) as u8, get(end::INFO));
             self.ends.push(End {
                 job,

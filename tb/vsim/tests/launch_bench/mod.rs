@@ -15,6 +15,8 @@ pub const RING_LOG2: u64 = 4;
 /// Completions, one every 32 bytes by job id.
 pub const COMPLETIONS: u64 = 0x8_0000;
 pub const WARPS: usize = 8;
+/// The block's own parameter.
+pub const PLACES: u64 = 32;
 pub const OK: u64 = JobStatus::Ok as u64;
 
 /// A thread in the model of the compute unit.
@@ -24,6 +26,7 @@ pub struct Running {
     pub job: u64,
     pub due: u64,
     pub index: u64,
+    pub place: u64,
 }
 
 /// What is known of a job.
@@ -67,6 +70,8 @@ pub struct Bench {
     pub errors: Vec<u64>,
     pub half: BTreeMap<u64, u64>,
     pub finished: u64,
+    /// Highest place of any thread.
+    pub highest: u64,
     /// The job that completed last.
     pub last: Option<u64>,
 }
@@ -118,6 +123,7 @@ impl Bench {
             errors: Vec::new(),
             half: BTreeMap::new(),
             finished: 0,
+            highest: 0,
             last: None,
         }
     }
@@ -225,6 +231,7 @@ impl Bench {
         self.b.set_bits("end_i", 48, 8, status);
         self.b.set_bits("end_i", 56, 64, result);
         self.b.set_bits("end_i", 120, 4, t.slot);
+        self.b.set_bits("end_i", 124, 6, t.place);
         let job = self.jobs.get_mut(&t.job).expect("known");
         job.ended += 1;
         if status == OK {
@@ -247,7 +254,13 @@ impl Bench {
             [get(128, 32), get(192, 64), get(320, 4)],
             [expected.threads(), expected.arg(), expected.ctx()]
         );
-        let (index, slot) = (get(160, 32), get(324, 4));
+        let (index, slot, place) = (get(160, 32), get(324, 4), get(328, 6));
+        let others = self.running.iter().filter(|t| t.slot == slot);
+        let taken: Vec<u64> = others.map(|t| t.place).collect();
+        // One that has ended since the deal may have had a lower one.
+        assert!(!taken.contains(&place), "job {id}: a place for two");
+        assert!(place < PLACES, "job {id}: place {place}");
+        self.highest = self.highest.max(place);
         assert!(
             !self.held.contains(&id),
             "job {id}: a thread while it is held"
@@ -263,6 +276,7 @@ impl Bench {
             job: id,
             due,
             index,
+            place,
         });
     }
 
