@@ -1,5 +1,5 @@
 # hmmu: `make run` shows the device at work, `make test` passes the tests. Both set up what they need.
-.PHONY: help setup regs run test test-host bench-host bench-mmu lint synth conformance mutants soak clean
+.PHONY: help setup regs run test test-host bench-host bench-mmu lint synth conformance mutants soak preempt clean
 SHELL := /bin/bash
 CARGO ?= cargo
 
@@ -48,9 +48,13 @@ bench-mmu: setup ## address translation against an ideal MMU and others' figures
 mutants:         ## break one rule of the host side at a time and see which test notices (long)
 	@tools/mutants.py
 
-soak: setup      ## a million random operations each on the TLBs, the walker, the fault unit and the MMU (long)
+soak: setup      ## a million random operations each on the TLBs, the walker, the fault unit and the MMU, and harvests on the whole device (long)
 	@HMMU_SOAK=$${HMMU_SOAK:-1000000} HMMU_BLOCKS=l1_tlb,l2_tlb,walker,fault_unit,mmu_bench $(CARGO) test --release --quiet -p hmmu-vsim \
 	  --test l1_tlb --test l2_tlb --test walker --test fault_unit --test mmu_invalidate -- random
+	@HMMU_SOAK=$${HMMU_SOAK:-1000000} $(CARGO) test --release --quiet -p hmmu --test suite preempt::storm
+
+preempt: setup   ## take a page, a table or a job away from the whole device at each cycle (long)
+	@HMMU_STRIDE=$${HMMU_STRIDE:-1} $(CARGO) test --release --quiet -p hmmu --test suite preempt -- --nocapture
 
 synth: setup     ## open ECP5 synthesis of the RTL top, with the table of cells
 	@fpga/synth.py
