@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::complain;
 use crate::machine::{Backend, MAX_CYCLES, MachineConfig};
-use crate::{bench_cmd, explore_cmd, fuzz_cmd, graph_cmd, run_cmd};
+use crate::{bench_cmd, explore_cmd, fuzz_cmd, graph_cmd, kernel_cmd, run_cmd};
 
 /// Exit status of a failed check.
 pub const FAILED: u8 = 1;
@@ -30,13 +30,15 @@ enum Command {
     Explore(explore_cmd::ExploreArgs),
     /// Walks a graph on the device: BFS over linked heap nodes, checked against a CPU's.
     Graph(graph_cmd::GraphArgs),
+    /// Runs a program out of an ELF file on the device.
+    Kernel(kernel_cmd::KernelArgs),
     /// Runs random programs of process and device operations and compares every byte with plain memory.
     Fuzz(fuzz_cmd::FuzzArgs),
     /// Measures parts of the device.
     Bench(bench_cmd::BenchArgs),
 }
 
-/// Options of both commands.
+/// Options of every command that runs a machine.
 #[derive(Args, Clone, Debug)]
 pub struct Common {
     /// The device: the verilated design or the functional model.
@@ -79,6 +81,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run_cmd::run(&args),
         Command::Explore(args) => explore_cmd::run(&args),
         Command::Graph(args) => graph_cmd::run(&args),
+        Command::Kernel(args) => kernel_cmd::run(&args),
         Command::Fuzz(args) => fuzz_cmd::run(&args),
         Command::Bench(args) => bench_cmd::run(&args),
     };

@@ -9,12 +9,12 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::{Common, FAILED, unusable};
 use crate::graph::{
-    FlatFigures, Graph, Placement, SearchError, SearchFigures, SearchOptions, read_file, read_text,
-    search_flat, search_nodes,
+    FlatFigures, Graph, SearchFigures, SearchOptions, read_file, read_text, search_flat,
+    search_nodes,
 };
-use crate::machine::{Backend, MachineConfig};
+use crate::machine_args::{MachineArgs, outputs};
 use crate::rc::LinkBytes;
-use crate::run_cmd::writable;
+use crate::session::RunError;
 use crate::wave::WaveFile;
 use crate::world::Outputs;
 use crate::{complain, say};
@@ -32,32 +32,13 @@ pub struct GraphArgs {
     /// Vertex to start from, by its number in the file; without it, the one with most edges.
     #[arg(long, value_name = "N")]
     root: Option<u64>,
-    /// What the driver does with a page on a device fault.
-    #[arg(long, value_enum, default_value = "migrate")]
-    policy: Placement,
-    /// Device memory: bytes, or with a suffix K, M or G.
-    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "16M")]
-    vram: u64,
-    /// The link, such as gen3x8.
-    #[arg(long, value_name = "LINK", default_value = "gen3x8")]
-    link: String,
+    #[command(flatten)]
+    machine: MachineArgs,
     /// Leaves the comparison with copied arrays out.
     #[arg(long)]
     no_compare: bool,
     #[command(flatten)]
     common: Common,
-}
-
-fn size(text: &str) -> Result<u64, String> {
-    let error = || format!("{text:?}: expected a size such as 65536, 64K or 16M");
-    let (digits, shift) = match text.as_bytes().last() {
-        Some(b'K' | b'k') => (&text[..text.len() - 1], 10),
-        Some(b'M' | b'm') => (&text[..text.len() - 1], 20),
-        Some(b'G' | b'g') => (&text[..text.len() - 1], 30),
-        _ => (text, 0),
-    };
-    let number: u64 = digits.parse().map_err(|_| error())?;
-    number.checked_mul(1 << shift).ok_or_else(error)
 }
 
 /// Everything that a run is made of.
@@ -83,8 +64,8 @@ pub fn run(args: &GraphArgs) -> u8 {
     let waved = plan.wave.as_ref().map_or(Ok(()), WaveFile::finish);
     let (figures, flat) = match result {
         Ok(done) => done,
-        Err(SearchError::Unusable(text)) => return unusable(&text),
-        Err(SearchError::Failed(text)) => {
+        Err(RunError::Unusable(text)) => return unusable(&text),
+        Err(RunError::Failed(text)) => {
             complain!("hmmu: {}: {text} (seed {})", plan.name, args.common.seed);
             return FAILED;
         }
@@ -110,12 +91,6 @@ pub fn run(args: &GraphArgs) -> u8 {
 
 fn plan(args: &GraphArgs) -> Result<Plan, String> {
     let common = &args.common;
-    if cfg!(not(feature = "rtl")) && common.backend == Backend::Rtl {
-        return Err(crate::machine::NO_RTL.into());
-    }
-    if common.wave.is_some() && common.backend == Backend::Model {
-        return Err("the functional model has no waves: use --backend rtl".into());
-    }
     let (name, graph) = match &args.file {
         Some(file) => (file.display().to_string(), read_file(file)),
         None => (
@@ -134,28 +109,14 @@ fn plan(args: &GraphArgs) -> Result<Plan, String> {
         })?,
         None => graph.busiest(),
     };
-    let mut machine = MachineConfig {
-        vram: args.vram,
-        ..common.machine()
-    };
-    machine.link = args.link.parse()?;
     // Nodes, edges, queue and their arrays, with as much again to spare.
     let need = 4 * (64 * graph.vertices() as u64 + 32 * graph.edges.len() as u64);
-    machine.ram = machine.ram.max(need.next_multiple_of(1 << 20));
-    machine.check()?;
-    for file in [&common.json, &common.log].into_iter().flatten() {
-        writable(file)?;
-    }
-    let wave = common.wave.as_deref().map(WaveFile::new).transpose()?;
-    let outputs = Outputs {
-        log: common.log.clone(),
-        wave: wave.as_ref().map(|wave| wave.fst().to_path_buf()),
-        ..Outputs::default()
-    };
+    let machine = args.machine.machine(common, need)?;
+    let (outputs, wave) = outputs(common)?;
     let options = SearchOptions {
         machine,
         outputs,
-        placement: args.policy,
+        placement: args.machine.policy,
     };
     Ok(Plan {
         name,
@@ -166,20 +127,20 @@ fn plan(args: &GraphArgs) -> Result<Plan, String> {
     })
 }
 
-fn work(plan: &Plan, compare: bool) -> Result<(SearchFigures, Option<FlatFigures>), SearchError> {
+fn work(plan: &Plan, compare: bool) -> Result<(SearchFigures, Option<FlatFigures>), RunError> {
     let expected = plan.graph.distances(plan.root);
     let seed = plan.options.machine.seed;
     let (graph, root, options) = (plan.graph.clone(), plan.root, plan.options.clone());
     let want = expected.clone();
     let figures = sync::run(seed, move || search_nodes(&graph, root, &want, &options))
-        .unwrap_or_else(|text| Err(SearchError::Failed(text)))?;
+        .unwrap_or_else(|text| Err(RunError::Failed(text)))?;
     if !compare {
         return Ok((figures, None));
     }
     let (graph, mut options) = (plan.graph.clone(), plan.options.clone());
     options.outputs = Outputs::default();
     let flat = sync::run(seed, move || search_flat(&graph, root, &expected, &options))
-        .unwrap_or_else(|text| Err(SearchError::Failed(text)))?;
+        .unwrap_or_else(|text| Err(RunError::Failed(text)))?;
     Ok((figures, flat))
 }
 
@@ -197,12 +158,7 @@ impl Report<'_> {
     }
 
     fn rate(&self, hits: &str, lookups: &str) -> f64 {
-        let lookups = self.figures.stat(lookups);
-        if lookups == 0 {
-            0.0
-        } else {
-            self.figures.stat(hits) as f64 / lookups as f64
-        }
+        self.figures.stats.share(hits, lookups)
     }
 
     fn print(&self) {
@@ -227,11 +183,7 @@ impl Report<'_> {
             machine.backend.name(),
             machine.link,
             machine.vram >> 10,
-            if plan.options.placement == Placement::Migrate {
-                "migrate"
-            } else {
-                "remote"
-            },
+            plan.options.placement.name(),
             machine.seed
         );
         say!(
@@ -242,13 +194,13 @@ impl Report<'_> {
         );
         say!(
             "faults       {} by the device, served in {} rounds",
-            figures.stat("faults"),
-            figures.stat("driver_rounds")
+            figures.stats.get("faults"),
+            figures.stats.get("driver_rounds")
         );
         say!(
             "pages        {} migrated to the device, {} home meanwhile, {} home for the check",
-            figures.stat("driver_pages_to_device"),
-            figures.stat("driver_pages_to_system"),
+            figures.stats.get("driver_pages_to_device"),
+            figures.stats.get("driver_pages_to_system"),
             figures.pages_home
         );
         say!(
@@ -261,7 +213,7 @@ impl Report<'_> {
             percent("l1_hits", "l1_lookups"),
             percent("l1_fetch_hits", "l1_fetch_lookups"),
             percent("l2_hits", "l2_lookups"),
-            figures.stat("walks")
+            figures.stats.get("walks")
         );
         if self.args.no_compare {
             say!("old way      not run");
@@ -309,6 +261,7 @@ impl Report<'_> {
         let machine = &plan.options.machine;
         let stats: Map<String, Value> = figures
             .stats
+            .0
             .iter()
             .map(|(name, value)| ((*name).to_string(), json!(value)))
             .collect();
@@ -336,24 +289,24 @@ impl Report<'_> {
             "backend": machine.backend.name(),
             "link": machine.link.to_string(),
             "vram_bytes": machine.vram,
-            "policy": if plan.options.placement == Placement::Migrate { "migrate" } else { "remote" },
+            "policy": plan.options.placement.name(),
             "seed": machine.seed,
             "cycles": figures.cycles,
             "total_cycles": figures.total_cycles,
             "simulated_cycles": self.simulated(),
             "clock_hz": machine.clock_hz,
             "simulated_us": self.microseconds(figures.cycles),
-            "device_faults": figures.stat("faults"),
-            "fault_rounds": figures.stat("driver_rounds"),
-            "pages_migrated": figures.stat("driver_pages_to_device"),
-            "pages_home_meanwhile": figures.stat("driver_pages_to_system"),
+            "device_faults": figures.stats.get("faults"),
+            "fault_rounds": figures.stats.get("driver_rounds"),
+            "pages_migrated": figures.stats.get("driver_pages_to_device"),
+            "pages_home_meanwhile": figures.stats.get("driver_pages_to_system"),
             "pages_home": figures.pages_home,
             "link_bytes_to_device": figures.link.to_device,
             "link_bytes_to_host": figures.link.to_host,
             "l1_hit_rate": self.rate("l1_hits", "l1_lookups"),
             "l1_fetch_hit_rate": self.rate("l1_fetch_hits", "l1_fetch_lookups"),
             "l2_hit_rate": self.rate("l2_hits", "l2_lookups"),
-            "walks": figures.stat("walks"),
+            "walks": figures.stats.get("walks"),
             "events": figures.events,
             "log_hash": format!("{:016x}", figures.log_hash),
             "stats": stats,

@@ -5,10 +5,12 @@ use hmm_core::{Errno, MmapOptions, Prot, Va};
 
 use super::heap::{load_words, store_words};
 use super::nodes::{queue_bytes, start_queue};
-use super::search::{SearchError, SearchOptions, THREADS, close, failed};
-use super::{Graph, UNREACHED, progress};
+use super::search::{SearchOptions, THREADS};
+use super::{Graph, UNREACHED};
 use crate::kernels;
+use crate::progress;
 use crate::rc::LinkBytes;
+use crate::session::{RunError, close, failed};
 use crate::world::World;
 
 /// The figures of the old way. Times are device cycles; the CPU's own work (flattening) takes none here.
@@ -74,9 +76,9 @@ pub fn search_flat(
     root: usize,
     expected: &[u64],
     options: &SearchOptions,
-) -> Result<Option<FlatFigures>, SearchError> {
+) -> Result<Option<FlatFigures>, RunError> {
     let made = World::new(options.machine.clone(), &options.outputs, options.driver());
-    let world = made.map_err(SearchError::Unusable)?;
+    let world = made.map_err(RunError::Unusable)?;
     let result = search(&world, graph, root, expected);
     close(&world, result)
 }
@@ -86,7 +88,7 @@ fn search(
     graph: &Graph,
     root: usize,
     expected: &[u64],
-) -> Result<Option<FlatFigures>, SearchError> {
+) -> Result<Option<FlatFigures>, RunError> {
     let mm = world.process();
     let arrays = Arrays::new(graph);
     let map = |e: Errno| failed("mapping the arrays")(&e);
@@ -136,7 +138,7 @@ fn search(
         load_words(&mm, to, graph.vertices()).map_err(|e| failed("reading the distances")(&e))?;
     if let Some(vertex) = got.iter().zip(expected).position(|(got, want)| got != want) {
         let (id, got, want) = (graph.ids[vertex], got[vertex], expected[vertex]);
-        return Err(SearchError::Failed(format!(
+        return Err(RunError::Failed(format!(
             "old way, vertex {id}: distance {got}, a CPU says {want}"
         )));
     }

@@ -3,13 +3,12 @@
 mod flat;
 mod heap;
 mod nodes;
-mod progress;
 mod reader;
 mod search;
 
 pub use flat::{FlatFigures, search_flat};
 pub use reader::{Graph, GraphError, read_file, read_text};
-pub use search::{Placement, SearchError, SearchFigures, SearchOptions, search_nodes};
+pub use search::{SearchFigures, SearchOptions, search_nodes};
 
 /// Distance of a vertex that cannot be reached.
 pub const UNREACHED: u64 = u64::MAX;

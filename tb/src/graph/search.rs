@@ -1,26 +1,16 @@
 //! The search over linked nodes, with its figures.
 
-use std::sync::Arc;
-
-use hmmu_driver::policy::{MapRemote, MigrateOnFault};
-use hmmu_driver::{DeviceConfig, Policy};
+use hmmu_driver::DeviceConfig;
 
 use super::heap::load;
-use super::{Graph, nodes, progress};
+use super::{Graph, nodes};
 use crate::kernels::{self, layout};
-use crate::machine::{Machine, MachineConfig};
+use crate::machine::MachineConfig;
+use crate::placement::Placement;
+use crate::progress;
 use crate::rc::LinkBytes;
-use crate::warps;
+use crate::session::{RunError, Stats, close, failed};
 use crate::world::{Outputs, World};
-
-/// What the driver does with a page on a device fault.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum Placement {
-    /// Moves it to device memory.
-    Migrate,
-    /// Maps it where it is, over the link.
-    Remote,
-}
 
 /// Choices for a search.
 #[derive(Clone, Debug)]
@@ -37,12 +27,8 @@ impl SearchOptions {
     /// The driver's configuration.
     #[must_use]
     pub fn driver(&self) -> DeviceConfig {
-        let policy: Arc<dyn Policy> = match self.placement {
-            Placement::Migrate => Arc::new(MigrateOnFault::default()),
-            Placement::Remote => Arc::new(MapRemote::default()),
-        };
         DeviceConfig {
-            policy,
+            policy: self.placement.policy(),
             ..DeviceConfig::default()
         }
     }
@@ -67,33 +53,13 @@ pub struct SearchFigures {
     /// Over the link while the job ran.
     pub link: LinkBytes,
     /// Counters of the device and the driver at the job's end, less those at its launch.
-    pub stats: Vec<(&'static str, u64)>,
+    pub stats: Stats,
     /// Pages that came home for the CPU's check.
     pub pages_home: u64,
     /// Events in the log.
     pub events: u64,
     /// Their hash.
     pub log_hash: u64,
-}
-
-impl SearchFigures {
-    /// A counter by name; 0 if there is none.
-    #[must_use]
-    pub fn stat(&self, name: &str) -> u64 {
-        self.stats
-            .iter()
-            .find(|(known, _)| *known == name)
-            .map_or(0, |(_, value)| *value)
-    }
-}
-
-/// Why a run ended without a result.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SearchError {
-    /// What was asked for cannot be done.
-    Unusable(String),
-    /// It went wrong.
-    Failed(String),
 }
 
 /// Builds the graph in a process, searches it on the device and compares every distance with `expected`.
@@ -106,38 +72,11 @@ pub fn search_nodes(
     root: usize,
     expected: &[u64],
     options: &SearchOptions,
-) -> Result<SearchFigures, SearchError> {
+) -> Result<SearchFigures, RunError> {
     let made = World::new(options.machine.clone(), &options.outputs, options.driver());
-    let world = made.map_err(SearchError::Unusable)?;
+    let world = made.map_err(RunError::Unusable)?;
     let result = search(&world, graph, root, expected);
     close(&world, result)
-}
-
-/// Ends a world, and turns a run over the cycle limit into a report.
-pub fn close<T>(world: &World, result: Result<T, SearchError>) -> Result<T, SearchError> {
-    let result = if world.machine.over_limit() {
-        Err(SearchError::Failed(over_limit(&world.machine)))
-    } else {
-        result
-    };
-    let ended = world.end().map_err(SearchError::Failed);
-    let value = result?;
-    ended?;
-    Ok(value)
-}
-
-fn over_limit(machine: &Arc<Machine>) -> String {
-    machine.lift_limit();
-    format!(
-        "cycle limit of {} cycles reached\n{}",
-        machine.config().max_cycles,
-        warps::report(machine)
-    )
-}
-
-/// An error with what was tried.
-pub fn failed(what: &str) -> impl Fn(&dyn std::fmt::Display) -> SearchError + '_ {
-    move |error| SearchError::Failed(format!("{what}: {error}"))
 }
 
 fn search(
@@ -145,7 +84,7 @@ fn search(
     graph: &Graph,
     root: usize,
     expected: &[u64],
-) -> Result<SearchFigures, SearchError> {
+) -> Result<SearchFigures, RunError> {
     let mm = world.process();
     let built = nodes::build(&mm, graph, root).map_err(|e| failed("building the graph")(&e))?;
     let context = world
@@ -156,6 +95,7 @@ fn search(
         world
             .device()
             .stats()
+            .map(Stats)
             .map_err(|e| failed("reading the counters")(&e))
     };
 
@@ -167,7 +107,7 @@ fn search(
     progress::wait(world, &job, "search").map_err(|e| failed("the search")(&e))?;
     let cycles = world.machine.now() - start;
     let link_after = world.machine.link_bytes();
-    let stats = difference(&before, read_stats()?);
+    let stats = read_stats()?.since(&before);
 
     let mut reached = 0;
     let mut depth = 0;
@@ -176,7 +116,7 @@ fn search(
             load(&mm, node + layout::NODE_DIST).map_err(|e| failed("reading a distance")(&e))?;
         if got != want {
             let id = graph.ids[vertex];
-            return Err(SearchError::Failed(format!(
+            return Err(RunError::Failed(format!(
                 "vertex {id}: the device says distance {got}, a CPU {want}"
             )));
         }
@@ -185,17 +125,8 @@ fn search(
             depth = depth.max(got);
         }
     }
-    let home = difference(&before, read_stats()?);
-    let to_system = |stats: &[(&str, u64)]| {
-        stats
-            .iter()
-            .find(|(name, _)| *name == "driver_pages_to_system")
-            .map_or(0, |(_, value)| *value)
-    };
-    world
-        .system
-        .check_invariants()
-        .map_err(SearchError::Failed)?;
+    let home = read_stats()?.since(&before);
+    world.system.check_invariants().map_err(RunError::Failed)?;
     Ok(SearchFigures {
         reached,
         depth,
@@ -206,34 +137,9 @@ fn search(
             to_device: link_after.to_device - link.to_device,
             to_host: link_after.to_host - link.to_host,
         },
-        pages_home: to_system(&home) - to_system(&stats),
+        pages_home: home.get("driver_pages_to_system") - stats.get("driver_pages_to_system"),
         stats,
         events: world.machine.log().events(),
         log_hash: world.machine.log().hash(),
     })
-}
-
-/// What counters counted between two readings. Those that are states (pages in use) keep their last value.
-fn difference(
-    before: &[(&'static str, u64)],
-    after: Vec<(&'static str, u64)>,
-) -> Vec<(&'static str, u64)> {
-    after
-        .into_iter()
-        .map(|(name, value)| {
-            let state = name.starts_with("vram_pages") || name == "invalidate_worst";
-            let old = before
-                .iter()
-                .find(|(known, _)| *known == name)
-                .map_or(0, |(_, value)| *value);
-            (
-                name,
-                if state {
-                    value
-                } else {
-                    value.saturating_sub(old)
-                },
-            )
-        })
-        .collect()
 }

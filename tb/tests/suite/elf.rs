@@ -176,3 +176,108 @@ expect_error("EFAULT", || d.launch("fill.elf", [0x10000, PAGE, 5]).wait());
     let output = hmmu(&folder, &["run", "--backend", "model", "s.rhai"]);
     assert!(output.status.success(), "{}", said(&output));
 }
+
+#[test]
+fn the_command_runs_them() {
+    let folder = folder("kernel");
+    std::fs::write(folder.join("fill.elf"), Elf::of(&code()).bytes()).expect("written");
+    let check = kernels::check().expect("the kernel assembles").code;
+    std::fs::write(folder.join("check.elf"), Elf::of(&check).bytes()).expect("written");
+    let kernel = |args: &[&str]| hmmu(&folder, &[&["kernel", "--backend", "model"], args].concat());
+
+    // 10 000 bytes from 7 on, by words.
+    let filled = kernel(&[
+        "fill.elf",
+        "zero:10000",
+        "10000",
+        "7",
+        "--threads",
+        "8",
+        "--save",
+        "0=out.bin",
+        "--json",
+        "fill.json",
+    ]);
+    assert!(filled.status.success(), "{}", said(&filled));
+    let want: Vec<u8> = (7..1257_u64).flat_map(u64::to_le_bytes).collect();
+    assert_eq!(std::fs::read(folder.join("out.bin")).expect("saved"), want);
+    let json = std::fs::read(folder.join("fill.json")).expect("written");
+    let json: serde_json::Value = serde_json::from_slice(&json).expect("JSON");
+    assert_eq!(json["threads"], 8);
+    assert_eq!(json["stats"]["threads"], 8);
+    assert_eq!(json["arguments"][1], 10000);
+    assert!(json["cycles"].as_u64().is_some_and(|cycles| cycles > 0));
+
+    // What was saved goes in again; the second file differs in one word.
+    let checked = kernel(&[
+        "check.elf",
+        "file:out.bin",
+        "10000",
+        "0x7",
+        "--threads",
+        "8",
+    ]);
+    assert!(checked.status.success(), "{}", said(&checked));
+    assert!(said(&checked).contains(&format!("result       {} ", u64::MAX)));
+    let mut other = want;
+    other[5008] ^= 1;
+    std::fs::write(folder.join("other.bin"), other).expect("written");
+    let checked = kernel(&[
+        "check.elf",
+        "file:other.bin",
+        "10000",
+        "7",
+        "--json",
+        "c.json",
+    ]);
+    let json = std::fs::read(folder.join("c.json")).expect("written");
+    let json: serde_json::Value = serde_json::from_slice(&json).expect("JSON");
+    let (result, at) = (json["result"].as_u64(), json["arguments"][0].as_u64());
+    assert_eq!(result, at.map(|at| at + 5008), "{}", said(&checked));
+}
+
+#[test]
+fn the_command_says_what_it_cannot_run() {
+    let folder = folder("kernel_errors");
+    let mut fixed = Elf::of(&code());
+    std::fs::write(folder.join("fill.elf"), fixed.bytes()).expect("written");
+    fixed.kind = 2;
+    std::fs::write(folder.join("fixed.elf"), fixed.bytes()).expect("written");
+    let refused = |args: &[&str], status: i32, words: &[&str]| {
+        let output = hmmu(&folder, &[&["kernel", "--backend", "model"], args].concat());
+        let text = said(&output);
+        assert_eq!(output.status.code(), Some(status), "{args:?}: {text}");
+        for word in words {
+            assert!(text.contains(word), "{args:?}: {text}");
+        }
+    };
+    refused(&["none.elf"], 2, &["cannot read none.elf"]);
+    refused(&["fixed.elf"], 2, &["fixed.elf", "-static-pie"]);
+    refused(&["fill.elf", "1x"], 2, &["1x", "zero:SIZE"]);
+    refused(&["fill.elf", "zero:0"], 2, &["at least one"]);
+    refused(&["fill.elf", "zero:8G"], 2, &["bytes of memory"]);
+    refused(&["fill.elf", "file:none"], 2, &["cannot read none"]);
+    refused(&["fill.elf", "--threads", "0"], 2, &["threads"]);
+    refused(
+        &["fill.elf", "5", "--save", "0=o"],
+        2,
+        &["argument 0", "no memory"],
+    );
+    refused(
+        &["fill.elf", "zero:8", "--save", "1=o"],
+        2,
+        &["argument 1", "no memory"],
+    );
+    refused(
+        &["fill.elf", "zero:8", "--save", "0=none/o"],
+        2,
+        &["cannot write none/o"],
+    );
+    refused(&["fill.elf", "--link", "gen9x1"], 2, &["gen9x1"]);
+    // The program itself fails: an address that the process does not have.
+    refused(
+        &["fill.elf", "0x10000", "8", "1"],
+        1,
+        &["fill.elf", "EFAULT", "0x10000"],
+    );
+}

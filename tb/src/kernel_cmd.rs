@@ -1,0 +1,236 @@
+//! `hmmu kernel`.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use clap::Args;
+use hmm_core::sync;
+use serde_json::{Map, Value, json};
+
+use crate::cli::{Common, FAILED, unusable};
+use crate::elf;
+use crate::kernel::{KernelArg, KernelFigures, KernelPlan, SaveArg, run as run_plan};
+use crate::machine_args::{MachineArgs, outputs};
+use crate::run_cmd::writable;
+use crate::session::RunError;
+use crate::wave::WaveFile;
+use crate::{complain, say};
+
+/// Most system memory for arguments, bytes.
+const MOST_MEMORY: u64 = 1 << 32;
+
+/// Arguments of `hmmu kernel`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  hmmu kernel sum.elf zero:64K 8192 --threads 32
+  hmmu kernel blur.elf file:in.raw zero:1M 1024 --save 1=out.raw
+
+A thread starts at the file's entry point with a0 = address of the arguments (64-bit words), a1 = its index,
+a2 = threads and a stack; it ends with ECALL, its result in a0. Build with, for instance,
+  clang --target=riscv64 -march=rv64ima -mabi=lp64 -O2 -fpie -nostdlib -static-pie -o kernel.elf kernel.c")]
+pub struct KernelArgs {
+    /// A static position-independent RV64IMA executable.
+    #[arg(value_name = "FILE.elf")]
+    file: PathBuf,
+    /// Its arguments: a number, zero:SIZE (the address of zeroed memory), file:PATH (of a file's bytes).
+    #[arg(value_name = "ARG", allow_negative_numbers = true)]
+    args: Vec<KernelArg>,
+    /// Threads of the job.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=65536))]
+    threads: u32,
+    /// Writes the memory of argument N (from 0) to a file after the run.
+    #[arg(long, value_name = "N=FILE")]
+    save: Vec<SaveArg>,
+    #[command(flatten)]
+    machine: MachineArgs,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Runs a program; the exit status.
+#[must_use]
+pub fn run(args: &KernelArgs) -> u8 {
+    let (plan, wave) = match plan(args) {
+        Ok(plan) => plan,
+        Err(text) => return unusable(&text),
+    };
+    let start = Instant::now();
+    let seed = plan.machine.seed;
+    let job = plan.clone();
+    let result =
+        sync::run(seed, move || run_plan(&job)).unwrap_or_else(|text| Err(RunError::Failed(text)));
+    let wall = start.elapsed().as_secs_f64();
+    // The wave is worth most when the run failed.
+    let waved = wave.as_ref().map_or(Ok(()), WaveFile::finish);
+    let figures = match result {
+        Ok(figures) => figures,
+        Err(RunError::Unusable(text)) => return unusable(&text),
+        Err(RunError::Failed(text)) => {
+            complain!("hmmu: {}: {text} (seed {seed})", args.file.display());
+            return FAILED;
+        }
+    };
+    print(args, &plan, &figures, wall);
+    match waved.and_then(|()| write(args, &plan, &figures, wall)) {
+        Ok(()) => 0,
+        Err(text) => unusable(&text),
+    }
+}
+
+fn plan(args: &KernelArgs) -> Result<(KernelPlan, Option<WaveFile>), String> {
+    let program =
+        elf::load(&read(&args.file)?).map_err(|e| format!("{}: {e}", args.file.display()))?;
+    for save in &args.save {
+        if matches!(
+            args.args.get(save.number),
+            None | Some(KernelArg::Number(_))
+        ) {
+            let (number, file) = (save.number, save.file.display());
+            return Err(format!(
+                "--save {number}={file}: argument {number} (from 0) has no memory"
+            ));
+        }
+    }
+    let mut files = Vec::new();
+    for (number, path) in KernelPlan::named_files(&args.args) {
+        files.push((number, read(&path)?));
+    }
+    let bytes = KernelPlan::bytes(&args.args, &files);
+    if bytes > MOST_MEMORY {
+        return Err(format!(
+            "{bytes} bytes of memory for arguments: at most {MOST_MEMORY}"
+        ));
+    }
+    // As much again to spare.
+    let machine = args.machine.machine(&args.common, 2 * bytes)?;
+    for save in &args.save {
+        writable(&save.file)?;
+    }
+    let (outputs, wave) = outputs(&args.common)?;
+    let plan = KernelPlan {
+        machine,
+        outputs,
+        placement: args.machine.policy,
+        program,
+        threads: args.threads,
+        args: args.args.clone(),
+        files,
+        read_back: args.save.iter().map(|save| save.number).collect(),
+    };
+    Ok((plan, wave))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    std::fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
+}
+
+fn print(args: &KernelArgs, plan: &KernelPlan, figures: &KernelFigures, wall: f64) {
+    let (machine, stats) = (&plan.machine, &figures.stats);
+    let words: Vec<String> = figures.words.iter().map(|w| format!("{w:#x}")).collect();
+    say!(
+        "kernel       {}: {} bytes, {} threads, arguments [{}]",
+        args.file.display(),
+        plan.program.code.len(),
+        plan.threads,
+        words.join(", ")
+    );
+    say!(
+        "machine      {}, link {}, {} KiB of device memory, policy {}, seed {}",
+        machine.backend.name(),
+        machine.link,
+        machine.vram >> 10,
+        plan.placement.name(),
+        machine.seed
+    );
+    say!(
+        "cycles       {} ({:.1} us at {} MHz), {} instructions",
+        figures.cycles,
+        figures.cycles as f64 * 1e6 / machine.clock_hz as f64,
+        machine.clock_hz / 1_000_000,
+        stats.get("instructions")
+    );
+    say!(
+        "faults       {} by the device, served in {} rounds; {} pages migrated to it",
+        stats.get("faults"),
+        stats.get("driver_rounds"),
+        stats.get("driver_pages_to_device")
+    );
+    say!(
+        "link         {} bytes to the device, {} bytes to the host",
+        figures.link.to_device,
+        figures.link.to_host
+    );
+    say!(
+        "translation  L1 hits {:.2} % (data), {:.2} % (fetch), L2 hits {:.2} %, {} walks",
+        100.0 * stats.share("l1_hits", "l1_lookups"),
+        100.0 * stats.share("l1_fetch_hits", "l1_fetch_lookups"),
+        100.0 * stats.share("l2_hits", "l2_lookups"),
+        stats.get("walks")
+    );
+    for (save, bytes) in args.save.iter().zip(&figures.memory) {
+        say!(
+            "saved        argument {}: {} bytes to {}",
+            save.number,
+            bytes.len(),
+            save.file.display()
+        );
+    }
+    say!(
+        "simulated    {} cycles in {wall:.2} s of wall time",
+        figures.total_cycles
+    );
+    say!("result       {} ({:#x})", figures.result, figures.result);
+}
+
+fn write(
+    args: &KernelArgs,
+    plan: &KernelPlan,
+    figures: &KernelFigures,
+    wall: f64,
+) -> Result<(), String> {
+    let put = |path: &Path, bytes: &[u8]| {
+        std::fs::write(path, bytes)
+            .map_err(|error| format!("cannot write {}: {error}", path.display()))
+    };
+    for (save, bytes) in args.save.iter().zip(&figures.memory) {
+        put(&save.file, bytes)?;
+    }
+    if let Some(path) = &args.common.json {
+        put(
+            path,
+            format!("{:#}\n", json(args, plan, figures, wall)).as_bytes(),
+        )?;
+    }
+    Ok(())
+}
+
+fn json(args: &KernelArgs, plan: &KernelPlan, figures: &KernelFigures, wall: f64) -> Value {
+    let machine = &plan.machine;
+    let stats: Map<String, Value> = figures
+        .stats
+        .0
+        .iter()
+        .map(|(name, value)| ((*name).to_string(), json!(value)))
+        .collect();
+    json!({
+        "kernel": args.file.display().to_string(),
+        "threads": plan.threads,
+        "arguments": figures.words,
+        "result": figures.result,
+        "backend": machine.backend.name(),
+        "link": machine.link.to_string(),
+        "vram_bytes": machine.vram,
+        "policy": plan.placement.name(),
+        "seed": machine.seed,
+        "cycles": figures.cycles,
+        "total_cycles": figures.total_cycles,
+        "clock_hz": machine.clock_hz,
+        "link_bytes_to_device": figures.link.to_device,
+        "link_bytes_to_host": figures.link.to_host,
+        "events": figures.events,
+        "log_hash": format!("{:016x}", figures.log_hash),
+        "stats": stats,
+        "wall_seconds": wall,
+    })
+}
