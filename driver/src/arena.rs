@@ -20,17 +20,34 @@ pub(crate) struct Arena {
     next: u64,
     pages: BTreeMap<u64, DevPa>,
     programs: BTreeMap<Vec<u8>, Va>,
-    /// Argument blocks that no job uses, by their number of pages.
+    /// Blocks that no job uses, by their number of pages.
     spare: BTreeMap<u64, Vec<Va>>,
-    stacks: Option<Va>,
 }
 
-/// A block of arguments, to be given back when the job has ended.
+/// Pages of one job, to be given back when it has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ArgBlock {
-    /// Its address.
-    pub va: Va,
+struct Block {
+    va: Va,
     pages: u64,
+}
+
+/// What one job has of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct JobMemory {
+    args: Block,
+    stacks: Block,
+}
+
+impl JobMemory {
+    /// The address of its arguments.
+    pub fn args(&self) -> Va {
+        self.args.va
+    }
+
+    /// The lowest address of its stacks.
+    pub fn stacks(&self) -> Va {
+        self.stacks.va
+    }
 }
 
 impl Arena {
@@ -42,7 +59,6 @@ impl Arena {
             pages: BTreeMap::new(),
             programs: BTreeMap::new(),
             spare: BTreeMap::new(),
-            stacks: None,
         }
     }
 
@@ -89,31 +105,39 @@ impl Arena {
         Ok(va)
     }
 
-    /// A block that holds the arguments.
-    pub fn args(&mut self, table: &mut PageTable, args: &[u64]) -> Result<ArgBlock, DriverError> {
-        let pages = (args.len() as u64 * 8).div_ceil(PAGE_SIZE).max(1);
+    /// Memory of a job: its arguments, and `stacks` bytes for the stacks of all its places.
+    pub fn job(
+        &mut self,
+        table: &mut PageTable,
+        args: &[u64],
+        stacks: u64,
+    ) -> Result<JobMemory, DriverError> {
+        let bytes: Vec<u8> = args.iter().flat_map(|arg| arg.to_le_bytes()).collect();
+        let args = self.block(table, bytes.len() as u64)?;
+        let stacks = self
+            .write(args.va, &bytes)
+            .and_then(|()| self.block(table, stacks))
+            .inspect_err(|_| self.give_back(args))?;
+        Ok(JobMemory { args, stacks })
+    }
+
+    /// Takes a job's memory back.
+    pub fn recycle(&mut self, memory: JobMemory) {
+        self.give_back(memory.args);
+        self.give_back(memory.stacks);
+    }
+
+    fn block(&mut self, table: &mut PageTable, bytes: u64) -> Result<Block, DriverError> {
+        let pages = bytes.div_ceil(PAGE_SIZE).max(1);
         let va = match self.spare.get_mut(&pages).and_then(Vec::pop) {
             Some(va) => va,
             None => self.alloc(table, pages, pte::R | pte::W)?,
         };
-        let bytes: Vec<u8> = args.iter().flat_map(|arg| arg.to_le_bytes()).collect();
-        self.write(va, &bytes)?;
-        Ok(ArgBlock { va, pages })
+        Ok(Block { va, pages })
     }
 
-    /// Takes a block back.
-    pub fn recycle(&mut self, block: ArgBlock) {
+    fn give_back(&mut self, block: Block) {
         self.spare.entry(block.pages).or_default().push(block.va);
-    }
-
-    /// The lowest address of the stacks of all hardware warps, `bytes` in all.
-    pub fn stacks(&mut self, table: &mut PageTable, bytes: u64) -> Result<Va, DriverError> {
-        if let Some(va) = self.stacks {
-            return Ok(va);
-        }
-        let va = self.alloc(table, bytes.div_ceil(PAGE_SIZE).max(1), pte::R | pte::W)?;
-        self.stacks = Some(va);
-        Ok(va)
     }
 
     /// Gives all pages back. The device must have stopped using them.

@@ -1,6 +1,6 @@
 //! A process's view of the device.
 
-use crate::arena::{Arena, ArgBlock};
+use crate::arena::{Arena, JobMemory};
 use crate::commands::CtxId;
 use crate::core::{Core, Slot};
 use crate::counters::Tick;
@@ -167,16 +167,17 @@ impl Context {
             return Err(DriverError::Closed);
         };
         let code = arena.program(table, &program.code)?;
-        let stacks = arena.stacks(table, self.core.warps * stack)?;
-        let block = arena.args(table, args)?;
+        // Jobs of one context run side by side, and each hands out its places from 0 on.
+        let places = self.core.warps.min(u64::from(threads));
+        let memory = arena.job(table, args, places * stack)?;
         let id = self.core.launcher.next_id();
         let entry = LaunchEntry::default()
             .with_version(FORMAT_VERSION)
             .with_ctx(u64::from(self.id))
             .with_threads(u64::from(threads))
             .with_entry(code.0 + program.entry)
-            .with_arg(block.va.0)
-            .with_stack_base(stacks.0)
+            .with_arg(memory.args().0)
+            .with_stack_base(memory.stacks().0)
             .with_stack_size(stack)
             .with_fence_addr(completion.0)
             .with_fence_value(fence)
@@ -186,7 +187,7 @@ impl Context {
             ctx: self.id,
             entry,
             completion,
-            args: block,
+            memory,
             context: Arc::clone(self),
             end: Mutex::new(None),
             hold: Mutex::default(),
@@ -201,10 +202,10 @@ impl Context {
         Ok(state)
     }
 
-    /// Takes an argument block back.
-    pub(crate) fn recycle(&self, block: ArgBlock) {
+    /// Takes a job's memory back.
+    pub(crate) fn recycle(&self, memory: JobMemory) {
         if let Some(arena) = self.space.lock().arena.as_mut() {
-            arena.recycle(block);
+            arena.recycle(memory);
         }
     }
 

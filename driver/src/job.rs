@@ -1,6 +1,6 @@
 //! A running job.
 
-use crate::arena::ArgBlock;
+use crate::arena::JobMemory;
 use crate::commands::CtxId;
 use crate::context::Context;
 use crate::core::Core;
@@ -44,7 +44,7 @@ pub(crate) struct JobState {
     pub ctx: CtxId,
     pub entry: LaunchEntry,
     pub completion: DmaAddr,
-    pub args: ArgBlock,
+    pub memory: JobMemory,
     pub context: Arc<Context>,
     pub end: Mutex<Option<JobEnd>>,
     pub hold: Mutex<Hold>,

@@ -126,6 +126,22 @@ fn a_program_may_use_its_stack_and_many_arguments() {
 }
 
 #[test]
+fn jobs_side_by_side_have_stacks_of_their_own() {
+    for_seeds(0..2, |m| {
+        let p = m.process();
+        let keep = |value: u64| {
+            p.start(&programs::keep_on_stack(), &[value, 200], 1)
+                .expect("launch")
+        };
+        let jobs: Vec<_> = (1..=4).map(keep).collect();
+        for job in &jobs {
+            assert_eq!(job.wait(), Ok(0));
+        }
+        p.end();
+    });
+}
+
+#[test]
 fn munmap_under_a_running_job_ends_it_with_an_error() {
     for_seeds(0..8, |m| {
         let p = m.process();

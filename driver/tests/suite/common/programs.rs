@@ -71,6 +71,24 @@ pub fn sum_over_stack() -> Program {
     ])
 }
 
+/// Keeps args[0] on its stack and looks at it args[1] times; result: 1 when it has changed, else 0.
+pub fn keep_on_stack() -> Program {
+    Program(vec![
+        addi(SP, SP, -16),
+        ld(T[1], A0, 0),
+        ld(T[2], A0, 8),
+        sd(T[1], SP, 0),
+        ld(T[3], SP, 0),
+        bne(T[3], T[1], 20),
+        addi(T[2], T[2], -1),
+        bne(T[2], 0, -12),
+        addi(A0, 0, 0),
+        ECALL,
+        addi(A0, 0, 1),
+        ECALL,
+    ])
+}
+
 /// Reads the word at args[0] again and again until it is not args[1]; result: what it is then.
 pub fn wait_change() -> Program {
     Program(vec![
