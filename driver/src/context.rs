@@ -126,10 +126,10 @@ impl Context {
         threads: u32,
     ) -> Result<Job, DriverError> {
         self.core.health.check()?;
-        if threads == 0 || program.code.is_empty() || program.entry >= program.code.len() as u64 {
+        if threads == 0 || !program.is_usable() {
             return Err(DriverError::errno_of(
                 Errno::EINVAL,
-                "launch of an empty program or no threads",
+                "launch of an unusable program or no threads",
             ));
         }
         let (completion, fence) = Launcher::completion(&self.core)?;
@@ -166,16 +166,15 @@ impl Context {
         else {
             return Err(DriverError::Closed);
         };
-        let code = arena.program(table, &program.code)?;
         // Jobs of one context run side by side, and each hands out its places from 0 on.
         let places = self.core.warps.min(u64::from(threads));
-        let memory = arena.job(table, args, places * stack)?;
+        let memory = arena.job(table, program, args, places * stack)?;
         let id = self.core.launcher.next_id();
         let entry = LaunchEntry::default()
             .with_version(FORMAT_VERSION)
             .with_ctx(u64::from(self.id))
             .with_threads(u64::from(threads))
-            .with_entry(code.0 + program.entry)
+            .with_entry(memory.image().0 + program.entry)
             .with_arg(memory.args().0)
             .with_stack_base(memory.stacks().0)
             .with_stack_size(stack)

@@ -275,7 +275,7 @@ fn finish(core: &Core, job: &JobState, mut end: JobEnd) {
             ("info", end.info),
         ],
     );
-    job.context.recycle(job.memory);
+    job.context.recycle(job.memory.clone());
     Launcher::free_completion(core, job.completion);
     *job.end.lock() = Some(end);
 }

@@ -28,7 +28,10 @@ Examples:
 
 A thread starts at the file's entry point with a0 = address of the arguments (64-bit words), a1 = its index,
 a2 = threads and a stack; it ends with ECALL, its result in a0. Build with, for instance,
-  clang --target=riscv64 -march=rv64ima -mabi=lp64 -O2 -fpie -nostdlib -static-pie -o kernel.elf kernel.c")]
+  clang --target=riscv64 -march=rv64ima -mabi=lp64 -O2 -fpie -fuse-ld=lld -nostdlib -static \\
+    -Wl,-pie,--no-dynamic-linker -o kernel.elf kernel.c
+  riscv64-linux-gnu-gcc -march=rv64ima -mabi=lp64 -O2 -fpie -nostdlib -static \\
+    -Wl,-pie,--no-dynamic-linker -o kernel.elf kernel.c")]
 pub struct KernelArgs {
     /// A static position-independent RV64IMA executable.
     #[arg(value_name = "FILE.elf")]

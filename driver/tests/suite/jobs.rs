@@ -76,6 +76,7 @@ fn wrong_programs_end_with_an_error() {
         let illegal = hmmu_driver::Program {
             code: vec![0; 8],
             entry: 0,
+            ..Default::default()
         };
         let error = p
             .context
@@ -89,7 +90,11 @@ fn wrong_programs_end_with_an_error() {
             Errno::SIGBUS
         );
         for (code, entry, threads) in [(vec![], 0, 1), (vec![1; 4], 4, 1), (vec![1; 4], 0, 0)] {
-            let program = hmmu_driver::Program { code, entry };
+            let program = hmmu_driver::Program {
+                code,
+                entry,
+                ..Default::default()
+            };
             let error = p
                 .context
                 .launch(&program, &[], threads)
@@ -101,6 +106,7 @@ fn wrong_programs_end_with_an_error() {
         let jump = hmmu_driver::Program {
             code: programs::jump().code(),
             entry: 0,
+            ..Default::default()
         };
         p.cpu_store(buf, 0x73);
         let error = p
@@ -137,6 +143,40 @@ fn jobs_side_by_side_have_stacks_of_their_own() {
         for job in &jobs {
             assert_eq!(job.wait(), Ok(0));
         }
+        p.end();
+    });
+}
+
+#[test]
+fn a_programs_data_is_fresh_for_every_job_and_shared_by_its_threads() {
+    for_seeds(0..2, |m| {
+        let p = m.process();
+        // Its first page is code, with the address of a word on the second one: threads add 1 to that word.
+        let mut code = programs::add_at_word(64).code();
+        code.resize(4096 + 16, 0);
+        code[64..72].copy_from_slice(&4104_u64.to_le_bytes());
+        code[4104..4112].copy_from_slice(&40_u64.to_le_bytes());
+        let program = hmmu_driver::Program {
+            code,
+            entry: 0,
+            writable: vec![4096],
+            relative: vec![64],
+        };
+        let start = |threads| p.context.launch(&program, &[], threads).expect("launch");
+        // Side by side, each with an image of its own, then again in one of these.
+        let jobs: Vec<_> = (0..3).map(|_| start(5)).collect();
+        let used = m.stat("vram_pages_programs");
+        for job in &jobs {
+            assert_eq!(
+                job.wait(),
+                Ok(40),
+                "the first thread finds what the file says"
+            );
+        }
+        for _ in 0..4 {
+            assert_eq!(start(5).wait(), Ok(40));
+        }
+        assert_eq!(m.stat("vram_pages_programs"), used);
         p.end();
     });
 }

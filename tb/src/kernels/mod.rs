@@ -67,7 +67,10 @@ pub(crate) fn assemble(
         name,
         text: error.to_string(),
     })?;
-    Ok(Program { code, entry: 0 })
+    Ok(Program {
+        code,
+        ..Program::default()
+    })
 }
 
 /// What a kernel does to its process's memory, as far as it is known beforehand.

@@ -86,6 +86,42 @@ fn segments_become_one_image() {
     assert_eq!(program.code[0x1000..], code());
 }
 
+/// Adds data at 0x9000, with a relocation of its word at `at`, and the tables that name it.
+fn relocated(elf: &mut Elf, kind: u64, at: u64) {
+    let table: Vec<u8> = [at, kind, 0x9008]
+        .iter()
+        .flat_map(|w| w.to_le_bytes())
+        .collect();
+    let tags: Vec<u8> = [7, 0x8000, 8, 24, 0, 0_u64]
+        .iter()
+        .flat_map(|w| w.to_le_bytes())
+        .collect();
+    elf.segments.push((LOAD, 4, 0x8000, table, 24));
+    elf.segments.push((DYNAMIC, 4, 0x8100, tags, 48));
+    elf.segments.push((
+        LOAD,
+        READ_WRITE,
+        0x9000,
+        5_u64.to_le_bytes().to_vec(),
+        0x1000,
+    ));
+}
+
+#[test]
+fn data_is_writable_and_words_with_addresses_are_known() {
+    let mut elf = Elf::of(&code());
+    relocated(&mut elf, 3, 0x9010);
+    let program = load(&elf.bytes()).expect("a program");
+    // The image begins at 0x1000.
+    assert_eq!(program.writable, [0x8000]);
+    assert_eq!(program.relative, [0x8010]);
+    assert_eq!(program.code[0x8000..0x8008], 5_u64.to_le_bytes());
+    assert_eq!(program.code[0x8010..0x8018], 0x8008_u64.to_le_bytes());
+    // What is read-only once it is relocated stays so.
+    elf.segments.push((RELRO, 4, 0x9000, vec![], 0x1000));
+    assert!(load(&elf.bytes()).expect("a program").writable.is_empty());
+}
+
 #[test]
 fn what_cannot_run_is_refused_by_name() {
     assert!(matches!(load(b"#!/bin/sh\n"), Err(ElfError::Malformed(_))));
@@ -119,15 +155,23 @@ fn what_cannot_run_is_refused_by_name() {
         ElfError::Dynamic("a shared library")
     );
     assert!(matches!(
-        refused(|e| e.segments.push(dynamic(8))),
+        refused(|e| e.segments.push(dynamic(18))),
         ElfError::Dynamic(_)
     ));
-    let data = (LOAD, READ_WRITE, 0x9000, vec![1; 8], 16);
-    let writable = ElfError::Writable {
+    let on_code = (LOAD, READ_WRITE, 0x1800, vec![1; 8], 16);
+    assert_eq!(
+        refused(|e| e.segments.push(on_code)),
+        ElfError::Mixed(0x1000)
+    );
+    let symbolic = ElfError::Relocation {
+        kind: 2,
         at: 0x9000,
-        bytes: 16,
     };
-    assert_eq!(refused(|e| e.segments.push(data.clone())), writable);
+    assert_eq!(refused(|e| relocated(e, 2, 0x9000)), symbolic);
+    assert!(matches!(
+        refused(|e| relocated(e, 3, 0x9ff9)),
+        ElfError::Malformed(_)
+    ));
     let huge = (LOAD, 4, 0x9000, vec![], 1 << 30);
     assert!(matches!(
         refused(|e| e.segments.push(huge)),
@@ -138,11 +182,6 @@ fn what_cannot_run_is_refused_by_name() {
         refused(|e| e.segments.push(wraps)),
         ElfError::Image(_)
     ));
-    // What is read-only before the program starts is no data to write.
-    let mut fixed = Elf::of(&code());
-    fixed.segments.push(data);
-    fixed.segments.push((RELRO, 4, 0x9000, vec![], 0x1000));
-    assert!(load(&fixed.bytes()).is_ok());
     // A file that ends too soon.
     let whole = Elf::of(&code()).bytes();
     for len in 0..whole.len() {
@@ -252,7 +291,7 @@ fn the_command_says_what_it_cannot_run() {
         }
     };
     refused(&["none.elf"], 2, &["cannot read none.elf"]);
-    refused(&["fixed.elf"], 2, &["fixed.elf", "-static-pie"]);
+    refused(&["fixed.elf"], 2, &["fixed.elf", "-fpie"]);
     refused(&["fill.elf", "1x"], 2, &["1x", "zero:SIZE"]);
     refused(&["fill.elf", "zero:0"], 2, &["at least one"]);
     refused(&["fill.elf", "zero:8G"], 2, &["bytes of memory"]);

@@ -263,6 +263,7 @@ impl Process {
         let program = hmmu_driver::Program {
             code: program.code(),
             entry: 0,
+            ..Default::default()
         };
         self.context.launch(&program, args, threads)
     }

@@ -43,6 +43,17 @@ pub fn fetch_add() -> Program {
     ])
 }
 
+/// Adds 1 to the word whose address is at byte `place` of the program; result: what it was.
+pub fn add_at_word(place: i32) -> Program {
+    Program(vec![
+        auipc(T[0], 0),
+        ld(T[0], T[0], place),
+        addi(T[1], 0, 1),
+        amoadd_d(A0, T[0], T[1]),
+        ECALL,
+    ])
+}
+
 /// Runs for ever.
 pub fn spin() -> Program {
     Program(vec![jal(0, 0)])
