@@ -199,7 +199,9 @@ fn pct_replays_by_its_seed() {
     let first = log("a.log", &[]);
     assert!(first.lines().count() > 20, "{first}");
     assert_eq!(first, log("b.log", &[]));
-    assert_ne!(first, log("c.log", &["--length", "7"]));
+    // One length more or less may put the changes where they make no difference.
+    let others = ["7", "20", "50", "120"].map(|length| log("c.log", &["--length", length]));
+    assert!(others.iter().any(|other| *other != first), "{first}");
 }
 
 /// Every script under a few schedules; `hmmu explore` runs them under thousands.
