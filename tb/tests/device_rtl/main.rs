@@ -21,6 +21,8 @@ mod copy;
 mod dirty;
 #[path = "../../model/tests/device/dirty_log.rs"]
 mod dirty_log;
+#[path = "../../model/tests/device/dirty_storm.rs"]
+mod dirty_storm;
 #[path = "../../model/tests/device/errors.rs"]
 mod errors;
 #[path = "../../model/tests/device/faults.rs"]
@@ -46,3 +48,15 @@ pub use rtl::make;
 pub const DIRTY_IS_EXACT: bool = false;
 /// Of many like cases the tests take every so many.
 pub const STEP: usize = 17;
+
+/// See `tb/model/tests/device/main.rs`. Another size of the device was asked for as `HMMU_RTL` (`tb/rtl/build.rs`).
+pub fn caps() -> [u8; 8] {
+    let size = |name: &str, default: u32| {
+        let sizes = option_env!("HMMU_RTL").unwrap_or_default();
+        let of = sizes.split_whitespace().find_map(|s| s.strip_prefix(name));
+        of.map_or(default, |value| value.parse().expect("a number"))
+    };
+    let log2_sets = size("L2Sets=", 256).ilog2() as u8;
+    let [units, warps] = [size("NumCu=", 2), size("Warps=", 16)].map(|n| n as u8);
+    [units, warps, 16, 16, 64, 1, log2_sets, 4]
+}

@@ -229,24 +229,27 @@ fn a_full_ring_holds_records_back_and_loses_none() {
     rig.device.write_register(reg::FAULT_SIZE, 1);
     // Each thread loads its own page.
     rig.load(0, &[slli(5, 11, 12), add(5, 5, 10), ld(10, 5, 0), ECALL]);
-    let fence = rig.launch(0, DATA, 6);
+    let threads = rig.warps().min(6);
+    let fence = rig.launch(0, DATA, threads);
     rig.tick(5000);
     assert_eq!(rig.device.read_register(reg::FAULT_PROD), 2);
     assert_eq!(rig.device.read_register(reg::STATUS) >> 3 & 1, 1);
     // Commands do not wait for the ring.
     rig.invalidate(0, DATA);
-    let mut pages: Vec<u64> = (0..6).map(|_| rig.fault().addr()).collect();
+    let mut pages: Vec<u64> = (0..threads).map(|_| rig.fault().addr()).collect();
     pages.sort_unstable();
     assert_eq!(
         pages,
-        (0..6).map(|page| DATA + 4096 * page).collect::<Vec<_>>()
+        (0..threads)
+            .map(|page| DATA + 4096 * page)
+            .collect::<Vec<_>>()
     );
     for page in pages {
         rig.map_ram(0, page, "r");
     }
-    rig.control(CtrlOp::Replay, 0, DATA, 6 * 4096, 0, 0);
+    rig.control(CtrlOp::Replay, 0, DATA, threads * 4096, 0, 0);
     assert_eq!(rig.completion(fence).status(), 0);
-    assert_eq!(rig.count(Counter::Faults), 6);
+    assert_eq!(rig.count(Counter::Faults), threads);
 }
 
 #[test]

@@ -10,6 +10,7 @@ mod atomics;
 mod copy;
 mod dirty;
 mod dirty_log;
+mod dirty_storm;
 mod errors;
 mod faults;
 mod invalidate;
@@ -31,3 +32,8 @@ pub use functional::make;
 pub const DIRTY_IS_EXACT: bool = true;
 /// Of many like cases the tests take every so many.
 pub const STEP: usize = 1;
+
+/// What CAPS says, by bytes.
+pub fn caps() -> [u8; 8] {
+    [2, 16, 16, 16, 64, 1, 8, 4]
+}

@@ -16,7 +16,7 @@ fn identification() {
     );
     assert_eq!(
         rig.device.read_register(reg::CAPS).to_le_bytes(),
-        [2, 16, 16, 16, 64, 1, 8, 4]
+        crate::caps()
     );
     assert_eq!(rig.device.read_register(reg::VRAM_SIZE), 16 << 20);
 }

@@ -328,15 +328,15 @@ impl Rig {
         Pte([self.phys_read64(at)])
     }
 
+    /// Writes one byte, as a driver does to the tables.
+    pub fn set_byte(&mut self, at: PhysAddr, byte: u8) {
+        self.phys_set(at, &[byte]);
+    }
+
     /// Revokes an entry as the driver does: its byte 7 alone.
     pub fn revoke(&mut self, ctx: usize, va: u64) {
         let at = self.pte_at(ctx, va, 0);
-        if at.0 & PhysAddr::VRAM == 0 {
-            self.ram.set(at.0 + 7, &[0x1f]);
-        } else {
-            self.device
-                .vram_write(VramAddr((at.0 & !PhysAddr::VRAM) + 7), &[0x1f]);
-        }
+        self.set_byte(PhysAddr(at.0 + 7), 0x1f);
     }
 
     /// A new page of system memory, mapped.
