@@ -97,7 +97,7 @@ module hmmu_top
   mem_req_t [NumPorts-1:0] req;
   mem_rsp_t [NumPorts-1:0] rsp;
 
-  logic     vreq_valid, vreq_ready, vrsp_valid, vrsp_ready, sreq_valid, sreq_ready, srsp_valid;
+  logic     vreq_valid, vreq_ready, vswap_room, vrsp_valid, vrsp_ready, sreq_valid, sreq_ready, srsp_valid;
   mem_req_t vreq, sreq;
   mem_rsp_t vrsp, srsp;
   logic [3:0] vreq_client, vrsp_client, sreq_client, srsp_client;
@@ -346,6 +346,7 @@ module hmmu_top
     .rsp_o             (rsp),
     .vram_req_valid_o  (vreq_valid),
     .vram_req_ready_i  (vreq_ready),
+    .vram_swap_room_i  (vswap_room),
     .vram_req_o        (vreq),
     .vram_req_client_o (vreq_client),
     .vram_rsp_valid_i  (vrsp_valid),
@@ -370,6 +371,7 @@ module hmmu_top
     .req_ready_o       (vreq_ready),
     .req_i             (vreq),
     .req_client_i      (vreq_client),
+    .swap_room_o       (vswap_room),
     .rsp_valid_o       (vrsp_valid),
     .rsp_ready_i       (vrsp_ready),
     .rsp_o             (vrsp),

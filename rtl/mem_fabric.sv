@@ -3,6 +3,8 @@
 // Promise: each target takes one request a cycle; clients take turns. Requests pass in the cycle in
 //   which they are accepted: acceptance is the order that everybody sees. A choice stands until
 //   it is accepted, so the payload is stable.
+//   A swap that VRAM has no room for (vram_swap_room_i) waits aside: it holds up other swaps, which have turns of
+//   their own, and nothing else.
 //   Responses have no back-pressure at the clients: a link response always passes at once, a VRAM
 //   response waits when both are for one client.
 // Latency: none, both ways.
@@ -22,6 +24,7 @@ module mem_fabric
   // VRAM.
   output logic                       vram_req_valid_o,
   input  logic                       vram_req_ready_i,
+  input  logic                       vram_swap_room_i,   // falls only when a swap was accepted
   output mem_req_t                   vram_req_o,
   output logic     [3:0]             vram_req_client_o,
   input  logic                       vram_rsp_valid_i,
@@ -38,16 +41,33 @@ module mem_fabric
   input  logic     [3:0]             sys_rsp_client_i
 );
 
-  logic [NumClients-1:0] is_vram, vram_grant, sys_grant;
-  logic                  clash;
+  logic [NumClients-1:0] is_vram, is_swap, vram_want, vram_grant, sys_grant, swap_grant;
+  logic                  clash, swap_any;
+  logic [3:0]            swap_client;
 
   always_comb begin
-    for (int unsigned i = 0; i < NumClients; i++) is_vram[i] = req_i[i].addr[PaW-1];
+    for (int unsigned i = 0; i < NumClients; i++) begin
+      is_vram[i] = req_i[i].addr[PaW-1];
+      is_swap[i] = is_vram[i] && req_i[i].op == MemCas;
+    end
   end
+
+  // The swap whose turn it is. No other one takes its room.
+  fabric_arb #(.NumClients(NumClients)) u_swap (
+    .clk_i, .rst_ni,
+    .want_i  (req_valid_i & is_swap),
+    .ready_i (vram_req_ready_i && (vram_grant & swap_grant) != '0),
+    .valid_o (swap_any),
+    .client_o(swap_client),
+    .grant_o (swap_grant)
+  );
+
+  assign vram_want = (req_valid_i & is_vram & ~is_swap)
+                   | (swap_grant & {NumClients{swap_any && vram_swap_room_i}});
 
   fabric_arb #(.NumClients(NumClients)) u_vram (
     .clk_i, .rst_ni,
-    .want_i  (req_valid_i & is_vram),
+    .want_i  (vram_want),
     .ready_i (vram_req_ready_i),
     .valid_o (vram_req_valid_o),
     .client_o(vram_req_client_o),
@@ -89,5 +109,8 @@ module mem_fabric
           else $error("mem_fabric: misaligned swap of client %0d", i);
     end
   end
+
+  logic unused;
+  assign unused = ^swap_client;
 
 endmodule

@@ -2,16 +2,18 @@
 //
 // Promise: accesses take effect in the order of their acceptance, and answer in that order. A
 //   compare-and-swap is read, compare, write; from its acceptance until its write was accepted
-//   outside, accesses to the same 16 bytes and further swaps wait, all others go on.
+//   outside, accesses to the same 16 bytes wait, all others go on. Swaps of them can be under way at once;
+//   swap_room_o tells that one more would be accepted.
 //   A read or swap beyond vram_size_i answers err, a write there is dropped (err_o pulses for each).
-// Throughput: one access per cycle, a swap per round trip; latency: none added. MaxReads answers may
+// Throughput: one access per cycle, Swaps swaps per round trip; latency: none added. MaxReads answers may
 //   be outstanding.
 // External port: byte address, 16-byte aligned; requests apply in the order of acceptance, read data
 //   comes back in order and waits for vram_rsp_ready_o.
 module vram_ctrl
   import hmmu_pkg::*;
 #(
-  parameter int unsigned MaxReads = 32   // a power of two
+  parameter int unsigned MaxReads = 32,  // a power of two
+  parameter int unsigned Swaps    = 4    // at least 2
 ) (
   input  logic             clk_i,
   input  logic             rst_ni,
@@ -20,6 +22,7 @@ module vram_ctrl
   output logic             req_ready_o,
   input  mem_req_t         req_i,
   input  logic [3:0]       req_client_i,
+  output logic             swap_room_o,      // falls only when a swap was accepted
   output logic             rsp_valid_o,
   input  logic             rsp_ready_i,
   output mem_rsp_t         rsp_o,
@@ -40,6 +43,8 @@ module vram_ctrl
   output logic             cnt_vram_writes_o
 );
 
+  localparam int unsigned SlotW = $clog2(Swaps);
+
   typedef enum logic [1:0] {
     CasIdle  = 2'd0,
     CasRead  = 2'd1,   // its read is outside
@@ -48,43 +53,73 @@ module vram_ctrl
 
   // What an answer needs.
   typedef struct packed {
-    logic            err;
-    logic            cas;
-    logic [3:0]      client;
-    logic [TagW-1:0] tag;
+    logic             err;
+    logic             cas;
+    logic [SlotW-1:0] slot;     // of a swap
+    logic [3:0]       client;
+    logic [TagW-1:0]  tag;
   } meta_t;
 
-  cas_e        state_q;
-  logic [39:2] cas_addr_q;
-  logic        cas32_q;
-  logic [63:0] cas_old_q, cas_new_q;     // expected and new value
-  logic        is_write, in_range, blocked, go, accept, meta_room, meta_valid, meta_pop, equal;
-  meta_t       meta;
-  logic [63:0] old;
+  cas_e             state_q [Swaps];
+  logic [39:2]      addr_q  [Swaps];
+  logic             cas32_q [Swaps];
+  logic [63:0]      old_q   [Swaps];     // expected and new value
+  logic [63:0]      new_q   [Swaps];
+  logic             is_write, in_range, blocked, go, accept, meta_room, meta_valid, meta_pop, equal;
+  logic             room, put;
+  logic [SlotW-1:0] free_slot, put_slot;
+  logic [39:2]      put_addr;
+  meta_t            meta;
+  logic [63:0]      old;
   logic [$clog2(MaxReads):0] count;
 
-  assign is_write = req_i.op == MemWrite;
-  assign in_range = req_i.addr[54:40] == '0 && req_i.addr[39:4] < vram_size_i[39:4];
-  assign blocked  = state_q != CasIdle
-                 && (req_i.op == MemCas || req_i.addr[39:4] == cas_addr_q[39:4]);
+  assign is_write    = req_i.op == MemWrite;
+  assign in_range    = req_i.addr[54:40] == '0 && req_i.addr[39:4] < vram_size_i[39:4];
+  assign swap_room_o = room;
+
+  always_comb begin
+    room      = 1'b0;
+    free_slot = '0;
+    put       = 1'b0;
+    put_slot  = '0;
+    for (int i = int'(Swaps) - 1; i >= 0; i--) begin
+      if (state_q[i] == CasIdle) begin
+        room      = 1'b1;
+        free_slot = SlotW'(i);
+      end
+      if (state_q[i] == CasWrite) begin
+        put      = 1'b1;
+        put_slot = SlotW'(i);
+      end
+    end
+  end
+
+  always_comb begin
+    blocked = req_i.op == MemCas && !room;
+    for (int unsigned i = 0; i < Swaps; i++) begin
+      if (state_q[i] != CasIdle && req_i.addr[39:4] == addr_q[i][39:4]) blocked = 1'b1;
+    end
+  end
+
   // The write of a swap goes before everything else.
-  assign go       = !blocked && state_q != CasWrite && (is_write || meta_room);
+  assign go       = !blocked && !put && (is_write || meta_room);
   assign accept   = req_valid_i && req_ready_o;
+  assign put_addr = addr_q[put_slot];
 
   assign req_ready_o      = go && (!in_range || vram_req_ready_i);
-  assign vram_req_valid_o = state_q == CasWrite || (req_valid_i && go && in_range);
-  assign vram_req_write_o = state_q == CasWrite || is_write;
-  assign vram_req_addr_o  = {state_q == CasWrite ? cas_addr_q[39:4] : req_i.addr[39:4], 4'd0};
-  assign vram_req_wdata_o = state_q != CasWrite ? req_i.data
-                          : cas32_q ? {4{cas_new_q[31:0]}} : {2{cas_new_q}};
-  assign vram_req_wstrb_o = state_q != CasWrite ? req_i.strb
-                          : (cas32_q ? 16'h000f : 16'h00ff) << {cas_addr_q[3:2], 2'd0};
+  assign vram_req_valid_o = put || (req_valid_i && go && in_range);
+  assign vram_req_write_o = put || is_write;
+  assign vram_req_addr_o  = {put ? put_addr[39:4] : req_i.addr[39:4], 4'd0};
+  assign vram_req_wdata_o = !put ? req_i.data
+                          : cas32_q[put_slot] ? {4{new_q[put_slot][31:0]}} : {2{new_q[put_slot]}};
+  assign vram_req_wstrb_o = !put ? req_i.strb
+                          : (cas32_q[put_slot] ? 16'h000f : 16'h00ff) << {put_addr[3:2], 2'd0};
 
   sync_fifo #(.Width($bits(meta_t)), .Depth(MaxReads)) u_meta (
     .clk_i, .rst_ni,
     .in_valid_i (accept && !is_write),
     .in_ready_o (meta_room),
-    .in_i       ({!in_range, req_i.op == MemCas, req_client_i, req_i.tag}),
+    .in_i       ({!in_range, req_i.op == MemCas, free_slot, req_client_i, req_i.tag}),
     .out_valid_o(meta_valid),
     .out_ready_i(meta_pop),
     .out_o      (meta),
@@ -92,10 +127,10 @@ module vram_ctrl
   );
 
   always_comb begin
-    old = cas_addr_q[3] ? vram_rsp_rdata_i[127:64] : vram_rsp_rdata_i[63:0];
-    if (cas32_q) old = {32'd0, cas_addr_q[2] ? old[63:32] : old[31:0]};
+    old = addr_q[meta.slot][3] ? vram_rsp_rdata_i[127:64] : vram_rsp_rdata_i[63:0];
+    if (cas32_q[meta.slot]) old = {32'd0, addr_q[meta.slot][2] ? old[63:32] : old[31:0]};
   end
-  assign equal = old == cas_old_q;
+  assign equal = old == old_q[meta.slot];
 
   assign rsp_valid_o      = meta_valid && (meta.err || vram_rsp_valid_i);
   assign rsp_client_o     = meta.client;
@@ -110,26 +145,30 @@ module vram_ctrl
   assign cnt_vram_reads_o  = vram_req_valid_o && vram_req_ready_i && !vram_req_write_o;
   assign cnt_vram_writes_o = vram_req_valid_o && vram_req_ready_i && vram_req_write_o;
 
-  always_ff @(posedge clk_i or negedge rst_ni) begin
-    if (!rst_ni) begin
-      state_q    <= CasIdle;
-      cas_addr_q <= '0;
-      cas32_q    <= 1'b0;
-      cas_old_q  <= '0;
-      cas_new_q  <= '0;
-    end else begin
-      unique case (state_q)
-        CasIdle: if (accept && req_i.op == MemCas && in_range) begin
-          state_q    <= CasRead;
-          cas_addr_q <= req_i.addr[39:2];
-          cas32_q    <= req_i.cas32;
-          cas_old_q  <= req_i.cas32 ? {32'd0, req_i.data[31:0]} : req_i.data[63:0];
-          cas_new_q  <= req_i.data[127:64];
-        end
-        // Only one swap is under way: the answer that is marked is its own.
-        CasRead: if (meta_pop && meta.cas && !meta.err) state_q <= equal ? CasWrite : CasIdle;
-        default: if (vram_req_ready_i) state_q <= CasIdle;
-      endcase
+  for (genvar g = 0; g < int'(Swaps); g++) begin : g_swap
+    always_ff @(posedge clk_i or negedge rst_ni) begin
+      if (!rst_ni) begin
+        state_q[g] <= CasIdle;
+      end else begin
+        unique case (state_q[g])
+          CasIdle: if (accept && req_i.op == MemCas && in_range && free_slot == SlotW'(g)) begin
+            state_q[g] <= CasRead;
+          end
+          CasRead: if (meta_pop && meta.cas && !meta.err && meta.slot == SlotW'(g)) begin
+            state_q[g] <= equal ? CasWrite : CasIdle;
+          end
+          default: if (vram_req_ready_i && put_slot == SlotW'(g)) state_q[g] <= CasIdle;
+        endcase
+      end
+    end
+
+    always_ff @(posedge clk_i) begin
+      if (state_q[g] == CasIdle && accept && req_i.op == MemCas) begin
+        addr_q[g]  <= req_i.addr[39:2];
+        cas32_q[g] <= req_i.cas32;
+        old_q[g]   <= req_i.cas32 ? {32'd0, req_i.data[31:0]} : req_i.data[63:0];
+        new_q[g]   <= req_i.data[127:64];
+      end
     end
   end
 

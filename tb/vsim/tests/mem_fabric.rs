@@ -10,6 +10,7 @@ use pcie::{TestRng, chance, get128, rng, set128};
 use rand::Rng;
 
 const CLIENTS: u32 = 10;
+const CAS: u64 = 2;
 const REQ: u32 = 211;
 const RSP: u32 = 137;
 
@@ -45,6 +46,12 @@ struct Bench {
     answered: u64,
     clashes: u64,
     stall: u32,
+    /// VRAM has room for a swap.
+    room: bool,
+    /// Percent of swaps that take the last room.
+    swaps: u32,
+    /// Requests that passed while a swap waited for room.
+    beside: u64,
     /// Even clients ask for VRAM, odd ones for the link; else by chance.
     fixed: bool,
 }
@@ -71,6 +78,9 @@ impl Bench {
             clashes: 0,
             stall: [0, 30, 70][seed as usize % 3],
             fixed: false,
+            room: true,
+            swaps: [0, 50, 100][seed as usize / 2 % 3],
+            beside: 0,
         }
     }
 
@@ -134,6 +144,9 @@ impl Bench {
                 self.b.set(&format!("{name}_rsp_client_i"), client);
             }
         }
+        // Room comes at any time; it goes with a swap that is accepted.
+        self.room |= chance(&mut self.rng, 20);
+        self.b.set("vram_swap_room_i", self.room.into());
         self.b.eval();
         self.sample();
         self.b.clock();
@@ -141,7 +154,7 @@ impl Bench {
 
     fn sample(&mut self) {
         let ready = self.b.get("req_ready_o");
-        let mut taken = 0;
+        let (mut taken, mut filled) = (0, false);
         for t in 0..2 {
             let name = self.targets[t].name;
             if self.b.get(&format!("{name}_req_valid_o")) == 0 {
@@ -150,11 +163,11 @@ impl Bench {
                     "{}: {name}: withdrawn",
                     self.who
                 );
-                let wanted = self
-                    .offers
-                    .iter()
-                    .flatten()
-                    .any(|o| (o.addr & VRAM != 0) == (t == 0));
+                let room = self.room;
+                let wanted =
+                    self.offers.iter().flatten().any(|o| {
+                        (o.addr & VRAM != 0) == (t == 0) && (t == 1 || room || o.op != CAS)
+                    });
                 assert!(!wanted, "{}: {name} stands idle", self.who);
                 continue;
             }
@@ -185,14 +198,21 @@ impl Bench {
                 self.targets[t].held = Some((client, req));
                 continue;
             }
+            let swap = t == 0 && req.op == CAS;
+            assert!(self.room || !swap, "{}: a swap without room", self.who);
+            filled |= swap && chance(&mut self.rng, self.swaps);
             taken |= 1 << client;
             self.accepted += 1;
             for other in 0..CLIENTS as usize {
                 let waits = self.offers[other].is_some_and(|o| (o.addr & VRAM != 0) == (t == 0));
                 if waits && other as u64 != client {
-                    self.passed[other] += 1;
+                    let aside = t == 0 && self.offers[other].is_some_and(|o| o.op == CAS);
+                    self.beside += u64::from(aside && !self.room);
+                    // A swap waits for the turns of other swaps, each of which waits for its turn, while there is room.
+                    self.passed[other] += u32::from(!aside || self.room);
+                    let most = if aside { CLIENTS * CLIENTS } else { CLIENTS };
                     assert!(
-                        self.passed[other] <= CLIENTS,
+                        self.passed[other] <= most,
                         "{}: client {other} starves",
                         self.who
                     );
@@ -215,6 +235,7 @@ impl Bench {
                 self.offers[client] = None;
             }
         }
+        self.room &= !filled;
         self.sample_answers();
     }
 
@@ -265,7 +286,7 @@ impl Bench {
 
 #[test]
 fn requests_and_answers_find_their_way() {
-    let (mut accepted, mut clashes) = (0, 0);
+    let (mut accepted, mut clashes, mut beside) = (0, 0, 0);
     for seed in 0..30 {
         let mut t = Bench::new(seed);
         for _ in 0..2000 {
@@ -281,10 +302,11 @@ fn requests_and_answers_find_their_way() {
         }
         accepted += t.accepted;
         clashes += t.clashes;
+        beside += t.beside;
     }
     assert!(
-        accepted > 20_000 && clashes > 100,
-        "{accepted} requests, {clashes} clashes"
+        accepted > 20_000 && clashes > 100 && beside > 1000,
+        "{accepted} requests, {clashes} clashes, {beside} beside a swap that waits"
     );
 }
 

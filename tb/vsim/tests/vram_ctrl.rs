@@ -307,6 +307,44 @@ fn a_swap_holds_up_its_own_line_only() {
     assert_eq!(t.answers, 3);
 }
 
+/// Swaps of different lines are under way together, as many as there is room for, and others go on beside them.
+#[test]
+fn swaps_of_other_lines_do_not_wait() {
+    let mut t = Bench::new(9, 1, 0);
+    let request = |op, line: u64, tag| Req {
+        op,
+        cas32: false,
+        addr: VRAM | line * 16,
+        strb: 0,
+        data: 0,
+        tag,
+        client: 1,
+    };
+    for line in 0..4 {
+        assert_eq!(t.b.get("swap_room_o"), 1);
+        t.offer = Some(request(CAS, line, line));
+        t.step(false);
+        assert!(t.offer.is_none(), "swap {line} is taken at once");
+        for d in &mut t.data {
+            d.0 = 50;
+        }
+    }
+    assert_eq!(t.b.get("swap_room_o"), 0);
+    t.offer = Some(request(READ, 7, 7));
+    t.step(false);
+    assert!(t.offer.is_none(), "a read goes on");
+    for d in &mut t.data {
+        d.0 = 50;
+    }
+    t.offer = Some(request(CAS, 5, 5));
+    for _ in 0..20 {
+        t.step(false);
+    }
+    assert!(t.offer.is_some(), "the fifth swap waits");
+    t.finish();
+    assert_eq!(t.answers, 6);
+}
+
 /// Without stalls a read is accepted in every cycle.
 #[test]
 fn a_read_goes_every_cycle() {
