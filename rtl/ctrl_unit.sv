@@ -5,9 +5,10 @@
 //   - Stop: no warp and no copy of the context runs, the MMU has acknowledged, and what had begun
 //     in between has ended too;
 //   - KillJob: no warp of the job runs;
-//   - Suspend: its warps stand still; Resume: they go on.
+//   - Suspend: its warps stand still; Resume: they go on;
+//   - HarvestBits: its result was accepted by the memory (bound: harvest.sv). It shares the memory port.
 //   A range that does not fit the 48-bit space is widened to all of it; an empty one is a Nop.
-// A bad entry (version, opcode, mode) stops the ring: error BadEntry, CONS stays at it, no Fence.
+// A bad entry (version, opcode, mode, sizes and alignment of a harvest) stops the ring: error BadEntry, CONS stays at it, no Fence.
 // Handshakes: cmd_valid_o/cmd_ready_i, then a pulse on cmd_done_i. kill_*_valid_o stays until its
 //   kill_*_done_i, which may come in the same cycle; so does hold_valid_o.
 // Latency: 3 cycles for a Nop without Fence once fetched, else by the units asked.
@@ -59,7 +60,8 @@ module ctrl_unit
     CtrlCmd    = 3'd2,   // shows the command to the MMU
     CtrlWait   = 3'd3,   // waits for its acknowledgement
     CtrlPost   = 3'd4,   // fence and interrupt
-    CtrlBad    = 3'd5    // the ring stops
+    CtrlBad    = 3'd5,   // the ring stops
+    CtrlBits   = 3'd6    // A and D bits are harvested
   } ctrl_e;
 
   ctrl_e       state_q;
@@ -75,8 +77,8 @@ module ctrl_unit
   assign fetch_stop = state_q == CtrlIdle && entry_valid && bad;
 
   // ------------------------------------------------------------------ ring, fence
-  logic     rd_valid, rd_ready, wr_valid, wr_ready;
-  mem_req_t rd_req, wr_req;
+  logic     rd_valid, rd_ready, wr_valid, wr_ready, hv_valid, hv_ready, in_valid, in_ready, bits_done;
+  mem_req_t rd_req, wr_req, hv_req, in_req;
 
   ring_fetch u_ring (
     .clk_i, .rst_ni, .enable_i, .ring_i, .cons_o,
@@ -91,7 +93,22 @@ module ctrl_unit
     .mem_req_valid_o (rd_valid),
     .mem_req_ready_i (rd_ready),
     .mem_req_o       (rd_req),
-    .mem_rsp_valid_i,
+    .mem_rsp_valid_i (mem_rsp_valid_i && !mem_rsp_i.tag[TagW-1]),
+    .mem_rsp_i
+  );
+
+  harvest u_harvest (
+    .clk_i, .rst_ni,
+    .req_valid_i     (state_q == CtrlBits),
+    .req_ready_o     (bits_done),
+    .table_i         (entry.arg0[PaW-1:0]),
+    .count_i         (entry.arg1[9:0]),
+    .clear_i         (entry.arg1[16]),
+    .result_i        (entry.arg2[PaW-1:0]),
+    .mem_req_valid_o (hv_valid),
+    .mem_req_ready_i (hv_ready),
+    .mem_req_o       (hv_req),
+    .mem_rsp_valid_i (mem_rsp_valid_i && mem_rsp_i.tag[TagW-1]),
     .mem_rsp_i
   );
 
@@ -112,9 +129,16 @@ module ctrl_unit
     .mem_req_o       (wr_req)
   );
 
-  mem_merge u_merge (
+  mem_merge u_merge_in (
     .clk_i, .rst_ni,
     .rd_valid_i (rd_valid), .rd_ready_o (rd_ready), .rd_req_i (rd_req),
+    .wr_valid_i (hv_valid), .wr_ready_o (hv_ready), .wr_req_i (hv_req),
+    .mem_req_valid_o (in_valid), .mem_req_ready_i (in_ready), .mem_req_o (in_req)
+  );
+
+  mem_merge u_merge (
+    .clk_i, .rst_ni,
+    .rd_valid_i (in_valid), .rd_ready_o (in_ready), .rd_req_i (in_req),
     .wr_valid_i (wr_valid), .wr_ready_o (wr_ready), .wr_req_i (wr_req),
     .mem_req_valid_o, .mem_req_ready_i, .mem_req_o
   );
@@ -127,6 +151,10 @@ module ctrl_unit
       CtrlOpNop, CtrlOpInvalidate, CtrlOpReplay, CtrlOpCancel, CtrlOpStop,
       CtrlOpKillJob, CtrlOpSuspend, CtrlOpResume: known = 1'b1;
       CtrlOpCtxSet:  known = entry.arg1[1:0] != 2'd3;
+      CtrlOpHarvestBits: begin
+        known = entry.arg1[15:0] != '0 && entry.arg1[15:0] <= 16'd512
+             && {entry.arg1[2:0], entry.arg0[5:0], entry.arg2[5:0]} == '0;
+      end
       default:       known = 1'b0;
     endcase
   end
@@ -187,6 +215,7 @@ module ctrl_unit
           else begin
             unique case (entry.op)
               CtrlOpNop:                 state_q <= CtrlPost;
+              CtrlOpHarvestBits:         state_q <= CtrlBits;
               CtrlOpStop, CtrlOpKillJob, CtrlOpSuspend, CtrlOpResume: state_q <= CtrlKill;
               default:                   state_q <= empty ? CtrlPost : CtrlCmd;
             endcase
@@ -211,6 +240,7 @@ module ctrl_unit
             stopped_ctx_q <= 1'b1;
           end
         end
+        CtrlBits: if (bits_done)   state_q <= CtrlPost;
         CtrlPost: if (post_ready)  state_q <= CtrlIdle;
         default:                   state_q <= CtrlIdle;
       endcase
@@ -228,7 +258,7 @@ module ctrl_unit
 
   // Fields without meaning, alignment bits and address bits above the physical and virtual space.
   logic unused;
-  assign unused = ^{entry.pad0, entry.pad1, entry.pad2, entry.arg1[63:8], entry.arg0[63:PaW],
+  assign unused = ^{entry.pad0, entry.pad1, entry.arg1[63:17], entry.arg0[63:PaW], entry.arg2[63:PaW],
                     entry.addr[63:VaW], entry.addr[11:0], last[11:0]};
 
 endmodule

@@ -60,6 +60,7 @@ cu.sv
 cu_cluster.sv
 # Queues.
 launch_unit.sv
+harvest.sv
 ctrl_unit.sv
 copy_buffer.sv
 copy_slots.sv

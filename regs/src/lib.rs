@@ -118,11 +118,13 @@ pub enum CtrlOp {
     Suspend = 7,
     /// Lets the job with id arg0 go on.
     Resume = 8,
+    /// Reads the A and D bits of arg1 bits 15:0 table entries (a multiple of 8, 8..512) from physical address arg0 on, and with arg1 bit 16 clears the A bits that it finds. The result goes to physical address arg2 (layout HarvestEnd). Both addresses are 64-byte aligned. Entries that are not valid leaves are left alone and read as 0. Only A is ever changed, by compare-and-swap of the entry. No invalidation is part of it: a page whose translation is cached sets A anew only after one.
+    HarvestBits = 10,
 }
 
 impl CtrlOp {
     /// All values, in order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Nop,
         Self::CtxSet,
         Self::Invalidate,
@@ -132,6 +134,7 @@ impl CtrlOp {
         Self::KillJob,
         Self::Suspend,
         Self::Resume,
+        Self::HarvestBits,
     ];
 
     /// The value with this encoding, if there is one.
@@ -146,6 +149,7 @@ impl CtrlOp {
             6 => Some(Self::KillJob),
             7 => Some(Self::Suspend),
             8 => Some(Self::Resume),
+            10 => Some(Self::HarvestBits),
             _ => None,
         }
     }
@@ -162,6 +166,7 @@ impl CtrlOp {
             Self::KillJob => "kill_job",
             Self::Suspend => "suspend",
             Self::Resume => "resume",
+            Self::HarvestBits => "harvest_bits",
         }
     }
 }
@@ -1221,6 +1226,18 @@ impl CtrlEntry {
         self
     }
 
+    /// By command.
+    pub fn arg2(&self) -> u64 {
+        self.0[7]
+    }
+
+    /// Sets `arg2` (64 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_arg2(mut self, value: u64) -> Self {
+        self.0[7] = value;
+        self
+    }
+
     /// Little-endian bytes, as in memory.
     pub fn to_bytes(&self) -> [u8; Self::BYTES] {
         let mut bytes = [0; Self::BYTES];
@@ -1920,6 +1937,47 @@ impl DirtyRecord {
     #[must_use]
     pub fn with_addr(mut self, value: u64) -> Self {
         self.0[1] = value;
+        self
+    }
+
+    /// Little-endian bytes, as in memory.
+    pub fn to_bytes(&self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        for (chunk, word) in bytes.chunks_exact_mut(8).zip(self.0) {
+            chunk.copy_from_slice(&word.to_le_bytes());
+        }
+        bytes
+    }
+
+    /// From little-endian bytes.
+    pub fn from_bytes(bytes: &[u8; Self::BYTES]) -> Self {
+        let mut words = [0; 2];
+        for (word, chunk) in words.iter_mut().zip(bytes.chunks_exact(8)) {
+            let mut raw = [0; 8];
+            raw.copy_from_slice(chunk);
+            *word = u64::from_le_bytes(raw);
+        }
+        Self(words)
+    }
+}
+
+/// End of a HarvestBits result, 128 bytes from its beginning. Before it lie two bitmaps of 64 bytes: the A bits, then the D bits; bit i of each (bit i mod 8 of byte i / 8) is of entry i, bits beyond the last entry are 0. An A bit that was cleared is in the result whatever the status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct HarvestEnd(pub [u64; 2]);
+
+impl HarvestEnd {
+    /// Size in bytes.
+    pub const BYTES: usize = 16;
+
+    /// enum JobStatus: Ok; MemoryError when an entry could not be read or swapped. Then ERROR_INFO has the cause, entries that were not read are 0, and some A bits were not cleared.
+    pub fn status(&self) -> u64 {
+        self.0[0] & 0xff
+    }
+
+    /// Sets `status` (8 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_status(mut self, value: u64) -> Self {
+        self.0[0] = (self.0[0] & !0xff) | (value & 0xff);
         self
     }
 

@@ -55,7 +55,8 @@ package hmmu_regs_pkg;
     CtrlOpStop = 8'd5,
     CtrlOpKillJob = 8'd6,
     CtrlOpSuspend = 8'd7,
-    CtrlOpResume = 8'd8
+    CtrlOpResume = 8'd8,
+    CtrlOpHarvestBits = 8'd10
   } ctrl_op_e;
 
   // What a context does with an address.
@@ -215,16 +216,16 @@ package hmmu_regs_pkg;
 
   // CtrlEntry: 64 bytes.
   typedef struct packed {
-    logic [63:0] pad0;
+    logic [63:0] arg2;
     logic [63:0] fence_value;
     logic [63:0] fence_addr;
     logic [63:0] arg1;
     logic [63:0] arg0;
     logic [63:0] len;
     logic [63:0] addr;
-    logic [35:0] pad1;
+    logic [35:0] pad0;
     logic [3:0] ctx;
-    logic [6:0] pad2;
+    logic [6:0] pad1;
     logic [0:0] irq;
     logic [7:0] op;
     logic [7:0] version;
@@ -312,5 +313,11 @@ package hmmu_regs_pkg;
     logic [6:0] version;
     logic [0:0] phase;
   } dirty_record_t;
+
+  // HarvestEnd: 16 bytes.
+  typedef struct packed {
+    logic [119:0] pad0;
+    logic [7:0] status;
+  } harvest_end_t;
 
 endpackage

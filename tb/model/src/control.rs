@@ -4,6 +4,7 @@ use crate::addr::{BusAddr, PhysAddr, vpn};
 use crate::board::Board;
 use crate::copy::CopyEngine;
 use crate::cu::Cluster;
+use crate::harvest;
 use crate::launch::{LaunchUnit, Victim};
 use crate::mmu::{Key, Mmu};
 use crate::ring::Ring;
@@ -99,7 +100,10 @@ impl ControlUnit {
         let known = CtrlOp::from_raw(entry.op());
         let mode = CtxMode::from_raw(entry.arg1() & 3);
         match known {
-            Some(op) if op != CtrlOp::CtxSet || mode.is_some() => {
+            Some(op)
+                if (op != CtrlOp::CtxSet || mode.is_some())
+                    && (op != CtrlOp::HarvestBits || harvest::is_good(&entry)) =>
+            {
                 let at = board.after(board.config.latency.command);
                 self.run = Some((entry, op, Phase::Begin(at)));
             }
@@ -177,6 +181,10 @@ fn begin(board: &mut Board, units: &mut Units<'_>, entry: &CtrlEntry, op: CtrlOp
             }
         }
         CtrlOp::Stop | CtrlOp::KillJob => return Phase::Ending,
+        CtrlOp::HarvestBits => {
+            let cycles = harvest::run(board, entry);
+            return Phase::Fence(board.after(cycles));
+        }
         // An instruction is all or nothing here: nothing is under way.
         CtrlOp::Suspend | CtrlOp::Resume => {
             let held = op == CtrlOp::Suspend;

@@ -19,6 +19,7 @@ mod counters;
 mod cu;
 mod device;
 mod error;
+mod harvest;
 mod host;
 mod jitter;
 mod launch;

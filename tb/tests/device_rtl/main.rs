@@ -13,6 +13,8 @@ mod ram;
 #[path = "../../model/tests/device/rig.rs"]
 mod rig;
 
+#[path = "../../model/tests/device/accessed.rs"]
+mod accessed;
 #[path = "../../model/tests/device/atomics.rs"]
 mod atomics;
 #[path = "../../model/tests/device/copy.rs"]

@@ -6,6 +6,7 @@ mod ram;
 mod rig;
 
 // What every device promises.
+mod accessed;
 mod atomics;
 mod copy;
 mod dirty;
