@@ -2,11 +2,12 @@
 
 use crate::error::DriverError;
 use crate::health::Health;
-use crate::hw::{Hardware, HwError};
+use crate::hw::{DmaAddr, Hardware, HwError};
 use crate::mem::DevPa;
-use crate::ring::{Index, Ring, RingRegs};
+use crate::ring::{Index, Push, Ring, RingRegs};
 use hmm_core::Va;
 use hmmu_regs::{Access, CtrlEntry, CtrlOp, CtxMode, FORMAT_VERSION, reg};
+use std::cell::Cell;
 use std::sync::Arc;
 
 /// A context's number on the device.
@@ -118,6 +119,55 @@ impl Commands {
             .with_arg0(access as u64)
             .with_arg1(u64::from(code));
         self.issue(command).map(drop)
+    }
+
+    /// Lets the device read the A and D bits of `count` table entries into `result` and clear A. `table`, asked under the
+    /// ring's lock, tells where they are; with `None` nothing is issued. Does not wait.
+    pub fn harvest_bits(
+        &self,
+        count: usize,
+        result: DmaAddr,
+        table: impl Fn() -> Option<DevPa>,
+    ) -> Result<Option<Index>, DriverError> {
+        const CLEAR: u64 = 1 << 16;
+        self.health.check()?;
+        let command = entry(CtrlOp::HarvestBits, 0)
+            .with_arg1(count as u64 | CLEAR)
+            .with_arg2(result.0);
+        let mut done = Ok(None);
+        self.health.wait(
+            || "the control ring (full)".to_owned(),
+            self.ring_cycles,
+            || {
+                let place = Cell::new(None);
+                let gate = || {
+                    place.set(table());
+                    place.get().is_some()
+                };
+                let pushed = self.ring.try_push(false, gate, |ticket, _| {
+                    command
+                        .with_arg0(place.get().map_or(0, |at| at.0))
+                        .with_fence_addr(ticket.fence_addr.0)
+                        .with_fence_value(ticket.fence_value)
+                        .to_bytes()
+                });
+                match pushed {
+                    Push::Full => return false,
+                    Push::At(index) => done = Ok(Some(index)),
+                    Push::Refused => done = Ok(None),
+                    Push::Failed(error) => done = Err(error),
+                }
+                true
+            },
+        )?;
+        done
+    }
+
+    /// Waits for the result of [`Commands::harvest_bits`].
+    pub fn wait_bits(&self, index: Index, at: Va) -> Result<(), DriverError> {
+        let what = || format!("the harvest of accessed bits at {:#x}", at.0);
+        self.ring
+            .wait(&self.health, index, what, self.command_cycles)
     }
 
     /// Stops a context: returns when no access of it is under way.

@@ -32,6 +32,7 @@ ticks! {
     PtesRevoked = "driver_ptes_revoked", "Leaf entries taken away.";
     PagesAccessed = "driver_pages_accessed", "Of these, found accessed by the device.";
     PagesDirty = "driver_pages_dirty", "Of these, found written by the device.";
+    AccessedHarvested = "driver_accessed_harvested", "Leaf entries whose A bit was found set and cleared by a harvest.";
     DirtyRecords = "driver_dirty_records", "Records taken from the dirty log.";
     PagesToDevice = "driver_pages_to_device", "Pages migrated to device memory.";
     PagesToSystem = "driver_pages_to_system", "Pages migrated to system memory.";

@@ -8,6 +8,7 @@
 //! tables, the job list, the page pool. Nobody waits for the device while holding one of the driver's.
 #![forbid(unsafe_code)]
 
+mod accessed;
 mod arena;
 mod check;
 mod commands;

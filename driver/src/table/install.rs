@@ -29,6 +29,7 @@ fn step(old: Leaf, page: &Mapping) -> Step {
         pfn: page.pfn,
         exclusive: page.exclusive,
         epoch: 0,
+        used: old.used,
     };
     if old.is_empty() {
         return Step::Write(leaf);

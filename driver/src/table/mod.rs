@@ -8,6 +8,7 @@
 //! A leaf of 2 MiB lies where otherwise a table of 4 KiB leaves is. It is taken away whole, whatever part of it
 //! goes; and neither size comes before the other one is gone from the device.
 
+mod accessed;
 mod install;
 mod node;
 mod revoke;
@@ -22,6 +23,7 @@ use hmm_core::{PAGE_SIZE, Pfn, Va};
 use node::{Leaf, Node, TOP_LEVEL, canonical, index, low48, pages_of, span, visit};
 use std::sync::Arc;
 
+pub(crate) use accessed::Piece;
 pub(crate) use revoke::{Harvest, Run};
 
 /// A page to be mapped.

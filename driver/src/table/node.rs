@@ -23,6 +23,8 @@ pub(super) struct Leaf {
     pub exclusive: bool,
     /// Which call of revoke took it away.
     pub epoch: u64,
+    /// A harvest has found it used, and nobody was told yet.
+    pub used: bool,
 }
 
 impl Leaf {

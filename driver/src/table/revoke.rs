@@ -104,7 +104,16 @@ impl PageTable {
         self.runs(range, Leaf::is_live)
     }
 
-    fn find_mut(&mut self, va: u64, level: u32) -> Option<&mut Node> {
+    /// The table of a level that covers an address.
+    pub(super) fn find(&self, va: u64, level: u32) -> Option<&Node> {
+        let mut node = &self.root;
+        for above in (level + 1..=TOP_LEVEL).rev() {
+            node = node.kids.get(&index(va, above))?;
+        }
+        Some(node)
+    }
+
+    pub(super) fn find_mut(&mut self, va: u64, level: u32) -> Option<&mut Node> {
         let mut node = &mut self.root;
         for above in (level + 1..=TOP_LEVEL).rev() {
             node = node.kids.get_mut(&index(va, above))?;

@@ -1,5 +1,6 @@
 //! The driver on the functional device.
 
+mod accessed;
 mod coherent;
 mod common;
 mod exclusive;

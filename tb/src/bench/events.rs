@@ -6,6 +6,7 @@ use hmmu_regs::{Access, Counter, CtrlEntry, CtrlOp, Pte};
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg32;
 
+use super::harvest::HarvestFigures;
 use super::host::{BareHost, BenchError, Caps};
 use super::measure::{CTX, Scene, kernel};
 use super::tables::{PageSize, TRANSLATED, VRAM, resident};
@@ -78,8 +79,8 @@ pub struct InvalidateFigures {
     pub bound: u64,
 }
 
-/// The three of them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// All of them.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Events {
     /// Without and with an invalidation storm.
     pub faults: [FaultFigures; 2],
@@ -87,11 +88,13 @@ pub struct Events {
     pub other: OtherFigures,
     /// Invalidations.
     pub invalidate: InvalidateFigures,
+    /// Accessed bits.
+    pub harvest: HarvestFigures,
 }
 
 impl Events {
     /// Steps that [`Events::measure`] reports.
-    pub const STEPS: u64 = 4;
+    pub const STEPS: u64 = 5;
 
     /// Measures all; `step` hears what comes next.
     ///
@@ -112,10 +115,13 @@ impl Events {
             other(config, size).map_err(|e| e.during("a context that faults without end"))?;
         step("invalidations");
         let invalidate = invalidate(config, size).map_err(|e| e.during("invalidations"))?;
+        step("accessed bits");
+        let harvest = HarvestFigures::measure(config).map_err(|e| e.during("accessed bits"))?;
         Ok(Self {
             faults: [calm, storm],
             other,
             invalidate,
+            harvest,
         })
     }
 }

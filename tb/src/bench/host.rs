@@ -348,6 +348,13 @@ impl BareHost {
         value >= ticket.value
     }
 
+    /// When a command or job that has ended did so, in device cycles.
+    #[must_use]
+    pub fn stamp(&self, ticket: Ticket) -> u64 {
+        let [_, stamp] = self.host_words(ticket.at);
+        stamp
+    }
+
     /// Waits for the end of a command or job.
     ///
     /// # Errors

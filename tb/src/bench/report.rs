@@ -230,6 +230,10 @@ impl<'a> Report<'a> {
             all["invalidate_bound_cycles"] = json!(events.invalidate.bound);
             all["invalidations"] = json!(events.invalidate.commands);
             all["invalidate_cycles"] = json!(events.invalidate.cycles);
+            all["harvest_cycles_per_page"] = json!({
+                "none": events.harvest.none,
+                "all": events.harvest.all,
+            });
             all["other_context_throughput"] = json!(events.other.throughput());
             all["other_context"] = json!({
                 "alone_cycles": events.other.alone,
@@ -256,7 +260,7 @@ impl<'a> Report<'a> {
 }
 
 /// Keys that are always there; null without a figure.
-const KEYS: [&str; 15] = [
+const KEYS: [&str; 16] = [
     "hit_per_cycle",
     "hit_latency",
     "hit_per_cycle_under_miss",
@@ -269,6 +273,7 @@ const KEYS: [&str; 15] = [
     "invalidate_worst_cycles",
     "invalidate_bound_cycles",
     "faults_per_page",
+    "harvest_cycles_per_page",
     "ideal_ratio",
     "other_context_throughput",
     "cycles_per_second",
@@ -322,6 +327,17 @@ fn event_rows(results: &Results, rows: &mut Vec<Row>) {
         peers: NO_PEER,
         target: Target::AtMost(invalidate.bound as f64),
     });
+    for (of, value) in [("none", events.harvest.none), ("all", events.harvest.all)] {
+        rows.push(Row {
+            key: "harvest_cycles_per_page",
+            of: of.into(),
+            label: format!("accessed bit of a page harvested, {of} set, cycles"),
+            value,
+            digits: 2,
+            peers: NO_PEER,
+            target: Target::None,
+        });
+    }
 }
 
 fn run_json(run: &Measured) -> Value {

@@ -12,7 +12,6 @@ pub(super) enum Target {
     /// At most this.
     AtMost(f64),
     /// There is none.
-    #[cfg_attr(not(feature = "rtl"), expect(dead_code, reason = "of the MMU alone"))]
     None,
 }
 

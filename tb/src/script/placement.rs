@@ -58,6 +58,15 @@ impl Dev {
         Ok(dirty.into_iter().map(Dynamic::from).collect())
     }
 
+    fn accessed(&mut self, a: i64, len: i64) -> Result<Array> {
+        let call = "d.accessed";
+        let used = self
+            .context
+            .harvest_accessed(Va(a as u64), length(call, len)?);
+        let used = used.map_err(|e| error::driver(call, &e))?;
+        Ok(used.into_iter().map(Dynamic::from).collect())
+    }
+
     fn exclusive(&mut self, a: i64, len: i64) -> Result<i64> {
         let call = "d.exclusive";
         let len = length(call, len)?;
@@ -82,6 +91,7 @@ pub fn register(engine: &mut Engine) {
         "migrate_to_system"(a: i64, len: i64) => Dev::migrate_to_system;
         "snapshot"(a: i64, len: i64) => Dev::snapshot;
         "dirty"(a: i64, len: i64) => Dev::dirty;
+        "accessed"(a: i64, len: i64) => Dev::accessed;
         "exclusive"(a: i64, len: i64) => Dev::exclusive;
         "is_exclusive"(a: i64) => Dev::is_exclusive;
     );

@@ -52,6 +52,7 @@ fn the_model_runs_all_of_it() {
         "invalidate_worst_cycles",
         "invalidate_bound_cycles",
         "faults_per_page",
+        "harvest_cycles_per_page",
         "ideal_ratio",
         "other_context_throughput",
         "cycles_per_second",
@@ -128,6 +129,8 @@ fn the_verilated_device_has_every_figure() {
         "miss_stream_cycles/50",
         "reads_per_walk",
         "max_walks_in_flight",
+        "harvest_cycles_per_page/none",
+        "harvest_cycles_per_page/all",
         "other_context_throughput",
         "cycles_per_second",
     ] {
