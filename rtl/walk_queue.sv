@@ -22,6 +22,7 @@ module walk_queue
   input  logic              merge_i,
   output logic              waiting_o,      // something waits
   input  logic [NumCtx-1:0] may_i,          // contexts that may start a walk
+  input  logic [NumCtx-1:0] no_store_i,     // ... but none for a store or an atomic
   input  logic              start_ready_i,
   output logic              start_valid_o,  // taken in this cycle
   output miss_t             start_o,
@@ -41,6 +42,11 @@ module walk_queue
   idx_t               free_idx, pick, last_q;
   ctx_t               pick_ctx, last_ctx_q;
   logic [NumCtx-1:0]  has;
+  logic [Entries-1:0] can;       // waits, and may start
+
+  function automatic logic is_store(access_e access);
+    return access == AccessWrite || access == AccessAtomic;
+  endfunction
 
   assign waiting_o = valid_q != '0;
 
@@ -81,12 +87,15 @@ module walk_queue
   // The next context that may start, then its next entry.
   always_comb begin
     has      = '0;
+    can      = '0;
     pick_any = 1'b0;
     pick_ctx = '0;
     pick     = '0;
     if (waiting_o && start_ready_i) begin
       for (int unsigned i = 0; i < Entries; i++) begin
-        if (valid_q[i] && !freed[i] && may_i[miss_q[i].ctx]) has[miss_q[i].ctx] = 1'b1;
+        can[i] = valid_q[i] && !freed[i] && may_i[miss_q[i].ctx]
+              && !(no_store_i[miss_q[i].ctx] && is_store(miss_q[i].access));
+        if (can[i]) has[miss_q[i].ctx] = 1'b1;
       end
       pick_any = has != '0;
       for (int c = int'(NumCtx) - 1; c >= 0; c--) if (has[c]) pick_ctx = ctx_t'(c);
@@ -94,16 +103,17 @@ module walk_queue
         if (has[c] && ctx_t'(c) > last_ctx_q) pick_ctx = ctx_t'(c);
       end
       for (int i = int'(Entries) - 1; i >= 0; i--) begin
-        if (valid_q[i] && !freed[i] && miss_q[i].ctx == pick_ctx) pick = idx_t'(i);
+        if (can[i] && miss_q[i].ctx == pick_ctx) pick = idx_t'(i);
       end
       for (int i = int'(Entries) - 1; i >= 0; i--) begin
-        if (valid_q[i] && !freed[i] && miss_q[i].ctx == pick_ctx && idx_t'(i) > last_q) pick = idx_t'(i);
+        if (can[i] && miss_q[i].ctx == pick_ctx && idx_t'(i) > last_q) pick = idx_t'(i);
       end
     end
   end
 
   assign merged        = req_valid_i && (merge_i || same);
-  assign bypass        = req_valid_i && !merged && start_ready_i && !pick_any && may_i[req_i.ctx];
+  assign bypass        = req_valid_i && !merged && start_ready_i && !pick_any && may_i[req_i.ctx]
+                      && !(no_store_i[req_i.ctx] && is_store(req_i.access));
   assign put           = req_valid_i && !merged && !bypass && free_any;
   assign req_ready_o   = merged || bypass || free_any;
   assign start_valid_o = pick_any || bypass;

@@ -2,7 +2,9 @@
 // flight; walk_queue before it, walk_cache beside it.
 //
 // A request becomes a walk in a free slot, waits for one, or joins the walk of the same (context, page,
-// access). One context has at most Walkers - 2 slots (all, if at most 4 are in use).
+// access). One context has at most Walkers - 2 slots (all, if at most 4 are in use). While the dirty log is in
+// use, stores of logged contexts have together at most Walkers - 4 (Walkers - 1, if at most 8 are in use): they may
+// wait for the log as long as the host likes, and loads and other contexts go on beside them.
 // A walk ends with one of
 //   ev_*     a Fill event (the translation), or a Cancel event with JobStatusBadAddress when the
 //            context is Off;
@@ -187,13 +189,17 @@ module walker
   slot_t             free_slot;
   miss_t             start;
   logic [NumCtx-1:0] may_start;
+  logic [NumCtx-1:0] no_store;
   count_t            in_use, cap;       // slots in use, most of them for one context
+  count_t            log_held, log_cap; // slots of stores of logged contexts, and most of them
   count_t            held [NumCtx];
 
   always_comb begin
     in_use = count_t'(Walkers);
     if (limits_i.walkers != '0 && 32'(limits_i.walkers) < Walkers) in_use = count_t'(limits_i.walkers);
-    cap = in_use > count_t'(4) ? in_use - count_t'(2) : in_use;
+    cap     = in_use > count_t'(4) ? in_use - count_t'(2) : in_use;
+    log_cap = in_use > count_t'(8) ? in_use - count_t'(4)
+            : in_use > count_t'(1) ? in_use - count_t'(1) : in_use;
   end
 
   always_comb begin
@@ -201,6 +207,8 @@ module walker
     free_any  = 1'b0;
     free_slot = '0;
     may_start = '1;
+    no_store  = '0;
+    log_held  = '0;
     for (int unsigned c = 0; c < NumCtx; c++) held[c] = '0;
     if (req_valid_i || q_waiting) begin
       for (int unsigned i = 0; i < Walkers; i++) begin
@@ -213,6 +221,14 @@ module walker
         end
       end
       for (int unsigned c = 0; c < NumCtx; c++) may_start[c] = held[c] < cap;
+      if (log_on_i) begin
+        for (int unsigned i = 0; i < Walkers; i++) begin
+          if (busy_q[i] && is_store(miss_q[i].access) && ctx_cfg_i[miss_q[i].ctx].log) begin
+            log_held = log_held + 1'b1;
+          end
+        end
+        for (int unsigned c = 0; c < NumCtx; c++) no_store[c] = ctx_cfg_i[c].log && log_held >= log_cap;
+      end
     end
   end
 
@@ -226,6 +242,7 @@ module walker
     .merge_i       (merge),
     .waiting_o     (q_waiting),
     .may_i         (may_start),
+    .no_store_i    (no_store),
     .start_ready_i (free_any),
     .start_valid_o (start_valid),
     .start_o       (start),

@@ -261,6 +261,13 @@ impl Mmu {
         }
     }
 
+    /// An access that may set a D bit which is to be logged.
+    fn is_logged_store(&self, key: &Key) -> bool {
+        self.dirty.is_on()
+            && self.contexts[usize::from(key.ctx)].log
+            && matches!(key.access, Access::Write | Access::Atomic)
+    }
+
     /// Gives a queued miss a walk slot, if there is one.
     fn start(&self, board: &mut Board, key: Key) -> Option<State> {
         let walking_now = self
@@ -268,8 +275,19 @@ impl Mmu {
             .iter()
             .filter(|miss| matches!(miss.state, State::Walking { .. }))
             .count();
-        if walking_now >= self.limits.walkers(board.config.walkers) {
+        let slots = self.limits.walkers(board.config.walkers);
+        if walking_now >= slots {
             return None;
+        }
+        // Stores that may wait for the dirty log leave slots to others.
+        if self.is_logged_store(&key) {
+            let walking = |miss: &&Miss| matches!(miss.state, State::Walking { .. });
+            let held = self.misses.iter().filter(walking);
+            let held = held.filter(|miss| self.is_logged_store(&miss.key)).count();
+            let left = if slots > 8 { 4 } else { 1 };
+            if held >= slots.saturating_sub(left).max(1) {
+                return None;
+            }
         }
         board.count(Counter::Walks);
         let root = self.contexts[usize::from(key.ctx)].root;

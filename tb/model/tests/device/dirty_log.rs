@@ -1,6 +1,6 @@
 //! The dirty log: every D bit that the device sets is told once, and a harvest by the log misses no store.
 
-use crate::rig::Rig;
+use crate::rig::{CODE, Rig};
 use hmmu_model::PhysAddr;
 use hmmu_model::rv64::enc::*;
 use hmmu_regs::*;
@@ -128,6 +128,47 @@ fn a_full_log_holds_back_stores_to_clean_pages_and_nothing_else() {
     });
     assert_eq!(rig.completion(held).status(), 0);
     assert_eq!(rig.device.read_register(reg::STATUS) & LOG_FULL, 0);
+}
+
+#[test]
+fn stores_of_several_contexts_that_wait_for_the_log_leave_walks_to_others() {
+    let mut rig = Rig::new();
+    let mut log = Log::new(&mut rig, 1);
+    for ctx in 0..2 {
+        log_context(&mut rig, ctx);
+        for page in 0..64 {
+            rig.map_ram(ctx, DATA + 4096 * page, "rw");
+        }
+    }
+    // A context that is not logged shares the tables of context 0.
+    let root = rig.roots[0].0;
+    rig.control(CtrlOp::CtxSet, 2, 0, 0, root, CtxMode::Translate as u64);
+    rig.load(1, &STORE);
+    // Behind the program that stores, one that loads.
+    let load = [slli(5, 11, 12), add(5, 5, 10), ld(6, 5, 0), ECALL];
+    rig.load(0, &[STORE, load].concat());
+    // More stores to clean pages than there is room for records and walks.
+    let first = rig.launch(1, DATA, 14);
+    assert_eq!(rig.completion(first).status(), 0);
+    let second = rig.launch(0, DATA, 16);
+    rig.until("full log", |rig| {
+        rig.device.read_register(reg::STATUS) & LOG_FULL != 0
+    });
+    rig.tick(3000);
+    let third = rig.launch(1, DATA + 4096 * 32, 14);
+    rig.tick(5000);
+    assert!(!rig.done(third));
+    // Loads of a logged context, of pages that nobody has walked for, and stores of one that is not logged.
+    let (entry, loads) = rig.launch_entry(0, DATA + 4096 * 16, 4);
+    rig.push(reg::LAUNCH_BASE, entry.with_entry(CODE + 16).0);
+    assert_eq!(rig.completion(loads).status(), 0);
+    let others = rig.launch(2, DATA + 4096 * 40, 2);
+    assert_eq!(rig.completion(others).status(), 0);
+    assert!(!rig.done(second) && !rig.done(third));
+    rig.until("jobs", |rig| {
+        log.take(rig);
+        rig.done(second) && rig.done(third)
+    });
 }
 
 #[test]
