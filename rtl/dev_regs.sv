@@ -49,6 +49,7 @@ module dev_regs
   input  logic [31:0]                      launch_cons_i,
   input  logic [31:0]                      fault_prod_i,
   input  logic [31:0]                      dirty_prod_i,
+  input  logic [31:0]                      dirty_next_i,
   input  logic                             ctrl_idle_i,
   input  logic                             copy_idle_i,
   input  logic                             launch_idle_i,
@@ -141,6 +142,7 @@ module dev_regs
       RegTime:       rdata_d = time_q;
       RegErrorInfo:  rdata_d = error_q;
       RegCplTimeout: rdata_d = {32'd0, timeout_q};
+      RegDirtyNext:  rdata_d = {32'd0, dirty_next_i};
       RegXlatLimits: rdata_d = {53'd0, limits_q.merge_off, limits_q.l2_off, limits_q.cache_off, 2'd0,
                                 limits_q.walkers};
       default: begin

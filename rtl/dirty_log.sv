@@ -33,6 +33,7 @@ module dirty_log
   input  page_size_e  log_size_i,
   input  ring_cfg_t   ring_i,
   output logic [31:0] prod_o,
+  output logic [31:0] next_o,         // prod_o and the records that wait
   output logic        full_o,         // records wait for room in the ring
   output logic        mem_req_valid_o,
   input  logic        mem_req_ready_i,
@@ -90,6 +91,7 @@ module dirty_log
   assign on           = ring_i.size_log2 != '0;
   assign entries      = 32'd1 << ring_i.size_log2;
   assign room         = on && prod_o - ring_i.index < entries;
+  assign next_o       = prod_o + 32'(count) + 32'(dw_q == DwWrite && !void_q);
   assign full_o       = count != '0 && on && !room;
   assign slot_in_ring = prod_o & (entries - 32'd1);
   assign unread       = prod_o + 32'd1 - ring_i.index;

@@ -111,7 +111,7 @@ module hmmu_top
   logic [31:0] cpl_timeout;
   xlat_limits_t xlat_limits;
   ring_cfg_t   ctrl_ring, copy_ring, launch_ring, fault_ring, dirty_ring;
-  logic [31:0] ctrl_cons, copy_cons, launch_cons, fault_prod, dirty_prod;
+  logic [31:0] ctrl_cons, copy_cons, launch_cons, fault_prod, dirty_prod, dirty_next;
   logic        ctrl_idle, copy_idle, launch_idle, ctrl_stopped, copy_stopped, launch_stopped;
   logic        fault_full, dirty_full;
   logic [7:0]  irq;
@@ -423,6 +423,7 @@ module hmmu_top
     .launch_cons_i    (launch_cons),
     .fault_prod_i     (fault_prod),
     .dirty_prod_i     (dirty_prod),
+    .dirty_next_i     (dirty_next),
     .ctrl_idle_i      (ctrl_idle),
     .copy_idle_i      (copy_idle),
     .launch_idle_i    (launch_idle),
@@ -633,6 +634,7 @@ module hmmu_top
     .fault_irq_o         (irq[VectorFault]),
     .dirty_ring_i        (dirty_ring),
     .dirty_prod_o        (dirty_prod),
+    .dirty_next_o        (dirty_next),
     .dirty_full_o        (dirty_full),
     .dirty_irq_o         (irq[VectorDirty]),
     .time_i              (dev_time),

@@ -36,7 +36,9 @@ impl DirtyLog {
 
     /// Sorts the records that are there to their contexts. A context that is gone needs its own no more.
     pub fn collect(&self, core: &Core) -> Result<(), DriverError> {
-        let records = self.ring.lock().fetch()?;
+        // Under the lock to the end: what counts as taken is with its context.
+        let mut ring = self.ring.lock();
+        let records = ring.fetch()?;
         core.counters.add(Tick::DirtyRecords, records.len() as u64);
         for record in records {
             let record = DirtyRecord::from_bytes(&record);
@@ -46,6 +48,22 @@ impl DirtyLog {
             }
         }
         Ok(())
+    }
+
+    /// The same, and of all records that the device has still to write for stores made until now.
+    fn catch_up(&self, core: &Core) -> Result<(), DriverError> {
+        let next = core.hw.bar.read(reg::DIRTY_NEXT)? as u32;
+        let mut end = Ok(());
+        core.health.wait(
+            || "the dirty log".to_owned(),
+            core.config.timeouts.command,
+            || {
+                end = self.collect(core);
+                let left = next.wrapping_sub(self.ring.lock().taken()) as i32;
+                end.is_err() || left <= 0
+            },
+        )?;
+        end
     }
 }
 
@@ -59,9 +77,9 @@ pub(crate) fn run(core: &Core, log: &DirtyLog) {
 }
 
 impl Context {
-    /// The pages that the device has written since the last call, or since the context was opened, as far as their records
-    /// have arrived. A record may still be on its way (the store has only just been made, or the log was full): its page is
-    /// told of by a later call, none is left out for good. What is told of here is complete: a store that comes after the
+    /// The pages that the device has written since the last call, or since the context was opened. All stores that were made
+    /// before the call are told of; one that is made meanwhile is told of now or by the next call, none is left out.
+    /// What is told of here is complete: a store that comes after the
     /// call gives a new record. Pages of one entry are told of together (512 of a 2 MiB one), pages that were unmapped
     /// meanwhile too. The pages stay mapped; their flags say that they were written. Takes one invalidation per run of
     /// neighbouring pages and reads no table.
@@ -78,7 +96,7 @@ impl Context {
                 "a harvest without a dirty log",
             ));
         };
-        log.collect(core)?;
+        log.catch_up(core)?;
         let written = std::mem::take(&mut *self.written.0.lock());
         let ranges = join(&written);
         for (va, bytes) in &written {

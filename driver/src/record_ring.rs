@@ -39,6 +39,11 @@ impl<const BYTES: usize> RecordRing<BYTES> {
         })
     }
 
+    /// The index of the next record to be taken, as the device counts.
+    pub fn taken(&self) -> u32 {
+        self.consumed as u32
+    }
+
     /// Takes all records that are there, once around at most, and gives their places back to the device.
     pub fn fetch(&mut self) -> Result<Vec<[u8; BYTES]>, DriverError> {
         let mut records = Vec::new();

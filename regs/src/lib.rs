@@ -92,6 +92,8 @@ pub mod reg {
     pub const DIRTY_PROD: u64 = 0x0290;
     /// (rw) Dirty log: free-running 32-bit index of records the driver has taken; the device never writes past CONS + records.
     pub const DIRTY_CONS: u64 = 0x0298;
+    /// (ro) Dirty log: free-running 32-bit index of the next record: DIRTY_PROD and the records that wait inside the device. Who has taken the records before it knows of every D bit that was set before this register was read.
+    pub const DIRTY_NEXT: u64 = 0x02a0;
     /// (ro) Counter shadows, in the order of enum Counter, as of the last write to SNAPSHOT.
     pub const COUNTER: u64 = 0x0400;
 }

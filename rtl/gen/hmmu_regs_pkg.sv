@@ -43,6 +43,7 @@ package hmmu_regs_pkg;
   parameter logic [15:0] RegDirtySize = 16'h0288;
   parameter logic [15:0] RegDirtyProd = 16'h0290;
   parameter logic [15:0] RegDirtyCons = 16'h0298;
+  parameter logic [15:0] RegDirtyNext = 16'h02a0;
   parameter logic [15:0] RegCounter = 16'h0400;
 
   // Control-ring commands.

@@ -54,6 +54,21 @@ fn a_harvest_tells_of_each_written_page_once() {
 }
 
 #[test]
+fn records_that_wait_for_room_are_waited_for() {
+    for seed in 0..8 {
+        run(setup(seed, 1), |m| {
+            let p = m.process();
+            let buf = p.map(16);
+            p.cpu_fill(buf, 16, 1);
+            p.fill(buf, 16, 50).expect("fill");
+            assert_eq!(harvest(&p, buf), [(0, 16)]);
+            assert_eq!(harvest(&p, buf), []);
+            p.end();
+        });
+    }
+}
+
+#[test]
 fn pages_that_went_meanwhile_are_told_of() {
     run(setup(1, 4), |m| {
         let p = m.process();

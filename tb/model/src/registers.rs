@@ -43,6 +43,7 @@ impl Device {
             reg::DIRTY_BASE..=reg::DIRTY_CONS => {
                 self.mmu.dirty_log_words()[((offset - reg::DIRTY_BASE) / 8) as usize]
             }
+            reg::DIRTY_NEXT => u64::from(self.mmu.dirty_log_next()),
             _ if (reg::WARP_STATE..reg::WARP_STATE + 8 * (UNITS * WARPS) as u64)
                 .contains(&offset) =>
             {

@@ -205,6 +205,7 @@ fn the_device_s_indices_are_read_where_they_belong() {
         ("launch_cons_i", reg::LAUNCH_CONS),
         ("fault_prod_i", reg::FAULT_PROD),
         ("dirty_prod_i", reg::DIRTY_PROD),
+        ("dirty_next_i", reg::DIRTY_NEXT),
     ];
     for (number, (port, _)) in (0xffff_0001_u64..).zip(places) {
         bench.block.set(port, number);

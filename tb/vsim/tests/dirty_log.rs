@@ -116,6 +116,10 @@ impl Log {
         let b = &mut self.b;
         if !self.reset {
             assert_eq!(b.get("prod_o"), u64::from(self.prod));
+            if self.log2 != 0 {
+                let waiting = self.expected.len() - usize::from(walker.log.is_some());
+                assert_eq!(b.get("next_o"), u64::from(self.prod) + waiting as u64);
+            }
         }
         self.interrupts += b.get("irq_o");
         if ready && b.get("mem_req_valid_o") == 1 {

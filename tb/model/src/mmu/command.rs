@@ -97,6 +97,11 @@ impl Mmu {
         ]
     }
 
+    /// Register DIRTY_NEXT.
+    pub(crate) fn dirty_log_next(&self) -> u32 {
+        self.dirty.next_index()
+    }
+
     /// Records wait inside the device because the dirty log has no room.
     pub(crate) fn dirty_log_full(&self) -> bool {
         self.dirty.full()

@@ -64,6 +64,11 @@ impl DirtyLog {
         self.is_on() && self.unread() < 1 << self.log2
     }
 
+    /// The index of the next record: those before it are written, or wait.
+    pub(super) fn next_index(&self) -> u32 {
+        self.producer.wrapping_add(self.waiting.len() as u32)
+    }
+
     /// Records wait inside the device because the ring has no room.
     pub(super) fn full(&self) -> bool {
         self.is_on() && !self.has_room() && !self.waiting.is_empty()

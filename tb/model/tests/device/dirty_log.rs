@@ -94,6 +94,35 @@ fn every_bit_that_is_set_is_told_once() {
 }
 
 #[test]
+fn the_device_tells_how_many_records_are_to_come() {
+    for ctx in 0..2 {
+        let mut rig = Rig::new();
+        let mut log = Log::new(&mut rig, 1);
+        log_context(&mut rig, ctx);
+        rig.load(ctx, &STORE);
+        for page in 0..14 {
+            rig.map_ram(ctx, DATA + 4096 * page, "rw");
+        }
+        assert_eq!(rig.device.read_register(reg::DIRTY_NEXT), 0);
+        let fence = rig.launch(ctx as u64, DATA, 14);
+        assert_eq!(rig.completion(fence).status(), 0);
+        // All stores have been made. Most records still wait, as the log has room for two.
+        assert_eq!(rig.device.read_register(reg::DIRTY_NEXT), 14);
+        assert!(rig.device.read_register(reg::DIRTY_PROD) <= 2);
+        let mut told = BTreeSet::new();
+        while log.seen < 14 {
+            match log.take(&mut rig) {
+                Some(record) => assert!(told.insert(record.addr()), "told twice"),
+                None => rig.tick(1),
+            }
+        }
+        assert_eq!(told.len(), 14);
+        assert_eq!(rig.device.read_register(reg::DIRTY_NEXT), 14);
+        assert_eq!(rig.device.read_register(reg::DIRTY_PROD), 14);
+    }
+}
+
+#[test]
 fn a_full_log_holds_back_stores_to_clean_pages_and_nothing_else() {
     let mut rig = Rig::new();
     let mut log = Log::new(&mut rig, 1);
