@@ -211,11 +211,11 @@ impl Bench {
         loop {
             self.others();
             // Operations take effect at some moment between acceptance and answer.
-            for k in 0..pending.len() {
-                if pending[k].answer.is_none() && pending[k].act_at <= self.now {
-                    let (low, high, missed) = self.act(&pending[k]);
+            for op in &mut pending {
+                if op.answer.is_none() && op.act_at <= self.now {
+                    let (low, high, missed) = self.act(op);
                     lost += u64::from(missed);
-                    pending[k].answer = Some((low, high));
+                    op.answer = Some((low, high));
                 }
             }
             let due: Vec<usize> = (0..pending.len())
