@@ -33,8 +33,11 @@ module cu
   import hmmu_regs_pkg::*;
   import cu_pkg::*;
 #(
-  parameter int unsigned Warps    = 16,   // 1 to 16
-  parameter int unsigned JobSlots = 4
+  parameter int unsigned Warps      = 16, // 1 to 16
+  parameter int unsigned JobSlots   = 4,
+  parameter int unsigned L1Entries  = 16, // of each L1 TLB
+  parameter int unsigned DataSlots  = 16, // misses at once: of its data,
+  parameter int unsigned FetchSlots = 8   // and of its fetch
 ) (
   input  logic                   clk_i,
   input  logic                   rst_ni,
@@ -178,7 +181,9 @@ module cu
   warps_t      fetch_parked, fetch_busy;
 
   cu_fetch #(
-    .Warps (Warps)
+    .Warps   (Warps),
+    .Entries (L1Entries),
+    .Slots   (FetchSlots)
   ) u_fetch (
     .clk_i,
     .rst_ni,
@@ -404,7 +409,9 @@ module cu
   warps_t lsu_translate, lsu_parked, lsu_blocks;
 
   cu_lsu #(
-    .Warps (Warps)
+    .Warps   (Warps),
+    .Entries (L1Entries),
+    .Slots   (DataSlots)
   ) u_lsu (
     .clk_i,
     .rst_ni,

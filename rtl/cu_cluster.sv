@@ -15,9 +15,12 @@ module cu_cluster
   import hmmu_regs_pkg::*;
   import cu_pkg::*;
 #(
-  parameter int unsigned NumCu    = 2,    // 1 to 4
-  parameter int unsigned Warps    = 16,   // of each, 1 to 16
-  parameter int unsigned JobSlots = 4
+  parameter int unsigned NumCu      = 2,  // 1 to 4
+  parameter int unsigned Warps      = 16, // of each, 1 to 16
+  parameter int unsigned JobSlots   = 4,
+  parameter int unsigned L1Entries  = 16, // of each L1 TLB
+  parameter int unsigned DataSlots  = 16, // misses at once: of a unit's data,
+  parameter int unsigned FetchSlots = 8   // and of its fetch
 ) (
   input  logic                         clk_i,
   input  logic                         rst_ni,
@@ -156,8 +159,11 @@ module cu_cluster
 
   for (genvar u = 0; u < int'(NumCu); u++) begin : gen_cu
     cu #(
-      .Warps    (Warps),
-      .JobSlots (JobSlots)
+      .Warps      (Warps),
+      .JobSlots   (JobSlots),
+      .L1Entries  (L1Entries),
+      .DataSlots  (DataSlots),
+      .FetchSlots (FetchSlots)
     ) u_cu (
       .clk_i,
       .rst_ni,

@@ -22,7 +22,9 @@ module cu_fetch
   import hmmu_regs_pkg::*;
   import cu_pkg::*;
 #(
-  parameter int unsigned Warps = 16
+  parameter int unsigned Warps   = 16,
+  parameter int unsigned Entries = 16,   // of the L1 TLB
+  parameter int unsigned Slots   = 8     // misses of the L1 TLB at once
 ) (
   input  logic                    clk_i,
   input  logic                    rst_ni,
@@ -171,18 +173,18 @@ module cu_fetch
   logic       look_valid;
   lookup_e    look_status;
   ppn_t       look_ppn;
-  logic [2:0] look_slot;
-  logic [7:0] wake;
   logic       wake_err;
   logic [7:0] wake_code;
   warp_t      look_warp_q;
+  logic [$clog2(Slots)-1:0] look_slot;
+  logic [Slots-1:0]         wake;
 
   assign lkp_valid = want_q != '0;
   assign lkp_warp  = lowest(want_q);
 
   l1_tlb #(
-    .Entries (16),
-    .Slots   (8),
+    .Entries (Entries),
+    .Slots   (Slots),
     .Client  (ClientCuFetch)
   ) u_tlb (
     .clk_i,
@@ -215,7 +217,7 @@ module cu_fetch
 
   cu_park #(
     .Ids   (Warps),
-    .Slots (8)
+    .Slots (Slots)
   ) u_park (
     .clk_i,
     .rst_ni,

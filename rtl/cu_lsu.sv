@@ -34,8 +34,9 @@ module cu_lsu
   import hmmu_regs_pkg::*;
   import cu_pkg::*;
 #(
-  parameter int unsigned Warps = 16,
-  parameter int unsigned Slots = 16     // misses of the L1 TLB at once
+  parameter int unsigned Warps   = 16,
+  parameter int unsigned Entries = 16,   // of the L1 TLB
+  parameter int unsigned Slots   = 16    // misses of the L1 TLB at once
 ) (
   input  logic              clk_i,
   input  logic              rst_ni,
@@ -244,7 +245,7 @@ module cu_lsu
   logic [7:0]               wake_code;
 
   l1_tlb #(
-    .Entries (16),
+    .Entries (Entries),
     .Slots   (Slots),
     .Client  (ClientCuData)
   ) u_tlb (

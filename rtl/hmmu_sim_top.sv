@@ -5,9 +5,21 @@
 module hmmu_sim_top
   import hmmu_pkg::*;
 #(
-  parameter int unsigned NumCu  = 2,
-  parameter int unsigned Warps  = 16,
-  parameter int unsigned L2Sets = 256
+  // Those of hmmu_top.
+  parameter int unsigned NumCu        = 2,
+  parameter int unsigned Warps        = 16,
+  parameter int unsigned Walkers      = 16,
+  parameter int unsigned L2Sets       = 256,
+  parameter int unsigned L2Large      = 32,
+  parameter int unsigned FaultEntries = 64,
+  parameter int unsigned CopyBursts   = 8,
+  parameter int unsigned LinkTags     = 64,
+  parameter int unsigned L1Entries    = 16,
+  parameter int unsigned DataSlots    = 16,
+  parameter int unsigned FetchSlots   = 8,
+  parameter int unsigned CacheTables  = 32,
+  parameter int unsigned CacheMiddle  = 8,
+  parameter int unsigned CacheTop     = 4
 ) (
   input  logic             clk_i,
   input  logic             rst_ni,
@@ -81,7 +93,11 @@ module hmmu_sim_top
     end
   end
 
-  hmmu_top #(.NumCu(NumCu), .Warps(Warps), .L2Sets(L2Sets)) u_hmmu (
+  hmmu_top #(
+    .NumCu(NumCu), .Warps(Warps), .Walkers(Walkers), .L2Sets(L2Sets), .L2Large(L2Large), .FaultEntries(FaultEntries),
+    .CopyBursts(CopyBursts), .LinkTags(LinkTags), .L1Entries(L1Entries), .DataSlots(DataSlots),
+    .FetchSlots(FetchSlots), .CacheTables(CacheTables), .CacheMiddle(CacheMiddle), .CacheTop(CacheTop)
+  ) u_hmmu (
     .clk_i, .rst_ni,
     .rx_valid_i, .rx_ready_o, .rx_sop_i, .rx_eop_i, .rx_hdr_i, .rx_data_i,
     .tx_valid_o, .tx_ready_i, .tx_sop_o, .tx_eop_o, .tx_hdr_o, .tx_data_o,

@@ -24,9 +24,15 @@ module hmmu_top
   parameter int unsigned L2Sets       = 256,
   parameter int unsigned L2Ways       = 4,
   parameter int unsigned L2Large      = 32,
-  parameter int unsigned FaultEntries = 64,
+  parameter int unsigned FaultEntries = 64,   // no fewer than the miss slots of all L1 TLBs
   parameter int unsigned CopyBursts   = 8,
-  parameter int unsigned LinkTags     = 64
+  parameter int unsigned LinkTags     = 64,
+  parameter int unsigned L1Entries    = 16,   // of each L1 TLB
+  parameter int unsigned DataSlots    = 16,   // misses at once of a unit's data,
+  parameter int unsigned FetchSlots   = 8,    // and of its fetch
+  parameter int unsigned CacheTables  = 32,   // pointers in the walk cache, by level
+  parameter int unsigned CacheMiddle  = 8,
+  parameter int unsigned CacheTop     = 4
 ) (
   input  logic             clk_i,
   input  logic             rst_ni,
@@ -480,7 +486,7 @@ module hmmu_top
   );
   assign err_unit[ErrCtrl] = ClientCtrl;
 
-  copy_engine #(.NumBursts(CopyBursts)) u_copy (
+  copy_engine #(.NumBursts(CopyBursts), .TlbEntries(L1Entries)) u_copy (
     .clk_i, .rst_ni,
     .enable_i         (enable),
     .time_i           (dev_time),
@@ -569,7 +575,10 @@ module hmmu_top
   assign err_unit[ErrLaunch] = ClientLaunch;
 
   // ------------------------------------------------------------------ compute
-  cu_cluster #(.NumCu(NumCu), .Warps(Warps), .JobSlots(JobSlots)) u_cluster (
+  cu_cluster #(
+    .NumCu(NumCu), .Warps(Warps), .JobSlots(JobSlots), .L1Entries(L1Entries), .DataSlots(DataSlots),
+    .FetchSlots(FetchSlots)
+  ) u_cluster (
     .clk_i, .rst_ni,
     .time_i                 (dev_time),
     .thread_valid_i         (thread_valid),
@@ -607,7 +616,8 @@ module hmmu_top
   // ------------------------------------------------------------------ translation
   mmu #(
     .NumClients(NumXlat), .Walkers(Walkers), .L2Sets(L2Sets), .L2Ways(L2Ways),
-    .L2Large(L2Large), .FaultEntries(FaultEntries)
+    .L2Large(L2Large), .CacheTables(CacheTables), .CacheMiddle(CacheMiddle), .CacheTop(CacheTop),
+    .FaultEntries(FaultEntries)
   ) u_mmu (
     .clk_i, .rst_ni,
     .miss_valid_i        (miss_valid),

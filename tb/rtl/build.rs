@@ -1,5 +1,6 @@
 //! Verilates the whole device (rtl/files.f and the simulation wrapper). `HMMU_RTL="NumCu=1 Warps=4"` in the
-//! environment builds one of another size: parameters of hmmu_sim_top.
+//! environment builds one of another size: parameters of hmmu_sim_top. `HMMU_RTL=small` takes those of the
+//! configuration rtl/config/small.
 
 use std::path::PathBuf;
 
@@ -12,6 +13,13 @@ fn main() {
     }
 }
 
+/// The lines of a list, without comments.
+fn entries(text: &str) -> impl Iterator<Item = &str> {
+    text.lines()
+        .map(|line| line.split('#').next().unwrap_or_default().trim())
+        .filter(|line| !line.is_empty())
+}
+
 fn build() -> Result<(), String> {
     let repo = repo_root();
     let rtl = repo.join("rtl");
@@ -20,7 +28,14 @@ fn build() -> Result<(), String> {
     println!("cargo:rerun-if-changed={}", cpp.display());
     println!("cargo:rerun-if-env-changed=VERILATOR_ROOT");
     println!("cargo:rerun-if-env-changed=HMMU_RTL");
-    let sizes = std::env::var("HMMU_RTL").unwrap_or_default();
+    let mut sizes = std::env::var("HMMU_RTL").unwrap_or_default();
+    if !sizes.is_empty() && !sizes.contains('=') {
+        let config = rtl.join("config").join(sizes.trim());
+        println!("cargo:rerun-if-changed={}", config.display());
+        let text = std::fs::read_to_string(&config)
+            .map_err(|e| format!("HMMU_RTL: {}: {e}", config.display()))?;
+        sizes = entries(&text).collect::<Vec<_>>().join(" ");
+    }
     let mut args: Vec<String> = sizes
         .split_whitespace()
         .map(|size| format!("-G{size}"))
@@ -37,12 +52,7 @@ fn build() -> Result<(), String> {
     println!("cargo:rerun-if-changed={}", list.display());
     let text = std::fs::read_to_string(&list).map_err(|e| format!("{}: {e}", list.display()))?;
     let mut sources = vec![rtl.join("lint.vlt")];
-    sources.extend(
-        text.lines()
-            .map(|line| line.split('#').next().unwrap_or_default().trim())
-            .filter(|line| !line.is_empty())
-            .map(|file| rtl.join(file)),
-    );
+    sources.extend(entries(&text).map(|file| rtl.join(file)));
     sources.push(rtl.join("hmmu_sim_top.sv"));
     for source in &sources {
         println!("cargo:rerun-if-changed={}", source.display());
