@@ -1,12 +1,12 @@
 # hmmu: `make run` shows the device at work, `make test` passes the tests. Both set up what they need.
-.PHONY: help setup regs run test test-host bench-host bench-mmu lint synth conformance mutants soak preempt clean
+.PHONY: help setup regs run test test-host bench-host bench-mmu lint synth pnr bench-fpga conformance mutants soak preempt clean
 SHELL := /bin/bash
 CARGO ?= cargo
 
 help:            ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
-setup:           ## fetch Verilator and Yosys into .tools/
+setup:           ## fetch Verilator, Yosys and nextpnr into .tools/
 	@tools/setup.sh
 
 regs:            ## write the generated forms of regs/hmmu.toml
@@ -24,6 +24,7 @@ lint: setup      ## formatting, clippy, generated files, Verilator -Wall and Yos
 test: setup      ## all tests: lint, elaboration for synthesis, every crate, every block, the machine
 	@$(MAKE) --no-print-directory lint
 	@fpga/synth.py --elaborate
+	@fpga/synth.py --elaborate --config small
 	@$(CARGO) test --workspace --quiet
 
 test-host:       ## the tests that need no Verilator
@@ -56,8 +57,16 @@ soak: setup      ## a million random operations each on the TLBs, the walker, th
 preempt: setup   ## take a page, a table or a job away from the whole device at each cycle (long)
 	@HMMU_STRIDE=$${HMMU_STRIDE:-1} $(CARGO) test --release --quiet -p hmmu --test suite preempt -- --nocapture
 
-synth: setup     ## open ECP5 synthesis of the RTL top, with the table of cells
-	@fpga/synth.py
+CONFIG ?= default
+synth: setup     ## open ECP5 synthesis of the RTL top, with the table of cells (CONFIG=small: the small one)
+	@fpga/synth.py --config $(CONFIG)
+
+pnr: setup       ## place and route of the small configuration for an ECP5-85, to 50 MHz or better (long)
+	@fpga/synth.py --config small
+	@fpga/pnr.py --config small --need 50
+
+bench-fpga: setup ## cells of both configurations, Fmax of the small one; build/bench-fpga.json (long)
+	@fpga/bench.py
 
 clean:           ## drop everything built (not .tools/)
 	@rm -rf target build

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Puts what the build needs beyond Rust, g++ and Python into .tools/: Verilator and Yosys, pinned.
+# Puts what the build needs beyond Rust, g++ and Python into .tools/: Verilator, Yosys and nextpnr, pinned.
 # No root is needed where python3 has venv or pip; as root, a missing one is installed with apt-get.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -23,7 +23,7 @@ apt() {
     [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return 1
     apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
 }
-echo "setup: installing Verilator and Yosys into .tools/"
+echo "setup: installing Verilator, Yosys and nextpnr into .tools/"
 if python3 -m pip --version >/dev/null 2>&1; then
     pip_install python3 -m pip || fail "pip could not install tools/requirements.txt (its message is above)"
 elif python3 -m venv .tools/venv >/dev/null 2>&1 || { apt python3-venv && python3 -m venv .tools/venv; }; then
