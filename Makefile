@@ -61,7 +61,7 @@ CONFIG ?= default
 synth: setup     ## open ECP5 synthesis of the RTL top, with the table of cells (CONFIG=small: the small one)
 	@fpga/synth.py --config $(CONFIG)
 
-pnr: setup       ## place and route of the small configuration for an ECP5-85, to 50 MHz or better (long)
+pnr: setup       ## place and route of the small configuration for an ECP5-85; passes at 50 MHz or better (long)
 	@fpga/synth.py --config small
 	@fpga/pnr.py --config small --need 50
 

@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """Open ECP5 synthesis of the RTL top: slang elaboration, latch and loop checks, cells per block.
 
-Usage: fpga/synth.py [--elaborate] [--config NAME] [--top MODULE] [--param NAME=VALUE]...
+Usage: fpga/synth.py [--elaborate] [--wide] [--config NAME] [--top MODULE] [--param NAME=VALUE]...
   --elaborate         stop after elaboration and the checks for latches and combinational loops (fast)
+  --wide              use the multiplexers of the logic blocks for functions of 5 to 7 inputs: fewer levels,
+                      but each takes 2 to 8 LUTs, by which the device grows by a third and more
   --config NAME       the parameters in rtl/config/NAME (default: those of the RTL)
   --top MODULE        a module other than hmmu_top
   --param NAME=VALUE  a parameter of the top module
@@ -58,10 +60,11 @@ def count(module, modules, seen):
     return total
 
 
-def synthesise(top, params, name):
+def synthesise(top, params, name, wide):
+    narrow = "" if wide else " -nowidelut"
     stat = OUT / f"{name}_stat.json"
     stat.unlink(missing_ok=True)
-    yosys(read(top, params) + f"synth_ecp5 -top {top} -noflatten -abc9\ntee -q -o build/synth/{name}_stat.json stat -json\n"
+    yosys(read(top, params) + f"synth_ecp5 -top {top} -noflatten -abc9{narrow}\ntee -q -o build/synth/{name}_stat.json stat -json\n"
           f"write_json build/synth/{name}_netlist.json\n", name)
     data = json.loads(stat.read_text())
     modules = {name.lstrip("\\"): body for name, body in data["modules"].items()}
@@ -90,12 +93,13 @@ def synthesise(top, params, name):
 def main():
     parser = argparse.ArgumentParser(description="Open ECP5 synthesis of the RTL")
     parser.add_argument("--elaborate", action="store_true", help="stop after elaboration and its checks")
+    parser.add_argument("--wide", action="store_true", help="use multiplexers for functions of more than four inputs")
     add_arguments(parser)
     args = parser.parse_args()
     params, name = parameters(args), name_of(args)
     elaborate(args.top, params, name)
     if not args.elaborate:
-        synthesise(args.top, params, name)
+        synthesise(args.top, params, name, args.wide)
     return 0
 
 
