@@ -267,7 +267,7 @@ module cu_warps
       end_q.place  <= place_mem[report_warp];
       end_q.result <= status_q[report_warp] == 8'(JobStatusOk) ? result_mem[report_warp] : '1;
       unique case (info_q[report_warp])
-        InfoPc:  end_q.info <= pc_q[report_warp];
+        InfoPc:  end_q.info <= pc_q[report_warp] + {45'b0, next_q[report_warp], 2'b0};
         InfoVa:  end_q.info <= va_mem[report_warp];
         default: end_q.info <= '0;
       endcase
@@ -320,8 +320,11 @@ module cu_warps
 
       if (issue_o) begin
         last_q               <= issue_warp_o;
-        pc_q[issue_warp_o]   <= issue_pc_o;
-        next_q[issue_warp_o] <= 1'b0;
+        // One that left the address space may have to try again, and is still outside then.
+        if (!issue_bad_o) begin
+          pc_q[issue_warp_o]   <= issue_pc_o;
+          next_q[issue_warp_o] <= 1'b0;
+        end
       end
       if (step_valid_i) begin
         if (step_i.step == StepNext || step_i.step == StepWait) next_q[step_i.warp] <= 1'b1;

@@ -5,7 +5,7 @@ mod cu_bench;
 use cu_bench::memory::PortTiming;
 use cu_bench::mmu::{Event, Page};
 use cu_bench::scene::*;
-use cu_bench::{Bench, Timing, WARPS};
+use cu_bench::{Bench, Thread, Timing, WARPS};
 use hmmu_model::rv64::enc;
 use hmmu_regs::{JobStatus, WarpState};
 use rand::{Rng, SeedableRng};
@@ -184,6 +184,28 @@ fn earlier_loads_come_before_every_other_end() {
             );
         }
     }
+}
+
+#[test]
+fn a_program_that_runs_out_of_the_address_space_ends_after_its_loads() {
+    // The last instruction of the lower half is a load that waits; the next one has no address.
+    let last = 0x7fff_ffff_f000;
+    let mut bench = with_program(Timing::fixed(2), 1, &[enc::ECALL]);
+    bench.map(1, last, Page::all(0x180));
+    let code = [enc::lui(5, (AWAY >> 12) as u32), enc::ld(12, 5, 8)];
+    bench.load_program(1, last + 4096 - 8, &code);
+    bench.queue.push_back(Thread {
+        entry: last + 4096 - 8,
+        ..thread(0)
+    });
+    step_until(&mut bench, 500, |b| !b.mmu.parked.is_empty());
+    bench.steps(50);
+    bench.map(1, AWAY, Page::all(0x300));
+    bench.mmu.events.push_back(Event::Retry(1, ALL.0, ALL.1));
+    bench.run(500);
+    let end = bench.ends[0];
+    let bad = JobStatus::BadAddress as u8;
+    assert_eq!((end.status, end.info), (bad, 0x8000_0000_0000));
 }
 
 #[test]
