@@ -56,6 +56,7 @@ soak: setup      ## a million random operations each on the TLBs, the walker, th
 
 preempt: setup   ## take a page, a table or a job away from the whole device at each cycle (long)
 	@HMMU_STRIDE=$${HMMU_STRIDE:-1} $(CARGO) test --release --quiet -p hmmu --test suite preempt -- --nocapture
+	@HMMU_STRIDE=$${HMMU_STRIDE:-1} $(CARGO) test --release --quiet -p hmmu --test device_rtl save:: -- --nocapture
 
 CONFIG ?= default
 synth: setup     ## open ECP5 synthesis of the RTL top, with the table of cells (CONFIG=small: the small one)

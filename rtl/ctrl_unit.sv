@@ -5,7 +5,7 @@
 //   - Stop: no warp and no copy of the context runs, the MMU has acknowledged, and what had begun
 //     in between has ended too;
 //   - KillJob: no warp of the job runs;
-//   - Suspend: its warps stand still; Resume: they go on;
+//   - Suspend: its warps stand still; Resume: they go on; Save: its state is in memory;
 //   - HarvestBits: its result was accepted by the memory (bound: harvest.sv). It shares the memory port.
 //   A range that does not fit the 48-bit space is widened to all of it; an empty one is a Nop.
 // A bad entry (version, opcode, mode, sizes and alignment of a harvest) stops the ring: error BadEntry, CONS stays at it, no Fence.
@@ -44,9 +44,11 @@ module ctrl_unit
   output logic        kill_launch_by_ctx_o,
   output logic [31:0] kill_launch_job_o,
   input  logic        kill_launch_done_i,
-  // Launch unit: hold the job kill_launch_job_o, or let it go on.
+  // Launch unit: hold the job kill_launch_job_o, or let it go on; save it.
   output logic        hold_valid_o,
   output logic        hold_on_o,
+  output logic        hold_save_o,
+  output pa_t         hold_area_o,
   input  logic        hold_done_i,
   // Copy engine: kill the descriptor of a context.
   output logic        kill_copy_valid_o,
@@ -149,7 +151,7 @@ module ctrl_unit
   always_comb begin
     unique case (entry.op)
       CtrlOpNop, CtrlOpInvalidate, CtrlOpReplay, CtrlOpCancel, CtrlOpStop,
-      CtrlOpKillJob, CtrlOpSuspend, CtrlOpResume: known = 1'b1;
+      CtrlOpKillJob, CtrlOpSuspend, CtrlOpResume, CtrlOpSave: known = 1'b1;
       CtrlOpCtxSet:  known = entry.arg1[1:0] != 2'd3;
       CtrlOpHarvestBits: begin
         known = entry.arg1[15:0] != '0 && entry.arg1[15:0] <= 16'd512
@@ -191,7 +193,9 @@ module ctrl_unit
   assign kill_copy_valid_o    = state_q == CtrlKill && kill_copy_q;
   assign kill_ctx_o           = entry.ctx;
   assign hold_valid_o         = state_q == CtrlKill && hold_q;
-  assign hold_on_o            = entry.op == CtrlOpSuspend;
+  assign hold_on_o            = entry.op != CtrlOpResume;
+  assign hold_save_o          = entry.op == CtrlOpSave;
+  assign hold_area_o          = {entry.arg1[PaW-1:6], 6'd0};
 
   assign err_valid_o = fetch_err || state_q == CtrlBad;
   assign err_code_o  = fetch_err ? ErrorCodeRingFetch : ErrorCodeBadEntry;
@@ -209,14 +213,16 @@ module ctrl_unit
         CtrlIdle: if (entry_valid) begin
           kill_launch_q <= entry.op == CtrlOpStop || entry.op == CtrlOpKillJob;
           kill_copy_q   <= entry.op == CtrlOpStop;
-          hold_q        <= entry.op == CtrlOpSuspend || entry.op == CtrlOpResume;
+          hold_q        <= entry.op == CtrlOpSuspend || entry.op == CtrlOpResume
+                        || entry.op == CtrlOpSave;
           stopped_ctx_q <= 1'b0;
           if (bad) state_q <= CtrlBad;
           else begin
             unique case (entry.op)
               CtrlOpNop:                 state_q <= CtrlPost;
               CtrlOpHarvestBits:         state_q <= CtrlBits;
-              CtrlOpStop, CtrlOpKillJob, CtrlOpSuspend, CtrlOpResume: state_q <= CtrlKill;
+              CtrlOpStop, CtrlOpKillJob, CtrlOpSuspend, CtrlOpResume,
+              CtrlOpSave:                state_q <= CtrlKill;
               default:                   state_q <= empty ? CtrlPost : CtrlCmd;
             endcase
           end
@@ -258,7 +264,7 @@ module ctrl_unit
 
   // Fields without meaning, alignment bits and address bits above the physical and virtual space.
   logic unused;
-  assign unused = ^{entry.pad0, entry.pad1, entry.arg1[63:17], entry.arg0[63:PaW], entry.arg2[63:PaW],
+  assign unused = ^{entry.pad0, entry.pad1, entry.arg1[63:PaW], entry.arg0[63:PaW], entry.arg2[63:PaW],
                     entry.addr[63:VaW], entry.addr[11:0], last[11:0]};
 
 endmodule

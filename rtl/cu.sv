@@ -26,7 +26,8 @@
 // by job slot; EvStop ends the warps of its context with status Stopped. held_i, too: while it is
 // high the warps of the job come to stand before their next instruction, and busy_o falls when all
 // do. Accesses that wait for a translation are kept and ask again when held_i falls; what is on its
-// way to memory completes first. Memory clients: data reads, writes and compare-and-swaps, tags are
+// way to memory completes first. A held job's warps can be saved (cu_save) and, in any unit, restored
+// (cu_restore), with the accesses that were kept. Memory clients: data reads, writes and compare-and-swaps, tags are
 // access numbers; fetch reads, tags are warp numbers.
 module cu
   import hmmu_pkg::*;
@@ -52,6 +53,20 @@ module cu
   input  logic [JobSlots-1:0]    kill_i,
   input  logic [JobSlots-1:0]    held_i,
   output logic [JobSlots-1:0]    busy_o,
+
+  // Save: a job that stands still, one of its warps after the other.
+  input  logic [JobSlots-1:0]    save_i,
+  output logic                   save_any_o,
+  input  logic                   save_rd_valid_i,
+  output logic                   save_rd_ready_o,
+  input  logic [4:0]             save_beat_i,
+  output logic [127:0]           save_data_o,     // in the next cycle
+  input  logic                   save_take_i,
+  // The state of a saved thread that was taken last.
+  input  logic                   load_valid_i,
+  output logic                   load_ready_o,
+  input  logic [5:0]             load_word_i,
+  input  logic [63:0]            load_data_i,
 
   output logic                   miss_data_valid_o,
   input  logic                   miss_data_ready_i,
@@ -110,6 +125,12 @@ module cu
   place_t                 csr_place;
   logic                   late_release;
   wb_t                    late;
+  warp_t                  save_warp, loading_warp;
+  logic [31:0]            save_index;
+  place_t                 save_place;
+  logic [63:0]            save_pc;
+  logic                   save_ended, save_hold, loading, load_done_all, load_blocked, load_ended;
+  logic [7:0]             save_status, load_status;
   logic                   s3_valid_q;
   warp_t                  s3_warp_q;
 
@@ -132,6 +153,21 @@ module cu
     .stop_ctx_i      (event_i.ctx),
     .held_i,
     .busy_o,
+    .save_i,
+    .save_any_o,
+    .save_warp_o     (save_warp),
+    .save_index_o    (save_index),
+    .save_place_o    (save_place),
+    .save_pc_o       (save_pc),
+    .save_ended_o    (save_ended),
+    .save_status_o   (save_status),
+    .save_take_i,
+    .loading_o       (loading),
+    .loading_warp_o  (loading_warp),
+    .load_done_i     (load_done_all),
+    .load_blocked_i  (load_blocked),
+    .load_ended_i    (load_ended),
+    .load_status_i   (load_status),
     .hold_i          (hold),
     .issue_o         (issue),
     .issue_warp_o    (issue_warp),
@@ -174,6 +210,9 @@ module cu
   );
 
   // ---------------------------------------------------------------- fetch (S1)
+  warps_t      save_gone;
+  assign save_gone = save_take_i ? warps_t'(1) << save_warp : '0;
+
   logic        s1_valid_q, s1_bad_q;
   warp_t       s1_warp_q;
   logic        s1_hit, fence_i;
@@ -196,7 +235,7 @@ module cu
     .rsp_ignore_i    (s1_bad_q),
     .pc_i            (pc),
     .ctx_i           (ctx),
-    .kill_i          (kill),
+    .kill_i          (kill | save_gone),
     .held_i          (held),
     .release_o       (fetch_release),
     .trap_o          (fetch_trap),
@@ -236,6 +275,7 @@ module cu
   logic [63:0] rs1, rs2;
   logic        reg_we;
   wb_t         reg_wb;
+  logic [3:0]  save_pair;
 
   cu_regfile #(
     .Warps (Warps)
@@ -244,9 +284,9 @@ module cu
     .rst_ni,
     .clear_i      (start),
     .clear_warp_i (start_warp),
-    .raddr_warp_i (s2_warp_q),
-    .rs1_i        (dec.rs1),
-    .rs2_i        (dec.rs2),
+    .raddr_warp_i (s2_valid_q ? s2_warp_q : save_warp),
+    .rs1_i        (s2_valid_q ? dec.rs1 : {save_pair, 1'b0}),
+    .rs2_i        (s2_valid_q ? dec.rs2 : {save_pair, 1'b1}),
     .rs1_o        (rs1),
     .rs2_o        (rs2),
     .we_i         (reg_we),
@@ -262,6 +302,10 @@ module cu
   logic        hazard, regs_in, active_now, full_now, stall_now, stall_regs, stall_all;
   logic        load_done, load_last;
   wb_t         mem_wb, exec_wb;
+  logic        inj_valid, inj_taken, load_wb_valid, load_instret, load_instret_word;
+  lsu_req_t    inj;
+  wb_t         load_wb;
+  lsu_snap_t   snap;
 
   assign exec_wb = '{warp: s3_warp_q, slot: '0, posted: 1'b0, rd: dec_q.rd, rd_we: dec_q.rd_we,
                      data: result};
@@ -322,6 +366,10 @@ module cu
     .stall_i      (stall_now),
     .stall_regs_i (stall_regs),
     .stall_all_i  (stall_all),
+    .inj_i        (inj_taken && inj.op.kind == MemLoad),
+    .inj_warp_i   (inj.warp),
+    .inj_rd_i     (inj.rd),
+    .inj_rd_we_i  (inj.rd_we),
     .done_i       (load_done),
     .done_warp_i  (mem_wb.warp),
     .done_rd_i    (mem_wb.rd),
@@ -372,9 +420,10 @@ module cu
       dec_q     <= dec;
     end
     if (run_alu) s4_wb_q <= exec_wb;
-    if (run_mem) lsu_req_q <= '{warp: s3_warp_q, op: dec_q.mem, rd: dec_q.rd,
-                                rd_we: dec_q.rd_we, va: sum, data: rs2};
+    if (run_mem) lsu_req_q <= '{warp: s3_warp_q, op: dec_q.mem, rd: dec_q.rd, rd_we: dec_q.rd_we,
+                                va: sum, data: rs2, failed: 1'b0, code: '0};
     if (cnt_instructions_o) instret_mem[s3_warp_q] <= instret + 64'd1;
+    else if (load_instret)  instret_mem[loading_warp] <= load_data_i;
   end
 
   always_ff @(posedge clk_i or negedge rst_ni) begin
@@ -382,6 +431,7 @@ module cu
       counted_q <= '0;
     end else begin
       if (cnt_instructions_o) counted_q[s3_warp_q]  <= 1'b1;
+      else if (load_instret)  counted_q[loading_warp] <= 1'b1;
       if (start)              counted_q[start_warp] <= 1'b0;
     end
   end
@@ -415,8 +465,8 @@ module cu
   ) u_lsu (
     .clk_i,
     .rst_ni,
-    .req_valid_i      (lsu_valid_q),
-    .req_i            (lsu_req_q),
+    .req_valid_i      (lsu_valid_q || inj_valid),
+    .req_i            (lsu_valid_q ? lsu_req_q : inj),
     .ctx_i            (ctx),
     .kill_i           (kill),
     .held_i           (held),
@@ -434,6 +484,11 @@ module cu
     .translate_o      (lsu_translate),
     .parked_o         (lsu_parked),
     .blocks_o         (lsu_blocks),
+    .snap_i           (save_rd_valid_i),
+    .snap_warp_i      (save_warp),
+    .snap_half_i      (save_beat_i[0]),
+    .snap_o           (snap),
+    .forget_i         (save_take_i),
     .wb_valid_o       (mem_wb_valid),
     .wb_ready_i       (mem_wb_ready),
     .wb_o             (mem_wb),
@@ -454,20 +509,84 @@ module cu
     .cnt_hit_o        (cnt_l1_hits_o)
   );
 
+  // ---------------------------------------------------------------- saved threads
+  logic [3:0] load_wait_q;    // cycles that a word has waited for a free one
+  logic       load_ok;
+
+  cu_save u_save (
+    .clk_i,
+    .rst_ni,
+    .rd_valid_i (save_rd_valid_i),
+    .rd_ready_o (save_rd_ready_o),
+    .beat_i     (save_beat_i),
+    .data_o     (save_data_o),
+    .reads_i    (s2_valid_q),
+    .hold_o     (save_hold),
+    .pair_o     (save_pair),
+    .rs1_i      (rs1),
+    .rs2_i      (rs2),
+    .index_i    (save_index),
+    .place_i    (save_place),
+    .pc_i       (save_pc),
+    .ended_i    (save_ended),
+    .status_i   (save_status),
+    .instret_i  (counted_q[save_warp] ? instret_mem[save_warp] : '0),
+    .snap_i     (snap)
+  );
+
+  // The count of instructions takes a cycle in which none ends.
+  assign load_ok      = !(load_instret_word && cnt_instructions_o);
+  assign load_instret = load_instret_word && load_ok;
+  assign inj_taken    = inj_valid && !lsu_valid_q;
+
+  cu_restore u_restore (
+    .clk_i,
+    .rst_ni,
+    .loading_i    (loading),
+    .warp_i       (loading_warp),
+    .load_valid_i,
+    .load_ready_o,
+    .load_ok_i    (load_ok),
+    .load_word_i,
+    .load_data_i,
+    .load_done_o  (load_done_all),
+    .blocked_o    (load_blocked),
+    .ended_o      (load_ended),
+    .status_o     (load_status),
+    .wb_valid_o   (load_wb_valid),
+    .wb_ready_i   (start_wb_ready),
+    .wb_o         (load_wb),
+    .instret_o    (load_instret_word),
+    .inj_valid_o  (inj_valid),
+    .inj_ready_i  (!lsu_valid_q),
+    .inj_o        (inj)
+  );
+
+  always_ff @(posedge clk_i or negedge rst_ni) begin
+    if (!rst_ni)                                             load_wait_q <= '0;
+    else if (loading && load_valid_i && !load_ready_o) load_wait_q <= load_wait_q + 4'd1;
+    else if (load_wait_q != '0)                              load_wait_q <= '0;
+  end
+
   // ---------------------------------------------------------------- register write (S4)
-  logic       waiting;
+  logic       waiting, load_first;
   logic [2:0] wait_q;
 
-  assign waiting        = mem_wb_valid || md_valid || start_wb_valid;
-  assign mem_wb_ready   = !s4_we_q;
-  assign md_ready       = !s4_we_q && !mem_wb_valid;
-  assign start_wb_ready = !s4_we_q && !mem_wb_valid && !md_valid;
-  assign late           = mem_wb_valid ? mem_wb : md_valid ? md_wb : start_wb;
+  assign waiting        = mem_wb_valid || md_valid || start_wb_valid || load_wb_valid;
+  // A word of a saved thread that has waited for some cycles goes first.
+  assign load_first     = load_wb_valid && load_wait_q >= 4'd8;
+  assign mem_wb_ready   = !s4_we_q && !load_first;
+  assign md_ready       = !s4_we_q && !load_first && !mem_wb_valid;
+  assign start_wb_ready = !s4_we_q && (load_first || (!mem_wb_valid && !md_valid));
+  assign late           = load_first    ? load_wb
+                        : mem_wb_valid  ? mem_wb
+                        : md_valid      ? md_wb
+                        : load_wb_valid ? load_wb : start_wb;
   assign reg_wb         = s4_we_q ? s4_wb_q : late;
   assign reg_we         = s4_we_q || (waiting && late.rd_we);
   assign load_done      = mem_wb_valid && mem_wb_ready && mem_wb.posted;
-  assign late_release   = !s4_we_q && (mem_wb_valid || md_valid) && !late.posted;
-  assign hold           = wait_q == 3'd5;
+  assign late_release   = !s4_we_q && !load_first && (mem_wb_valid || md_valid) && !late.posted;
+  assign hold           = wait_q == 3'd5 || save_hold || load_wait_q == 4'd8;
 
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni)                   wait_q <= '0;

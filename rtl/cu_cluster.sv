@@ -3,6 +3,8 @@
 // Threads: thread_valid_i/thread_ready_o; each goes to the unit with the fewest threads, in turn when
 //   they are alike. A unit takes a thread in about ten cycles.
 // Ends: end_valid_o/end_ready_i; units take turns. One that is shown stays until it is taken.
+// Save and restore: of the units that have warps of the job save_i, the first one shows the state of
+//   one (save_*); the words of a restored thread (load_*) go to the unit that takes them.
 // Kill, hold and the MMU's events go to all units in the same cycle; busy_o is high as long as it is in one.
 //
 // Every unit has its own L1 TLBs, instruction cache and two memory ports:
@@ -35,6 +37,17 @@ module cu_cluster
   input  logic [JobSlots-1:0]          kill_i,
   input  logic [JobSlots-1:0]          held_i,
   output logic [JobSlots-1:0]          busy_o,
+  input  logic [JobSlots-1:0]          save_i,
+  output logic                         save_any_o,
+  input  logic                         save_rd_valid_i,
+  output logic                         save_rd_ready_o,
+  input  logic [4:0]                   save_beat_i,
+  output logic [127:0]                 save_data_o,
+  input  logic                         save_take_i,
+  input  logic                         load_valid_i,
+  output logic                         load_ready_o,
+  input  logic [5:0]                   load_word_i,
+  input  logic [63:0]                  load_data_i,
   // MMU.
   output logic  [2*NumCu-1:0]          miss_valid_o,
   input  logic  [2*NumCu-1:0]          miss_ready_i,
@@ -75,6 +88,7 @@ module cu_cluster
   units_t                           thread_valid, thread_ready, end_valid, end_ready;
   thread_end_t [NumCu-1:0]          ends;
   logic [NumCu-1:0][JobSlots-1:0]   busy;
+  units_t                           take;      // a saved warp leaves
 
   // ---------------------------------------------------------------- threads
   logic [NumCu-1:0][LoadW-1:0] load_q;     // threads in each unit
@@ -134,7 +148,7 @@ module cu_cluster
     end else begin
       for (int unsigned u = 0; u < NumCu; u++) begin
         load_q[u] <= load_q[u] + LoadW'(thread_valid[u] && thread_ready[u])
-                               - LoadW'(end_valid[u] && end_ready[u]);
+                               - LoadW'(end_valid[u] && end_ready[u]) - LoadW'(take[u]);
       end
       if (taken) last_q <= pick;
       if (end_valid_o) begin
@@ -142,6 +156,24 @@ module cu_cluster
         end_held_q <= end_pick;
       end
       end_hold_q <= end_valid_o && !end_ready_i;
+    end
+  end
+
+  // ---------------------------------------------------------------- save and restore
+  units_t                   save_any, save_pick, rd_ready, load_ready;
+  logic [NumCu-1:0][127:0]  save_data;
+
+  // A unit is done with before the next one's turn, so the data is of the unit whose beat was taken.
+  assign save_any_o      = save_any != '0;
+  assign save_pick       = save_any & (~save_any + units_t'(1));
+  assign take            = save_take_i ? save_pick : '0;
+  assign save_rd_ready_o = (rd_ready & save_pick) != '0;
+  assign load_ready_o    = load_ready != '0;
+
+  always_comb begin
+    save_data_o = '0;
+    if (save_any_o) begin
+      for (int unsigned u = 0; u < NumCu; u++) if (save_pick[u]) save_data_o = save_data[u];
     end
   end
 
@@ -177,6 +209,17 @@ module cu_cluster
       .kill_i,
       .held_i,
       .busy_o                 (busy[u]),
+      .save_i,
+      .save_any_o             (save_any[u]),
+      .save_rd_valid_i        (save_rd_valid_i && save_pick[u]),
+      .save_rd_ready_o        (rd_ready[u]),
+      .save_beat_i,
+      .save_data_o            (save_data[u]),
+      .save_take_i            (take[u]),
+      .load_valid_i,
+      .load_ready_o           (load_ready[u]),
+      .load_word_i,
+      .load_data_i,
       .miss_data_valid_o      (miss_valid_o[u]),
       .miss_data_ready_i      (miss_ready_i[u]),
       .miss_data_o            (miss_o[u]),

@@ -24,6 +24,10 @@
 // Hold: accesses that wait stay, and ask for their translation again when held_i falls; an AMO starts
 // over. moving_o falls when all that is on its way has come back.
 //
+// Save: snap_o tells the accesses of a held warp, snap_warp_i, as they are saved; of the four, oldest
+// first, those that snap_half_i chooses. forget_i: they are gone, without a pulse. A saved one that had failed enters
+// as such.
+//
 // drain_done_o is low from the cycle after an invalidation or stop until every access that was
 // translated before it has retired.
 //
@@ -61,6 +65,12 @@ module cu_lsu
   output logic [Warps-1:0]  translate_o,     // state, to be shown
   output logic [Warps-1:0]  parked_o,
   output logic [Warps-1:0]  blocks_o,        // it holds the warp
+
+  input  logic              snap_i,          // snap_o is asked for
+  input  warp_t             snap_warp_i,
+  input  logic              snap_half_i,
+  output lsu_snap_t         snap_o,
+  input  logic              forget_i,        // of snap_warp_i
 
   output logic              wb_valid_o,
   input  logic              wb_ready_i,
@@ -194,11 +204,11 @@ module cu_lsu
       2'd2:    misaligned = req_i.va[1:0] != '0;
       default: misaligned = req_i.va[2:0] != '0;
     endcase
-    sc_fail = req_i.op.kind == MemSc
+    sc_fail = req_i.op.kind == MemSc && !req_i.failed
            && !(resv_q[req_i.warp] && canonical(req_i.va)
                 && resv_va_mem[req_i.warp] == req_i.va[47:0]
                 && resv_word_mem[req_i.warp] == (req_i.op.size == 2'd2));
-    bad     = misaligned || (!canonical(req_i.va) && !sc_fail);
+    bad     = req_i.failed || misaligned || (!canonical(req_i.va) && !sc_fail);
     enter   = req_valid_i && !bad && !sc_fail;
     atomic  = req_i.op.kind != MemLoad && req_i.op.kind != MemStore;
     here    = row(busy_q, req_i.warp);
@@ -296,9 +306,14 @@ module cu_lsu
   assign dropped  = kill_accs & (parked | (want_q & ~one(again, again_acc)) | order_q | fail_q);
   assign unparked = held_accs & parked & ~kill_accs;
 
+  // Of a warp that is saved: its accesses, and their age.
+  slots_t                           snap_here;
+  logic [WarpAccs-1:0][AccW-1:0]    snap_slots;     // by age
+
   // ---------------------------------------------------------------- order
   // A hit may have to wait for older accesses to the same bytes.
   logic  look_hit, clash, pass, trap, taken;
+  warps_t trap_due;
   logic  mem_last;      // an access has its response
   acc_t  rsp_acc, trap_acc, taken_acc, pick_acc;
   accs_t live;
@@ -335,6 +350,11 @@ module cu_lsu
     .ppn_o          (kept_ppn),
     .fail_i         (fail_q),
     .dead_i         (kill_i),
+    .due_o          (trap_due),
+    .rank_i         (snap_i),
+    .rank_warp_i    (snap_warp_i),
+    .rank_here_i    (snap_here),
+    .rank_o         (snap_slots),
     .trap_o         (trap),
     .trap_acc_o     (trap_acc)
   );
@@ -344,6 +364,31 @@ module cu_lsu
   assign trap_warp_o  = trap_acc.warp;
   assign trap_code_o  = code_q[trap_acc];
   assign trap_va_o    = va_mem[trap_acc];
+
+  // ---------------------------------------------------------------- save
+  assign snap_here = snap_i ? row(busy_q, snap_warp_i) : '0;
+
+  function automatic access_save_t saved_access(logic used, meta_t meta, logic [47:0] va);
+    return used ? '{rd: meta.rd_we ? meta.rd : '0, zext: meta.op.zext, size: meta.op.size,
+                    amo: meta.op.amo, kind: meta.op.kind, va: va} : '0;
+  endfunction
+
+  always_comb begin
+    snap_o    = '0;
+    if (snap_i) begin
+      automatic acc_t   a    = '{warp: snap_warp_i, slot: snap_slots[{snap_half_i, 1'b0}]};
+      automatic acc_t   b    = '{warp: snap_warp_i, slot: snap_slots[{snap_half_i, 1'b1}]};
+      automatic slots_t lost = row(fail_q, snap_warp_i);
+      snap_o.count  = 3'($countones(snap_here));
+      for (int i = int'(WarpAccs) - 1; i >= 0; i--) begin
+        snap_o.failed[i] = 3'(i) < snap_o.count && lost[snap_slots[i]];
+        if (snap_o.failed[i]) snap_o.code = code_q[{snap_warp_i, snap_slots[i]}];
+      end
+      snap_o.operand = data_mem[snap_warp_i];
+      snap_o.first   = saved_access(snap_o.count > {1'b0, snap_half_i, 1'b0}, meta_mem[a], va_mem[a]);
+      snap_o.second  = saved_access(snap_o.count > {1'b0, snap_half_i, 1'b1}, meta_mem[b], va_mem[b]);
+    end
+  end
 
   // ---------------------------------------------------------------- memory request
   // A hit goes straight into the request register if nothing waits for it.
@@ -461,12 +506,15 @@ module cu_lsu
 
   // ---------------------------------------------------------------- next state
   accs_t  lkp_set, progress, left, busy_d, moving, active_d, pending_q, retired;
-  warps_t let_go;
+  warps_t let_go, forgotten;
+  accs_t  forget_accs;
 
   assign lkp_set  = one(lkp_valid, lkp_acc);
   // Accesses whose warp has come on: those that wait for their turn try again.
   assign progress = all_of(pass, look_acc_q.warp) | all_of(mem_last, rsp_warp);
-  assign left     = one(taken, taken_acc) | one(stored, req_acc_q) | dropped;
+  assign forgotten   = warp_one(forget_i, snap_warp_i);
+  assign forget_accs = all_of(forget_i, snap_warp_i);
+  assign left     = one(taken, taken_acc) | one(stored, req_acc_q) | dropped | forget_accs;
   assign busy_d   = (busy_q | one(req_valid_i, enter_acc)) & ~left;
   assign retired  = one(stored, req_acc_q) | one(mem_last, rsp_acc);
 
@@ -490,7 +538,7 @@ module cu_lsu
     waits_o  = '0;
     if (held_i != '0) begin
       moving   = (busy_q & ~(want_q | order_q | fail_q)) | one(req_valid_i, enter_acc);
-      moving_o = warps_of(moving & held_accs);
+      moving_o = warps_of(moving & held_accs) | trap_due;
       waits_o  = block_q & held_i & ~moving_o;
     end
   end
@@ -537,21 +585,21 @@ module cu_lsu
     end else begin
       busy_q  <= busy_d;
       want_q  <= ((want_q & ~one(again, again_acc)) | look_woken | look_retry | unparked
-                  | (order_q & progress) | one(rsp_undone, rsp_acc)) & ~dropped;
+                  | (order_q & progress) | one(rsp_undone, rsp_acc)) & ~dropped & ~forget_accs;
       first_q <= (first_q & ~one(again, again_acc)) | look_woken | (order_q & progress);
       look_q  <= lkp_set;
       order_q <= ((order_q & ~progress) | one(look_wait, lkp_acc)
-                  | one(look_hit && clash, look_acc_q)) & ~dropped;
+                  | one(look_hit && clash, look_acc_q)) & ~dropped & ~forget_accs;
       issue_q <= ((issue_q | (bypass ? '0 : hit_set)) & ~one(pick, pick_acc)) | one(rsp_loops, rsp_acc);
       mem_q   <= (mem_q & ~retired & ~one(mem_rsp_valid_i, rsp_acc)) | one(pick, pick_acc);
       fail_q  <= (fail_q | park_trap | one(rsp_fails, rsp_acc) | one(req_valid_i && bad, enter_acc))
-               & ~dropped;
+               & ~dropped & ~forget_accs;
       trk_q     <= active_d;
       pending_q <= (draining ? '1 : pending_q) & active_d;
 
       if (left != '0 || req_valid_i) active_q <= warps_of(busy_d);
       block_q  <= (block_q | warp_one(req_valid_i && req_i.op.kind != MemLoad, req_i.warp))
-                & ~release_o & ~warp_one(taken && !result.posted, result.warp);
+                & ~release_o & ~forgotten & ~warp_one(taken && !result.posted, result.warp);
       swap_q   <= (swap_q & ~warp_one(mem_last && rsp_swap, rsp_warp)) | warp_one(rsp_loops, rsp_warp);
       scfail_q <= (scfail_q & ~warp_one(fail_now, scfail_warp))
                 | warp_one(req_valid_i && sc_fail && !bad, req_i.warp);
@@ -592,7 +640,8 @@ module cu_lsu
       for (int unsigned i = 0; i < Accs; i++) if (park_trap[i]) code_q[i] <= wake_code;
     end
     if (rsp_fails)          code_q[rsp_acc]   <= 8'(JobStatusMemoryError);
-    if (req_valid_i && bad) code_q[enter_acc] <= misaligned ? 8'(JobStatusMisaligned)
+    if (req_valid_i && bad) code_q[enter_acc] <= req_i.failed ? req_i.code
+                                               : misaligned   ? 8'(JobStatusMisaligned)
                                                               : 8'(JobStatusBadAddress);
   end
 

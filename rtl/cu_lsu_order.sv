@@ -8,6 +8,7 @@
 // offsets in the page overlap.
 // Failures (fail_i): trap_o names one that has nothing older before it, if there is any; not of a
 // warp of dead_i.
+// Rank (rank_i): rank_o names the accesses rank_here_i of a warp by age, oldest first.
 module cu_lsu_order
   import hmmu_pkg::*;
   import cu_pkg::*;
@@ -37,8 +38,14 @@ module cu_lsu_order
 
   input  logic [Warps*WarpAccs-1:0] fail_i,
   input  logic [Warps-1:0]          dead_i,
+  output logic [Warps-1:0]          due_o,             // warps of which one is to be named
   output logic                      trap_o,
-  output acc_t                      trap_acc_o
+  output acc_t                      trap_acc_o,
+
+  input  logic                      rank_i,
+  input  warp_t                     rank_warp_i,
+  input  slots_t                    rank_here_i,
+  output logic [WarpAccs-1:0][AccW-1:0] rank_o
 );
 
   localparam int unsigned Accs = Warps * WarpAccs;
@@ -89,15 +96,29 @@ module cu_lsu_order
   // ---------------------------------------------------------------- failures
   always_comb begin
     trap_o     = 1'b0;
+    due_o      = '0;
     trap_acc_o = '0;
     if (fail_i != '0) begin
       for (int unsigned w = 0; w < Warps; w++) begin
         for (int unsigned s = 0; s < WarpAccs; s++) begin
           if (fail_i[w*WarpAccs+s] && !dead_i[w] && older_q[w*WarpAccs+s] == '0) begin
             trap_o     = 1'b1;
+            due_o[w]   = 1'b1;
             trap_acc_o = '{warp: warp_t'(w), slot: AccW'(s)};
           end
         end
+      end
+    end
+  end
+
+  // ---------------------------------------------------------------- age
+  always_comb begin
+    rank_o = '0;
+    if (rank_i) begin
+      for (int unsigned s = 0; s < WarpAccs; s++) begin
+        automatic acc_t   acc   = '{warp: rank_warp_i, slot: AccW'(s)};
+        automatic slots_t older = older_q[acc] & rank_here_i;
+        if (rank_here_i[s]) rank_o[AccW'($countones(older))] = AccW'(s);
       end
     end
   end

@@ -120,7 +120,19 @@ package cu_pkg;
     logic        rd_we;
     logic [63:0] va;
     logic [63:0] data;
+    logic        failed;     // a saved one that had failed with `code`
+    logic [7:0]  code;
   } lsu_req_t;
+
+  // The accesses of a held warp, as they are saved: oldest first, two of four at a time.
+  typedef struct packed {
+    logic [2:0]   count;
+    logic [3:0]   failed;
+    logic [7:0]   code;      // of the oldest one that has failed
+    logic [63:0]  operand;
+    access_save_t first;
+    access_save_t second;
+  } lsu_snap_t;
 
   // A late result on its way to the register file. A posted one (a load's) lets no warp go.
   typedef struct packed {

@@ -40,6 +40,11 @@ module cu_score
   input  logic             stall_regs_i,
   input  logic             stall_all_i,
 
+  input  logic             inj_i,            // a load of a saved thread
+  input  warp_t            inj_warp_i,
+  input  logic [4:0]       inj_rd_i,
+  input  logic             inj_rd_we_i,
+
   input  logic             done_i,           // a load's result
   input  warp_t            done_warp_i,
   input  logic [4:0]       done_rd_i,
@@ -95,6 +100,11 @@ module cu_score
     end else begin
       if (done_i)  pending_q[done_warp_i]  <= done_left;
       if (load_i)  pending_q[warp_i]       <= left | bit_of(load_rd_we_i, load_rd_i);
+      // The warp of a saved thread is not in S3.
+      if (inj_i) begin
+        pending_q[inj_warp_i] <= (done_i && done_warp_i == inj_warp_i ? done_left : pending_q[inj_warp_i])
+                               | bit_of(inj_rd_we_i, inj_rd_i);
+      end
       if (start_i) pending_q[start_warp_i] <= '0;
     end
   end

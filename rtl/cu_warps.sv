@@ -14,7 +14,12 @@
 // An end that was decided before stands. A trap ends a warp in the same way.
 // Hold: a ready warp of a held job (held_i) is not issued; units release the others by held_o, or
 // keep what they must do again (waits_i). busy_o tells by job which ones are not there yet. A kill
-// ends held warps too.
+// ends held warps too. Held warps whose end is decided tell it; those that wait for accesses do not.
+//
+// Save: save_i names a job that stands still; save_any_o and save_warp_o its lowest warp, with what is to be
+// saved of it (save_*_o). save_take_i frees that warp.
+// Restore: a thread with `restore` takes a warp as any other (start_o); loading_o is high until
+// load_done_i says what becomes of it.
 module cu_warps
   import hmmu_pkg::*;
   import hmmu_regs_pkg::*;
@@ -39,6 +44,21 @@ module cu_warps
   input  ctx_t                    stop_ctx_i,
   input  logic [JobSlots-1:0]     held_i,
   output logic [JobSlots-1:0]     busy_o,           // held, and a warp is within an instruction
+  input  logic [JobSlots-1:0]     save_i,
+  output logic                    save_any_o,
+  output warp_t                   save_warp_o,
+  output logic [31:0]             save_index_o,
+  output place_t                  save_place_o,
+  output logic [63:0]             save_pc_o,
+  output logic                    save_ended_o,
+  output logic [7:0]              save_status_o,
+  input  logic                    save_take_i,
+  output logic                    loading_o,
+  output warp_t                   loading_warp_o,
+  input  logic                    load_done_i,
+  input  logic                    load_blocked_i,
+  input  logic                    load_ended_i,
+  input  logic [7:0]              load_status_i,
 
   input  logic                    hold_i,
   output logic                    issue_o,
@@ -147,13 +167,39 @@ module cu_warps
         held[w] = run_q[w] && of_job(job_q[w], held_i);
         for (int unsigned j = 0; j < JobSlots; j++) begin
           if (held[w] && job_q[w] == 4'(j)
-              && (!(ready_q[w] || stall_q[w] || waits_i[w] || report_q[w]) || moving_i[w])) begin
+              && (!(ready_q[w] || stall_q[w] || waits_i[w] || (report_q[w] && active_i[w]))
+                  || moving_i[w] || kill_o[w] || (loading_o && loading_warp_o == warp_t'(w)))) begin
             busy_o[j] = 1'b1;
           end
         end
       end
     end
   end
+
+  // ---------------------------------------------------------------- save
+  warps_t saved, taken_set;
+
+  always_comb begin
+    saved         = '0;
+    save_warp_o   = '0;
+    save_index_o  = '0;
+    save_place_o  = '0;
+    save_pc_o     = '0;
+    save_ended_o  = 1'b0;
+    save_status_o = '0;
+    if (save_i != '0) begin
+      for (int unsigned w = 0; w < Warps; w++) saved[w] = run_q[w] && of_job(job_q[w], save_i);
+      save_warp_o   = lowest(saved);
+      save_index_o  = thread_mem[save_warp_o][63:32];
+      save_place_o  = place_mem[save_warp_o];
+      save_pc_o     = {{16{pc_q[save_warp_o][47]}}, pc_q[save_warp_o]} + {61'b0, next_q[save_warp_o], 2'b0};
+      save_ended_o  = report_q[save_warp_o];
+      save_status_o = status_q[save_warp_o];
+    end
+  end
+
+  assign save_any_o = saved != '0;
+  assign taken_set  = one(save_take_i, save_warp_o);
 
   assign held_o = held;
 
@@ -163,7 +209,8 @@ module cu_warps
     StartA0   = 3'd1,
     StartA1   = 3'd2,
     StartA2   = 3'd3,
-    StartSp   = 3'd4
+    StartSp   = 3'd4,
+    StartLoad = 3'd5    // a saved thread
   } start_e;
 
   start_e      start_q;
@@ -172,17 +219,20 @@ module cu_warps
   logic        adding;
   logic [63:0] arg_q, sp_q, stack_size_q;
   logic [31:0] index_q, threads_q;
-  logic        accept, started, entry_bad, entry_misaligned;
+  logic        accept, started, entry_bad, entry_misaligned, beyond;
   warp_t       free_warp;
 
   assign thread_ready_o   = start_q == StartIdle && run_q != '1;
   assign accept           = thread_valid_i && thread_ready_o;
   assign free_warp        = lowest(~run_q);
   assign entry_misaligned = thread_i.entry[1:0] != '0;
-  assign entry_bad        = entry_misaligned || !canonical(thread_i.entry);
+  assign entry_bad        = !thread_i.restore && (entry_misaligned || !canonical(thread_i.entry));
+  assign loading_o        = start_q == StartLoad;
+  assign loading_warp_o   = start_warp_q;
+  assign beyond           = !canonical(thread_i.entry);   // a saved thread past the end of the lower half
   assign start_o          = accept;
   assign start_warp_o     = free_warp;
-  assign wb_valid_o       = start_q != StartIdle && !(start_q == StartSp && adding);
+  assign wb_valid_o       = start_q != StartIdle && start_q != StartLoad && !(start_q == StartSp && adding);
   assign adding           = stacks_q != '0;
   assign started          = start_q == StartSp && wb_valid_o && wb_ready_i;
 
@@ -201,11 +251,12 @@ module cu_warps
       start_q <= StartIdle;
     end else begin
       unique case (start_q)
-        StartIdle: if (accept && !entry_bad) start_q <= StartA0;
+        StartIdle: if (accept && !entry_bad) start_q <= thread_i.restore ? StartLoad : StartA0;
         StartA0:   if (wb_ready_i) start_q <= StartA1;
         StartA1:   if (wb_ready_i) start_q <= StartA2;
         StartA2:   if (wb_ready_i) start_q <= StartSp;
         StartSp:   if (started)    start_q <= StartIdle;
+        StartLoad: if (load_done_i) start_q <= StartIdle;
         default:   start_q <= StartIdle;
       endcase
     end
@@ -275,7 +326,7 @@ module cu_warps
   end
 
   // ---------------------------------------------------------------- next state
-  warps_t step_ready, step_stall, step_end, traps, finished;
+  warps_t step_ready, step_stall, step_end, traps, finished, load_ready, load_end_set;
   assign step_ready = one(step_valid_i && (step_i.step == StepNext || step_i.step == StepJump
                                            || step_i.step == StepAgain),
                           step_i.warp);
@@ -283,6 +334,8 @@ module cu_warps
   assign step_end   = one(step_valid_i && step_i.step == StepEnd, step_i.warp);
   assign traps      = fetch_trap_i | fetch_err_i;
   assign finished   = one(cnt_thread_o, end_warp_q);
+  assign load_ready   = one(load_done_i && !load_blocked_i && !load_ended_i, start_warp_q);
+  assign load_end_set = one(load_done_i && load_ended_i, start_warp_q);
 
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
@@ -300,12 +353,12 @@ module cu_warps
       last_q      <= '0;
       end_valid_q <= 1'b0;
     end else begin
-      run_q    <= (run_q | one(accept, free_warp)) & ~finished;
-      ready_q  <= (ready_q & ~killed_ready & ~one(issue_o, issue_warp_o))
+      run_q    <= (run_q | one(accept, free_warp)) & ~finished & ~taken_set;
+      ready_q  <= (ready_q & ~killed_ready & ~taken_set & ~one(issue_o, issue_warp_o))
                 | step_ready | (stall_q & wake_i & ~kill_o) | release_i | one(wb_release_i, wb_warp_i)
-                | one(started, start_warp_q);
-      stall_q  <= (stall_q & ~wake_i & ~killed_ready) | step_stall;
-      report_q <= (report_q & ~finished) | killed_ready | step_end | traps
+                | one(started, start_warp_q) | load_ready;
+      stall_q  <= (stall_q & ~wake_i & ~killed_ready & ~taken_set) | step_stall;
+      report_q <= (report_q & ~finished & ~taken_set) | killed_ready | step_end | traps | load_end_set
                 | one(accept && entry_bad, free_warp);
       killed_q <= (killed_q | kill_now) & ~finished;
       trapped_q <= (trapped_q | one(trap_valid_i, trap_warp_i)) & ~finished;
@@ -332,9 +385,10 @@ module cu_warps
       end
       if (accept) begin
         pc_q[free_warp]   <= thread_i.entry[47:0];
+        if (thread_i.restore) pc_q[free_warp] <= beyond ? 48'h7fff_ffff_fffc : {thread_i.entry[47:2], 2'b0};
         ctx_q[free_warp]  <= thread_i.ctx;
         job_q[free_warp]  <= thread_i.job;
-        next_q[free_warp] <= 1'b0;
+        next_q[free_warp] <= thread_i.restore && beyond;
       end
 
       if (load_end)          end_valid_q <= 1'b1;
@@ -345,6 +399,10 @@ module cu_warps
   // How a thread ends. Of several causes in a cycle the last one here counts: it is the earliest in the
   // program. After an access has failed nothing else does.
   always_ff @(posedge clk_i) begin
+    if (load_done_i && load_ended_i && !trapped_q[start_warp_q]) begin
+      status_q[start_warp_q] <= load_status_i;
+      info_q[start_warp_q]   <= InfoPc;
+    end
     if (killed_ready != '0) begin
       for (int unsigned w = 0; w < Warps; w++) begin
         if (killed_ready[w] && !trapped_q[w]) begin
@@ -383,6 +441,7 @@ module cu_warps
       assert ((ready_q & report_q) == '0) else $error("a warp that ended is ready");
       assert ((stall_q & (ready_q | report_q)) == '0) else $error("a stalled warp is elsewhere too");
       assert (!(trap_valid_i && !active_i[trap_warp_i])) else $error("a failure of no access");
+      assert (!save_take_i || (kill_o & taken_set) == '0) else $error("a warp that ends is saved");
       assert (!(step_valid_i && ready_q[step_i.warp])) else $error("a ready warp is in the pipeline");
     end
   end

@@ -56,9 +56,12 @@ cu_park.sv
 cu_fetch.sv
 cu_lsu.sv
 cu_warps.sv
+cu_save.sv
+cu_restore.sv
 cu.sv
 cu_cluster.sv
 # Queues.
+job_state.sv
 launch_unit.sv
 harvest.sv
 ctrl_unit.sv

@@ -230,6 +230,7 @@ package hmmu_pkg;
 
   // ---------------------------------------------------------------- threads
   typedef struct packed {
+    logic        restore;     // a saved one: its state follows word by word; entry is where it stands
     place_t      place;       // whose stack it has
     logic [3:0]  job;         // job slot
     ctx_t        ctx;

@@ -140,7 +140,14 @@ module hmmu_top
   logic [31:0] kill_launch_job;
   ctx_t        kill_ctx;
   logic [JobSlots-1:0] kill_mask, held_mask, job_busy;
-  logic                hold_valid, hold_on, hold_done;
+  logic                hold_valid, hold_on, hold_save, hold_done;
+  pa_t                 hold_area;
+  logic [JobSlots-1:0] save_job;
+  logic                save_any, save_rd_valid, save_rd_ready, save_take, load_valid, load_ready;
+  logic [4:0]          save_beat;
+  logic [127:0]        save_data;
+  logic [5:0]          load_word;
+  logic [63:0]         load_data;
   logic        thread_valid, thread_ready, end_valid, end_ready;
   thread_t     thread;
   thread_end_t thread_end;
@@ -479,6 +486,8 @@ module hmmu_top
     .kill_launch_done_i   (kill_launch_done),
     .hold_valid_o         (hold_valid),
     .hold_on_o            (hold_on),
+    .hold_save_o          (hold_save),
+    .hold_area_o          (hold_area),
     .hold_done_i          (hold_done),
     .kill_copy_valid_o    (kill_copy_valid),
     .kill_copy_done_i     (kill_copy_done),
@@ -559,6 +568,8 @@ module hmmu_top
     .kill_done_o     (kill_launch_done),
     .hold_valid_i    (hold_valid),
     .hold_on_i       (hold_on),
+    .hold_save_i     (hold_save),
+    .hold_area_i     (hold_area),
     .hold_done_o     (hold_done),
     .job_state_o     (job_state),
     .thread_valid_o  (thread_valid),
@@ -570,6 +581,17 @@ module hmmu_top
     .kill_mask_o     (kill_mask),
     .held_mask_o     (held_mask),
     .busy_i          (job_busy),
+    .save_o          (save_job),
+    .save_any_i      (save_any),
+    .save_rd_valid_o (save_rd_valid),
+    .save_rd_ready_i (save_rd_ready),
+    .save_beat_o     (save_beat),
+    .save_data_i     (save_data),
+    .save_take_o     (save_take),
+    .load_valid_o    (load_valid),
+    .load_ready_i    (load_ready),
+    .load_word_o     (load_word),
+    .load_data_o     (load_data),
     .cnt_jobs_o      (n_jobs)
   );
   assign err_unit[ErrLaunch] = ClientLaunch;
@@ -590,6 +612,17 @@ module hmmu_top
     .kill_i                 (kill_mask),
     .held_i                 (held_mask),
     .busy_o                 (job_busy),
+    .save_i                 (save_job),
+    .save_any_o             (save_any),
+    .save_rd_valid_i        (save_rd_valid),
+    .save_rd_ready_o        (save_rd_ready),
+    .save_beat_i            (save_beat),
+    .save_data_o            (save_data),
+    .save_take_i            (save_take),
+    .load_valid_i           (load_valid),
+    .load_ready_o           (load_ready),
+    .load_word_i            (load_word),
+    .load_data_i            (load_data),
     .miss_valid_o           (miss_valid[2*NumCu-1:0]),
     .miss_ready_i           (miss_ready[2*NumCu-1:0]),
     .miss_o                 (miss[2*NumCu-1:0]),

@@ -120,13 +120,15 @@ pub enum CtrlOp {
     Suspend = 7,
     /// Lets the job with id arg0 go on.
     Resume = 8,
+    /// As Suspend; then the job's state is written to the save area at physical address arg1 (64-byte aligned; bit 55: VRAM), and its slot and its warps are free. No Completion is written: the job goes on when a LaunchEntry with `restore` names the area. The area is a LaunchEntry (as launched), a JobSave, and for each thread that was in a warp a ThreadSave and its ThreadRegs. A job that is in no slot, or that ends meanwhile, is not found: nothing is written to the area.
+    Save = 9,
     /// Reads the A and D bits of arg1 bits 15:0 table entries (a multiple of 8, 8..512) from physical address arg0 on, and with arg1 bit 16 clears the A bits that it finds. The result goes to physical address arg2 (layout HarvestEnd). Both addresses are 64-byte aligned. Entries that are not valid leaves are left alone and read as 0. Only A is ever changed, by compare-and-swap of the entry. No invalidation is part of it: a page whose translation is cached sets A anew only after one.
     HarvestBits = 10,
 }
 
 impl CtrlOp {
     /// All values, in order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Nop,
         Self::CtxSet,
         Self::Invalidate,
@@ -136,6 +138,7 @@ impl CtrlOp {
         Self::KillJob,
         Self::Suspend,
         Self::Resume,
+        Self::Save,
         Self::HarvestBits,
     ];
 
@@ -151,6 +154,7 @@ impl CtrlOp {
             6 => Some(Self::KillJob),
             7 => Some(Self::Suspend),
             8 => Some(Self::Resume),
+            9 => Some(Self::Save),
             10 => Some(Self::HarvestBits),
             _ => None,
         }
@@ -168,6 +172,7 @@ impl CtrlOp {
             Self::KillJob => "kill_job",
             Self::Suspend => "suspend",
             Self::Resume => "resume",
+            Self::Save => "save",
             Self::HarvestBits => "harvest_bits",
         }
     }
@@ -1454,6 +1459,18 @@ impl LaunchEntry {
         self
     }
 
+    /// The job that Save has written to the save area at physical address `arg` goes on. Besides version and arg all is read from the area.
+    pub fn restore(&self) -> u64 {
+        (self.0[0] >> 17) & 0x1
+    }
+
+    /// Sets `restore` (1 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_restore(mut self, value: u64) -> Self {
+        self.0[0] = (self.0[0] & !(0x1 << 17)) | ((value & 0x1) << 17);
+        self
+    }
+
     /// Context.
     pub fn ctx(&self) -> u64 {
         (self.0[0] >> 24) & 0xf
@@ -1574,6 +1591,806 @@ impl LaunchEntry {
     /// From little-endian bytes.
     pub fn from_bytes(bytes: &[u8; Self::BYTES]) -> Self {
         let mut words = [0; 8];
+        for (word, chunk) in words.iter_mut().zip(bytes.chunks_exact(8)) {
+            let mut raw = [0; 8];
+            raw.copy_from_slice(chunk);
+            *word = u64::from_le_bytes(raw);
+        }
+        Self(words)
+    }
+}
+
+/// Second part of a save area: where the job stands. Word 0 is written last of all, so a version that is not 0 vouches for the rest. Words 3 to 7 are not written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct JobSave(pub [u64; 8]);
+
+impl JobSave {
+    /// Size in bytes.
+    pub const BYTES: usize = 64;
+
+    /// 1. The host clears it before it asks for Save.
+    pub fn version(&self) -> u64 {
+        self.0[0] & 0xff
+    }
+
+    /// Sets `version` (8 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_version(mut self, value: u64) -> Self {
+        self.0[0] = (self.0[0] & !0xff) | (value & 0xff);
+        self
+    }
+
+    /// enum JobStatus, or the code of a Cancel: of the first thread that failed.
+    pub fn status(&self) -> u64 {
+        (self.0[0] >> 8) & 0xff
+    }
+
+    /// Sets `status` (8 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_status(mut self, value: u64) -> Self {
+        self.0[0] = (self.0[0] & !(0xff << 8)) | ((value & 0xff) << 8);
+        self
+    }
+
+    /// Number of ThreadSave records that follow.
+    pub fn records(&self) -> u64 {
+        (self.0[0] >> 16) & 0xff
+    }
+
+    /// Sets `records` (8 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_records(mut self, value: u64) -> Self {
+        self.0[0] = (self.0[0] & !(0xff << 16)) | ((value & 0xff) << 16);
+        self
+    }
+
+    /// Index of the next thread to start.
+    pub fn next(&self) -> u64 {
+        (self.0[0] >> 32) & 0xffffffff
+    }
+
+    /// Sets `next` (32 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_next(mut self, value: u64) -> Self {
+        self.0[0] = (self.0[0] & !(0xffffffff << 32)) | ((value & 0xffffffff) << 32);
+        self
+    }
+
+    /// Smallest result of the threads that have ended well.
+    pub fn result(&self) -> u64 {
+        self.0[1]
+    }
+
+    /// Sets `result` (64 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_result(mut self, value: u64) -> Self {
+        self.0[1] = value;
+        self
+    }
+
+    /// Address or program counter of the first error.
+    pub fn info(&self) -> u64 {
+        self.0[2] & 0xffffffffffff
+    }
+
+    /// Sets `info` (48 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_info(mut self, value: u64) -> Self {
+        self.0[2] = (self.0[2] & !0xffffffffffff) | (value & 0xffffffffffff);
+        self
+    }
+
+    /// Little-endian bytes, as in memory.
+    pub fn to_bytes(&self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        for (chunk, word) in bytes.chunks_exact_mut(8).zip(self.0) {
+            chunk.copy_from_slice(&word.to_le_bytes());
+        }
+        bytes
+    }
+
+    /// From little-endian bytes.
+    pub fn from_bytes(bytes: &[u8; Self::BYTES]) -> Self {
+        let mut words = [0; 8];
+        for (word, chunk) in words.iter_mut().zip(bytes.chunks_exact(8)) {
+            let mut raw = [0; 8];
+            raw.copy_from_slice(chunk);
+            *word = u64::from_le_bytes(raw);
+        }
+        Self(words)
+    }
+}
+
+/// A saved thread; its ThreadRegs follow. The accesses are those of earlier instructions that waited for their translations. A reservation of LR is not saved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct ThreadSave(pub [u64; 8]);
+
+impl ThreadSave {
+    /// Size in bytes.
+    pub const BYTES: usize = 64;
+
+    /// Thread index.
+    pub fn index(&self) -> u64 {
+        self.0[0] & 0xffffffff
+    }
+
+    /// Sets `index` (32 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_index(mut self, value: u64) -> Self {
+        self.0[0] = (self.0[0] & !0xffffffff) | (value & 0xffffffff);
+        self
+    }
+
+    /// Its place.
+    pub fn place(&self) -> u64 {
+        (self.0[0] >> 32) & 0xff
+    }
+
+    /// Sets `place` (8 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_place(mut self, value: u64) -> Self {
+        self.0[0] = (self.0[0] & !(0xff << 32)) | ((value & 0xff) << 32);
+        self
+    }
+
+    /// The fetch at pc has failed with `status`: the thread ends when its accesses have come in.
+    pub fn ended(&self) -> u64 {
+        (self.0[0] >> 40) & 0x1
+    }
+
+    /// Sets `ended` (1 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_ended(mut self, value: u64) -> Self {
+        self.0[0] = (self.0[0] & !(0x1 << 40)) | ((value & 0x1) << 40);
+        self
+    }
+
+    /// Number of accesses.
+    pub fn accesses(&self) -> u64 {
+        (self.0[0] >> 41) & 0x7
+    }
+
+    /// Sets `accesses` (3 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_accesses(mut self, value: u64) -> Self {
+        self.0[0] = (self.0[0] & !(0x7 << 41)) | ((value & 0x7) << 41);
+        self
+    }
+
+    /// One bit for each access: it has failed and waits for the older ones.
+    pub fn failed(&self) -> u64 {
+        (self.0[0] >> 44) & 0xf
+    }
+
+    /// Sets `failed` (4 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_failed(mut self, value: u64) -> Self {
+        self.0[0] = (self.0[0] & !(0xf << 44)) | ((value & 0xf) << 44);
+        self
+    }
+
+    /// With `ended`: enum JobStatus, or the code of a Cancel.
+    pub fn status(&self) -> u64 {
+        (self.0[0] >> 48) & 0xff
+    }
+
+    /// Sets `status` (8 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_status(mut self, value: u64) -> Self {
+        self.0[0] = (self.0[0] & !(0xff << 48)) | ((value & 0xff) << 48);
+        self
+    }
+
+    /// With `failed`: the same, of the oldest one.
+    pub fn code(&self) -> u64 {
+        (self.0[0] >> 56) & 0xff
+    }
+
+    /// Sets `code` (8 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_code(mut self, value: u64) -> Self {
+        self.0[0] = (self.0[0] & !(0xff << 56)) | ((value & 0xff) << 56);
+        self
+    }
+
+    /// Address of the next instruction.
+    pub fn pc(&self) -> u64 {
+        self.0[1]
+    }
+
+    /// Sets `pc` (64 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_pc(mut self, value: u64) -> Self {
+        self.0[1] = value;
+        self
+    }
+
+    /// Instructions retired.
+    pub fn instret(&self) -> u64 {
+        self.0[2]
+    }
+
+    /// Sets `instret` (64 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_instret(mut self, value: u64) -> Self {
+        self.0[2] = value;
+        self
+    }
+
+    /// Of the youngest access, if that is a store or an atomic.
+    pub fn operand(&self) -> u64 {
+        self.0[3]
+    }
+
+    /// Sets `operand` (64 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_operand(mut self, value: u64) -> Self {
+        self.0[3] = value;
+        self
+    }
+
+    /// AccessSave of the oldest access.
+    pub fn access0(&self) -> u64 {
+        self.0[4]
+    }
+
+    /// Sets `access0` (64 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_access0(mut self, value: u64) -> Self {
+        self.0[4] = value;
+        self
+    }
+
+    /// The next one.
+    pub fn access1(&self) -> u64 {
+        self.0[5]
+    }
+
+    /// Sets `access1` (64 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_access1(mut self, value: u64) -> Self {
+        self.0[5] = value;
+        self
+    }
+
+    /// The next one.
+    pub fn access2(&self) -> u64 {
+        self.0[6]
+    }
+
+    /// Sets `access2` (64 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_access2(mut self, value: u64) -> Self {
+        self.0[6] = value;
+        self
+    }
+
+    /// The next one.
+    pub fn access3(&self) -> u64 {
+        self.0[7]
+    }
+
+    /// Sets `access3` (64 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_access3(mut self, value: u64) -> Self {
+        self.0[7] = value;
+        self
+    }
+
+    /// Little-endian bytes, as in memory.
+    pub fn to_bytes(&self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        for (chunk, word) in bytes.chunks_exact_mut(8).zip(self.0) {
+            chunk.copy_from_slice(&word.to_le_bytes());
+        }
+        bytes
+    }
+
+    /// From little-endian bytes.
+    pub fn from_bytes(bytes: &[u8; Self::BYTES]) -> Self {
+        let mut words = [0; 8];
+        for (word, chunk) in words.iter_mut().zip(bytes.chunks_exact(8)) {
+            let mut raw = [0; 8];
+            raw.copy_from_slice(chunk);
+            *word = u64::from_le_bytes(raw);
+        }
+        Self(words)
+    }
+}
+
+/// Registers of a saved thread; word 0 is void.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct ThreadRegs(pub [u64; 32]);
+
+impl ThreadRegs {
+    /// Size in bytes.
+    pub const BYTES: usize = 256;
+
+    /// Register x1.
+    pub fn x1(&self) -> u64 {
+        self.0[1]
+    }
+
+    /// Sets `x1` (64 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_x1(mut self, value: u64) -> Self {
+        self.0[1] = value;
+        self
+    }
+
+    /// Register x2.
+    pub fn x2(&self) -> u64 {
+        self.0[2]
+    }
+
+    /// Sets `x2` (64 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_x2(mut self, value: u64) -> Self {
+        self.0[2] = value;
+        self
+    }
+
+    /// Register x3.
+    pub fn x3(&self) -> u64 {
+        self.0[3]
+    }
+
+    /// Sets `x3` (64 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_x3(mut self, value: u64) -> Self {
+        self.0[3] = value;
+        self
+    }
+
+    /// Register x4.
+    pub fn x4(&self) -> u64 {
+        self.0[4]
+    }
+
+    /// Sets `x4` (64 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_x4(mut self, value: u64) -> Self {
+        self.0[4] = value;
+        self
+    }
+
+    /// Register x5.
+    pub fn x5(&self) -> u64 {
+        self.0[5]
+    }
+
+    /// Sets `x5` (64 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_x5(mut self, value: u64) -> Self {
+        self.0[5] = value;
+        self
+    }
+
+    /// Register x6.
+    pub fn x6(&self) -> u64 {
+        self.0[6]
+    }
+
+    /// Sets `x6` (64 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_x6(mut self, value: u64) -> Self {
+        self.0[6] = value;
+        self
+    }
+
+    /// Register x7.
+    pub fn x7(&self) -> u64 {
+        self.0[7]
+    }
+
+    /// Sets `x7` (64 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_x7(mut self, value: u64) -> Self {
+        self.0[7] = value;
+        self
+    }
+
+    /// Register x8.
+    pub fn x8(&self) -> u64 {
+        self.0[8]
+    }
+
+    /// Sets `x8` (64 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_x8(mut self, value: u64) -> Self {
+        self.0[8] = value;
+        self
+    }
+
+    /// Register x9.
+    pub fn x9(&self) -> u64 {
+        self.0[9]
+    }
+
+    /// Sets `x9` (64 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_x9(mut self, value: u64) -> Self {
+        self.0[9] = value;
+        self
+    }
+
+    /// Register x10.
+    pub fn x10(&self) -> u64 {
+        self.0[10]
+    }
+
+    /// Sets `x10` (64 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_x10(mut self, value: u64) -> Self {
+        self.0[10] = value;
+        self
+    }
+
+    /// Register x11.
+    pub fn x11(&self) -> u64 {
+        self.0[11]
+    }
+
+    /// Sets `x11` (64 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_x11(mut self, value: u64) -> Self {
+        self.0[11] = value;
+        self
+    }
+
+    /// Register x12.
+    pub fn x12(&self) -> u64 {
+        self.0[12]
+    }
+
+    /// Sets `x12` (64 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_x12(mut self, value: u64) -> Self {
+        self.0[12] = value;
+        self
+    }
+
+    /// Register x13.
+    pub fn x13(&self) -> u64 {
+        self.0[13]
+    }
+
+    /// Sets `x13` (64 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_x13(mut self, value: u64) -> Self {
+        self.0[13] = value;
+        self
+    }
+
+    /// Register x14.
+    pub fn x14(&self) -> u64 {
+        self.0[14]
+    }
+
+    /// Sets `x14` (64 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_x14(mut self, value: u64) -> Self {
+        self.0[14] = value;
+        self
+    }
+
+    /// Register x15.
+    pub fn x15(&self) -> u64 {
+        self.0[15]
+    }
+
+    /// Sets `x15` (64 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_x15(mut self, value: u64) -> Self {
+        self.0[15] = value;
+        self
+    }
+
+    /// Register x16.
+    pub fn x16(&self) -> u64 {
+        self.0[16]
+    }
+
+    /// Sets `x16` (64 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_x16(mut self, value: u64) -> Self {
+        self.0[16] = value;
+        self
+    }
+
+    /// Register x17.
+    pub fn x17(&self) -> u64 {
+        self.0[17]
+    }
+
+    /// Sets `x17` (64 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_x17(mut self, value: u64) -> Self {
+        self.0[17] = value;
+        self
+    }
+
+    /// Register x18.
+    pub fn x18(&self) -> u64 {
+        self.0[18]
+    }
+
+    /// Sets `x18` (64 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_x18(mut self, value: u64) -> Self {
+        self.0[18] = value;
+        self
+    }
+
+    /// Register x19.
+    pub fn x19(&self) -> u64 {
+        self.0[19]
+    }
+
+    /// Sets `x19` (64 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_x19(mut self, value: u64) -> Self {
+        self.0[19] = value;
+        self
+    }
+
+    /// Register x20.
+    pub fn x20(&self) -> u64 {
+        self.0[20]
+    }
+
+    /// Sets `x20` (64 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_x20(mut self, value: u64) -> Self {
+        self.0[20] = value;
+        self
+    }
+
+    /// Register x21.
+    pub fn x21(&self) -> u64 {
+        self.0[21]
+    }
+
+    /// Sets `x21` (64 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_x21(mut self, value: u64) -> Self {
+        self.0[21] = value;
+        self
+    }
+
+    /// Register x22.
+    pub fn x22(&self) -> u64 {
+        self.0[22]
+    }
+
+    /// Sets `x22` (64 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_x22(mut self, value: u64) -> Self {
+        self.0[22] = value;
+        self
+    }
+
+    /// Register x23.
+    pub fn x23(&self) -> u64 {
+        self.0[23]
+    }
+
+    /// Sets `x23` (64 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_x23(mut self, value: u64) -> Self {
+        self.0[23] = value;
+        self
+    }
+
+    /// Register x24.
+    pub fn x24(&self) -> u64 {
+        self.0[24]
+    }
+
+    /// Sets `x24` (64 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_x24(mut self, value: u64) -> Self {
+        self.0[24] = value;
+        self
+    }
+
+    /// Register x25.
+    pub fn x25(&self) -> u64 {
+        self.0[25]
+    }
+
+    /// Sets `x25` (64 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_x25(mut self, value: u64) -> Self {
+        self.0[25] = value;
+        self
+    }
+
+    /// Register x26.
+    pub fn x26(&self) -> u64 {
+        self.0[26]
+    }
+
+    /// Sets `x26` (64 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_x26(mut self, value: u64) -> Self {
+        self.0[26] = value;
+        self
+    }
+
+    /// Register x27.
+    pub fn x27(&self) -> u64 {
+        self.0[27]
+    }
+
+    /// Sets `x27` (64 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_x27(mut self, value: u64) -> Self {
+        self.0[27] = value;
+        self
+    }
+
+    /// Register x28.
+    pub fn x28(&self) -> u64 {
+        self.0[28]
+    }
+
+    /// Sets `x28` (64 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_x28(mut self, value: u64) -> Self {
+        self.0[28] = value;
+        self
+    }
+
+    /// Register x29.
+    pub fn x29(&self) -> u64 {
+        self.0[29]
+    }
+
+    /// Sets `x29` (64 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_x29(mut self, value: u64) -> Self {
+        self.0[29] = value;
+        self
+    }
+
+    /// Register x30.
+    pub fn x30(&self) -> u64 {
+        self.0[30]
+    }
+
+    /// Sets `x30` (64 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_x30(mut self, value: u64) -> Self {
+        self.0[30] = value;
+        self
+    }
+
+    /// Register x31.
+    pub fn x31(&self) -> u64 {
+        self.0[31]
+    }
+
+    /// Sets `x31` (64 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_x31(mut self, value: u64) -> Self {
+        self.0[31] = value;
+        self
+    }
+
+    /// Little-endian bytes, as in memory.
+    pub fn to_bytes(&self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        for (chunk, word) in bytes.chunks_exact_mut(8).zip(self.0) {
+            chunk.copy_from_slice(&word.to_le_bytes());
+        }
+        bytes
+    }
+
+    /// From little-endian bytes.
+    pub fn from_bytes(bytes: &[u8; Self::BYTES]) -> Self {
+        let mut words = [0; 32];
+        for (word, chunk) in words.iter_mut().zip(bytes.chunks_exact(8)) {
+            let mut raw = [0; 8];
+            raw.copy_from_slice(chunk);
+            *word = u64::from_le_bytes(raw);
+        }
+        Self(words)
+    }
+}
+
+/// An access of a saved thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct AccessSave(pub [u64; 1]);
+
+impl AccessSave {
+    /// Size in bytes.
+    pub const BYTES: usize = 8;
+
+    /// Virtual address.
+    pub fn va(&self) -> u64 {
+        self.0[0] & 0xffffffffffff
+    }
+
+    /// Sets `va` (48 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_va(mut self, value: u64) -> Self {
+        self.0[0] = (self.0[0] & !0xffffffffffff) | (value & 0xffffffffffff);
+        self
+    }
+
+    /// 0 load, 1 store, 2 LR, 3 SC, 4 AMO.
+    pub fn kind(&self) -> u64 {
+        (self.0[0] >> 48) & 0x7
+    }
+
+    /// Sets `kind` (3 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_kind(mut self, value: u64) -> Self {
+        self.0[0] = (self.0[0] & !(0x7 << 48)) | ((value & 0x7) << 48);
+        self
+    }
+
+    /// AMO: bits 31:27 of the instruction.
+    pub fn amo(&self) -> u64 {
+        (self.0[0] >> 51) & 0x1f
+    }
+
+    /// Sets `amo` (5 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_amo(mut self, value: u64) -> Self {
+        self.0[0] = (self.0[0] & !(0x1f << 51)) | ((value & 0x1f) << 51);
+        self
+    }
+
+    /// log2 of the bytes.
+    pub fn size(&self) -> u64 {
+        (self.0[0] >> 56) & 0x3
+    }
+
+    /// Sets `size` (2 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_size(mut self, value: u64) -> Self {
+        self.0[0] = (self.0[0] & !(0x3 << 56)) | ((value & 0x3) << 56);
+        self
+    }
+
+    /// Load: the value is not sign-extended.
+    pub fn zext(&self) -> u64 {
+        (self.0[0] >> 58) & 0x1
+    }
+
+    /// Sets `zext` (1 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_zext(mut self, value: u64) -> Self {
+        self.0[0] = (self.0[0] & !(0x1 << 58)) | ((value & 0x1) << 58);
+        self
+    }
+
+    /// Register of the result; 0: none.
+    pub fn rd(&self) -> u64 {
+        (self.0[0] >> 59) & 0x1f
+    }
+
+    /// Sets `rd` (5 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_rd(mut self, value: u64) -> Self {
+        self.0[0] = (self.0[0] & !(0x1f << 59)) | ((value & 0x1f) << 59);
+        self
+    }
+
+    /// Little-endian bytes, as in memory.
+    pub fn to_bytes(&self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        for (chunk, word) in bytes.chunks_exact_mut(8).zip(self.0) {
+            chunk.copy_from_slice(&word.to_le_bytes());
+        }
+        bytes
+    }
+
+    /// From little-endian bytes.
+    pub fn from_bytes(bytes: &[u8; Self::BYTES]) -> Self {
+        let mut words = [0; 1];
         for (word, chunk) in words.iter_mut().zip(bytes.chunks_exact(8)) {
             let mut raw = [0; 8];
             raw.copy_from_slice(chunk);

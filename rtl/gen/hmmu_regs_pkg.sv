@@ -57,6 +57,7 @@ package hmmu_regs_pkg;
     CtrlOpKillJob = 8'd6,
     CtrlOpSuspend = 8'd7,
     CtrlOpResume = 8'd8,
+    CtrlOpSave = 8'd9,
     CtrlOpHarvestBits = 8'd10
   } ctrl_op_e;
 
@@ -264,11 +265,88 @@ package hmmu_regs_pkg;
     logic [31:0] threads;
     logic [3:0] pad1;
     logic [3:0] ctx;
-    logic [6:0] pad2;
+    logic [5:0] pad2;
+    logic [0:0] restore;
     logic [0:0] irq;
     logic [7:0] pad3;
     logic [7:0] version;
   } launch_entry_t;
+
+  // JobSave: 64 bytes.
+  typedef struct packed {
+    logic [335:0] pad0;
+    logic [47:0] info;
+    logic [63:0] result;
+    logic [31:0] next;
+    logic [7:0] pad1;
+    logic [7:0] records;
+    logic [7:0] status;
+    logic [7:0] version;
+  } job_save_t;
+
+  // ThreadSave: 64 bytes.
+  typedef struct packed {
+    logic [63:0] access3;
+    logic [63:0] access2;
+    logic [63:0] access1;
+    logic [63:0] access0;
+    logic [63:0] operand;
+    logic [63:0] instret;
+    logic [63:0] pc;
+    logic [7:0] code;
+    logic [7:0] status;
+    logic [3:0] failed;
+    logic [2:0] accesses;
+    logic [0:0] ended;
+    logic [7:0] place;
+    logic [31:0] index;
+  } thread_save_t;
+
+  // ThreadRegs: 256 bytes.
+  typedef struct packed {
+    logic [63:0] x31;
+    logic [63:0] x30;
+    logic [63:0] x29;
+    logic [63:0] x28;
+    logic [63:0] x27;
+    logic [63:0] x26;
+    logic [63:0] x25;
+    logic [63:0] x24;
+    logic [63:0] x23;
+    logic [63:0] x22;
+    logic [63:0] x21;
+    logic [63:0] x20;
+    logic [63:0] x19;
+    logic [63:0] x18;
+    logic [63:0] x17;
+    logic [63:0] x16;
+    logic [63:0] x15;
+    logic [63:0] x14;
+    logic [63:0] x13;
+    logic [63:0] x12;
+    logic [63:0] x11;
+    logic [63:0] x10;
+    logic [63:0] x9;
+    logic [63:0] x8;
+    logic [63:0] x7;
+    logic [63:0] x6;
+    logic [63:0] x5;
+    logic [63:0] x4;
+    logic [63:0] x3;
+    logic [63:0] x2;
+    logic [63:0] x1;
+    logic [63:0] pad0;
+  } thread_regs_t;
+
+  // AccessSave: 8 bytes.
+  typedef struct packed {
+    logic [4:0] rd;
+    logic [0:0] zext;
+    logic [1:0] size;
+    logic [4:0] amo;
+    logic [2:0] kind;
+    logic [47:0] va;
+  } access_save_t;
 
   // Fence: 16 bytes.
   typedef struct packed {

@@ -19,6 +19,8 @@ enum Phase {
     Begin(u64),
     /// Stop and KillJob: jobs and copies come to their ends.
     Ending,
+    /// Save: what has ended is told.
+    Saving,
     /// Waits until accesses under way through old translations are over, and at least until this time.
     Draining { since: u64, until: u64 },
     /// Done but for the fence.
@@ -55,7 +57,7 @@ impl ControlUnit {
             None => self.ring.next(board),
             Some((_, _, Phase::Begin(at) | Phase::Fence(at))) => at,
             Some((_, _, Phase::Draining { until, .. })) => until.max(board.time + 1),
-            Some((_, _, Phase::Ending)) => board.time + 1,
+            Some((_, _, Phase::Ending | Phase::Saving)) => board.time + 1,
         }
     }
 
@@ -74,6 +76,7 @@ impl ControlUnit {
                     Phase::Fence(board.after(1))
                 }
             }
+            Phase::Saving => save(board, units, &entry),
             Phase::Draining { since, until } if until <= board.time && units.copy.drained() => {
                 if op == CtrlOp::Invalidate {
                     let took = board.time - since;
@@ -185,6 +188,7 @@ fn begin(board: &mut Board, units: &mut Units<'_>, entry: &CtrlEntry, op: CtrlOp
             let cycles = harvest::run(board, entry);
             return Phase::Fence(board.after(cycles));
         }
+        CtrlOp::Save => return save(board, units, entry),
         // An instruction is all or nothing here: nothing is under way.
         CtrlOp::Suspend | CtrlOp::Resume => {
             let held = op == CtrlOp::Suspend;
@@ -194,6 +198,15 @@ fn begin(board: &mut Board, units: &mut Units<'_>, entry: &CtrlEntry, op: CtrlOp
         }
     }
     Phase::Fence(board.after(1))
+}
+
+/// Saves a job, as soon as that is possible.
+fn save(board: &mut Board, units: &mut Units<'_>, entry: &CtrlEntry) -> Phase {
+    let (id, area) = (entry.arg0() as u32, PhysAddr(entry.arg1() & !63));
+    match units.launch.save(board, units.cu, id, area) {
+        Some(beats) => Phase::Fence(board.after(2 * beats)),
+        None => Phase::Saving,
+    }
 }
 
 /// Translations have been dropped: accesses made through them must retire.

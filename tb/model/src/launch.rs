@@ -1,11 +1,16 @@
 //! The launch ring: jobs, their threads and their completions.
 
+use crate::addr::PhysAddr;
 use crate::board::Board;
 use crate::config::JOB_SLOTS;
 use crate::cu::{Cluster, Thread, ThreadEnd};
 use crate::post::{End, Post};
 use crate::ring::Ring;
-use hmmu_regs::{Client, Counter, ErrorCode, JobStatus, LaunchEntry, Vector};
+use crate::rv64::Hart;
+use crate::save::{self, Header, Record};
+use hmmu_regs::{
+    Client, Counter, ErrorCode, FORMAT_VERSION, JobSave, JobStatus, LaunchEntry, Vector,
+};
 
 /// What a kill names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +18,9 @@ pub(crate) enum Victim {
     Job(u32),
     Context(u8),
 }
+
+/// Bits of a Completion's info.
+const INFO: u64 = (1 << 48) - 1;
 
 struct Job {
     entry: LaunchEntry,
@@ -27,6 +35,8 @@ struct Job {
     held: bool,
     end: End,
     post: Option<Post>,
+    /// Saved threads that are not in a warp yet: how many, and where the next one's record is.
+    saved: (u64, PhysAddr),
 }
 
 impl Job {
@@ -40,7 +50,28 @@ impl Job {
 
     /// No thread runs and none will.
     fn over(&self) -> bool {
-        self.running == 0 && (self.next == self.threads() || self.killed)
+        self.running == 0 && (!self.waits() || self.killed)
+    }
+
+    /// Threads of it are in no warp yet.
+    fn waits(&self) -> bool {
+        self.saved.0 != 0 || self.next != self.threads()
+    }
+
+    /// The next saved thread, whose record is then done with. One that cannot be read, or that no device has
+    /// written, is the job's failure.
+    fn unpack(&mut self, board: &mut Board) -> Option<Hart> {
+        let at = self.saved.1;
+        self.saved = (self.saved.0 - 1, save::next_record(at, 1));
+        let Ok(record) = Record::read(board, at) else {
+            self.fail(JobStatus::MemoryError as u8, at.0 & INFO);
+            return None;
+        };
+        let hart = record.hart(self.threads());
+        if hart.is_none() {
+            self.fail(JobStatus::BadEntry as u8, at.0 & INFO);
+        }
+        hart
     }
 
     /// Records how a part of it ended; the first failure stays. The other threads go on.
@@ -96,7 +127,7 @@ impl LaunchUnit {
             .find(|&slot| {
                 self.slots[slot]
                     .as_ref()
-                    .is_some_and(|job| !job.killed && !job.held && job.next < job.threads())
+                    .is_some_and(|job| !job.killed && !job.held && job.waits())
             })
     }
 
@@ -180,37 +211,113 @@ impl LaunchUnit {
         }
         if let Some(slot) = self.ready()
             && let Some(job) = &mut self.slots[slot]
-            && cu.start(board, &job.thread(slot))
+            && cu.has_idle_warp()
         {
-            job.places |= job.places + 1;
-            job.next += 1;
-            job.running += 1;
             self.turn = (slot + 1) % JOB_SLOTS;
+            if job.saved.0 != 0 {
+                let at = job.saved.1;
+                if let Some(hart) = job.unpack(board) {
+                    job.places |= 1 << hart.place;
+                    job.running += 1;
+                    let ready = board.after(board.latency(at));
+                    cu.restore(slot, job.ctx(), hart, ready);
+                }
+            } else {
+                cu.start(board, &job.thread(slot));
+                job.places |= job.places + 1;
+                job.next += 1;
+                job.running += 1;
+            }
         }
     }
 
     /// Puts an entry into a job slot. One without threads stops the ring.
     fn take(&mut self, board: &mut Board, slot: usize, entry: LaunchEntry) {
-        if entry.threads() == 0 {
+        let area = PhysAddr(entry.arg() & !63);
+        let header = if entry.restore() == 0 {
+            let job = JobSave::default()
+                .with_version(FORMAT_VERSION)
+                .with_result(u64::MAX);
+            Ok(Header { entry, job })
+        } else {
+            Header::read(board, area)
+        };
+        let Ok(Header { entry, job }) = header else {
+            self.ring.stop(board, ErrorCode::RingFetch);
+            return;
+        };
+        if !(Header { entry, job }).good() {
             self.ring.stop(board, ErrorCode::BadEntry);
             return;
         }
-        let end = End {
-            status: JobStatus::Ok as u8,
-            info: 0,
-            result: u64::MAX,
-        };
         self.slots[slot] = Some(Job {
-            entry,
-            next: 0,
+            entry: entry.with_restore(0),
+            next: job.next() as u32,
             running: 0,
             places: 0,
             killed: false,
             held: false,
-            end,
+            end: End {
+                status: job.status() as u8,
+                info: job.info(),
+                result: job.result(),
+            },
             post: None,
+            saved: (job.records(), save::record_at(area, 0)),
         });
         self.ring.pop();
+    }
+
+    /// Saves the job with this id to `area`, once it is held and what has ended is told. To be called every cycle
+    /// until it answers how many beats were written. A job that ends instead, or is in no slot, is not found.
+    pub(crate) fn save(
+        &mut self,
+        board: &mut Board,
+        cu: &mut Cluster,
+        id: u32,
+        area: PhysAddr,
+    ) -> Option<u64> {
+        self.hold(cu, id, true, board.time);
+        let named = |job: &Job| job.entry.job() == u64::from(id);
+        let found = |job: &Option<Job>| job.as_ref().is_some_and(named);
+        let Some(slot) = self.slots.iter().position(found) else {
+            return Some(0);
+        };
+        while let Some(end) = cu.take_end(board, slot) {
+            self.thread_ended(&end);
+        }
+        if self.slots[slot].as_ref().is_some_and(Job::over) {
+            return None;
+        }
+        let mut job = self.slots[slot].take()?;
+        let mut records = 0;
+        while let Some(hart) = cu.take(slot) {
+            Record::new(&hart).write(board, save::record_at(area, records));
+            records += 1;
+        }
+        // Those that have not come back since the last time. In the same area they lie behind the others.
+        for k in 0..job.saved.0 {
+            let at = save::next_record(job.saved.1, k);
+            match Record::read(board, at) {
+                Ok(record) => {
+                    record.write(board, save::record_at(area, records));
+                    records += 1;
+                }
+                Err(_) => job.fail(JobStatus::MemoryError as u8, at.0 & INFO),
+            }
+        }
+        let header = Header {
+            entry: job.entry,
+            job: JobSave::default()
+                .with_version(FORMAT_VERSION)
+                .with_status(u64::from(job.end.status))
+                .with_records(records)
+                .with_next(u64::from(job.next))
+                .with_result(job.end.result)
+                .with_info(job.end.info),
+        };
+        header.write(board, area);
+        Some(save::beats(records))
     }
 
     /// Reports the jobs that are over.

@@ -29,6 +29,7 @@ mod post;
 mod registers;
 mod ring;
 pub mod rv64;
+mod save;
 mod strobe;
 
 pub use addr::{BusAddr, PAGE_BYTES, PhysAddr, VramAddr};

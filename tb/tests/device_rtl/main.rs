@@ -37,8 +37,12 @@ mod jobs;
 mod migration;
 #[path = "../../model/tests/device/registers.rs"]
 mod registers;
+#[path = "../../model/tests/device/restore.rs"]
+mod restore;
 #[path = "../../model/tests/device/rings.rs"]
 mod rings;
+#[path = "../../model/tests/device/save.rs"]
+mod save;
 #[path = "../../model/tests/device/sizes.rs"]
 mod sizes;
 #[path = "../../model/tests/device/suspend.rs"]

@@ -32,6 +32,8 @@ enum Seen {
     Hold {
         on: bool,
         job: u64,
+        /// The area of a Save.
+        save: Option<u64>,
     },
     Fence {
         addr: u64,
@@ -133,7 +135,8 @@ impl Bench {
         } else if self.block.get("hold_valid_o") == 1 && self.hold_due.is_none() {
             let on = self.block.get("hold_on_o") == 1;
             let job = self.block.get("kill_launch_job_o");
-            self.log.push(Seen::Hold { on, job });
+            let save = (self.block.get("hold_save_o") == 1).then(|| self.block.get("hold_area_o"));
+            self.log.push(Seen::Hold { on, job, save });
             self.hold_due = Some(self.later() + 1);
         }
         if self.block.get("irq_ctrl_o") == 1 {
@@ -227,9 +230,10 @@ fn expected(entry: &CtrlEntry) -> Vec<Seen> {
             job: entry.arg0() & 0xffff_ffff,
             ctx: 0,
         }),
-        op @ (7 | 8) => seen.push(Seen::Hold {
-            on: op == 7,
+        op @ 7..=9 => seen.push(Seen::Hold {
+            on: op != 8,
             job: entry.arg0() & 0xffff_ffff,
+            save: (op == 9).then_some(entry.arg1() & 0xff_ffff_ffff_ffc0),
         }),
         op => {
             let kills = [
@@ -270,7 +274,7 @@ fn random_entry(rng: &mut TestRng, number: u64) -> CtrlEntry {
     };
     let fence = chance(rng, 70);
     let arg1 = rng.random::<u64>();
-    let op = rng.random_range(0..9);
+    let op = rng.random_range(0..10);
     CtrlEntry::default()
         .with_version(1)
         .with_op(op)

@@ -4,6 +4,7 @@ use super::unit::{ComputeUnit, Thread, ThreadEnd};
 use crate::board::Board;
 use crate::config::{UNITS, WARPS};
 use crate::mmu::{Event, Mmu};
+use crate::rv64::Hart;
 
 pub(crate) struct Cluster {
     units: [ComputeUnit; UNITS],
@@ -21,12 +22,35 @@ impl Cluster {
 
     /// Starts a thread on an idle warp of the unit with the fewest threads; false if there is none.
     pub(crate) fn start(&mut self, board: &mut Board, thread: &Thread) -> bool {
-        let order = (0..UNITS).map(|k| (self.turn + k) % UNITS);
-        let Some(unit) = order.min_by_key(|&unit| self.units[unit].threads()) else {
-            return false;
-        };
-        self.turn = (unit + 1) % UNITS;
+        let unit = self.choose();
         self.units[unit].start(board, thread)
+    }
+
+    /// The unit with the fewest threads, in turn.
+    fn choose(&mut self) -> usize {
+        let order = (0..UNITS).map(|k| (self.turn + k) % UNITS);
+        let unit = order.min_by_key(|&unit| self.units[unit].threads());
+        let unit = unit.unwrap_or(0);
+        self.turn = (unit + 1) % UNITS;
+        unit
+    }
+
+    /// Puts a saved thread on an idle warp of the unit with the fewest threads; false if there is none.
+    pub(crate) fn restore(&mut self, slot: usize, ctx: u8, hart: Hart, ready: u64) -> bool {
+        let unit = self.choose();
+        self.units[unit].restore(slot, ctx, hart, ready)
+    }
+
+    /// Takes the end of a thread of a job slot that has been told to end.
+    pub(crate) fn take_end(&mut self, board: &mut Board, slot: usize) -> Option<ThreadEnd> {
+        self.units
+            .iter_mut()
+            .find_map(|unit| unit.take_end(board, slot))
+    }
+
+    /// Takes a thread of a job slot out of its warp.
+    pub(crate) fn take(&mut self, slot: usize) -> Option<Hart> {
+        self.units.iter_mut().find_map(|unit| unit.take(slot))
     }
 
     pub(crate) fn has_idle_warp(&self) -> bool {

@@ -59,6 +59,19 @@ impl Warp {
         self.state != WarpState::Idle && self.waits.is_none() && !self.held
     }
 
+    /// Its thread has ended.
+    fn end(&mut self, board: &mut Board, status: u8, info: u64) -> ThreadEnd {
+        self.state = WarpState::Idle;
+        board.count(Counter::Threads);
+        ThreadEnd {
+            slot: self.slot,
+            place: self.hart.place,
+            result: self.hart.x[10],
+            status,
+            info,
+        }
+    }
+
     /// Executes one instruction. Status and info, if the thread ended.
     fn step(&mut self, board: &mut Board, mmu: &mut Mmu, icache: &mut ICache) -> Option<(u8, u64)> {
         let pc = self.hart.pc;
@@ -156,6 +169,50 @@ impl ComputeUnit {
         true
     }
 
+    /// Puts a saved thread on an idle warp; false if there is none.
+    pub(crate) fn restore(&mut self, slot: usize, ctx: u8, hart: Hart, ready: u64) -> bool {
+        let Some(warp) = self
+            .warps
+            .iter_mut()
+            .find(|warp| warp.state == WarpState::Idle)
+        else {
+            return false;
+        };
+        *warp = Warp {
+            hart,
+            slot,
+            ctx,
+            state: WarpState::Fetch,
+            ready,
+            waits: None,
+            ending: None,
+            held: false,
+        };
+        true
+    }
+
+    /// Takes the end of a warp of a job slot that has been told to end, without its turn.
+    pub(crate) fn take_end(&mut self, board: &mut Board, slot: usize) -> Option<ThreadEnd> {
+        let warp = self
+            .warps
+            .iter_mut()
+            .find(|warp| warp.slot == slot && warp.ending.is_some())?;
+        let (status, info) = warp.ending.take()?;
+        Some(warp.end(board, status, info))
+    }
+
+    /// Takes a thread of a job slot out of its warp.
+    pub(crate) fn take(&mut self, slot: usize) -> Option<Hart> {
+        let warp = self
+            .warps
+            .iter_mut()
+            .find(|warp| warp.slot == slot && warp.state != WarpState::Idle)?;
+        warp.state = WarpState::Idle;
+        warp.waits = None;
+        warp.held = false;
+        Some(warp.hart.clone())
+    }
+
     /// How many threads it has.
     pub(crate) fn threads(&self) -> usize {
         let busy = self
@@ -234,15 +291,7 @@ impl ComputeUnit {
             Some(end) => end,
             None => warp.step(board, mmu, &mut self.icache)?,
         };
-        warp.state = WarpState::Idle;
-        board.count(Counter::Threads);
-        Some(ThreadEnd {
-            slot: warp.slot,
-            place: warp.hart.place,
-            result: warp.hart.x[10],
-            status,
-            info,
-        })
+        Some(warp.end(board, status, info))
     }
 
     /// Register WARP_STATE of a warp.

@@ -18,7 +18,9 @@ mod invalidate;
 mod jobs;
 mod migration;
 mod registers;
+mod restore;
 mod rings;
+mod save;
 mod sizes;
 mod suspend;
 

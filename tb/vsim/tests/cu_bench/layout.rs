@@ -15,6 +15,7 @@ pub mod thread {
     pub const CTX: Field = (320, 4);
     pub const JOB: Field = (324, 4);
     pub const PLACE: Field = (328, 6);
+    pub const RESTORE: Field = (334, 1);
 }
 
 /// `thread_end_t`

@@ -7,6 +7,7 @@ pub mod mmu;
 pub mod program;
 pub mod reference;
 pub mod scene;
+pub mod state;
 
 use std::collections::VecDeque;
 
@@ -102,6 +103,10 @@ pub struct Bench {
     pub instructions: u64,
     pub loads: u64,
     pub stores: u64,
+    /// Random programs have LR and SC.
+    pub reservations: bool,
+    /// When `held`, or `kill`, of job 0 rises.
+    pub rises: Option<(u64, bool)>,
     /// Memory as it must be at the end.
     pub expected: Option<Memory>,
     running: [usize; 16],
@@ -129,6 +134,8 @@ impl Bench {
             instructions: 0,
             loads: 0,
             stores: 0,
+            reservations: true,
+            rises: None,
             expected: None,
             running: [0; 16],
             places: std::array::from_fn(|_| Vec::new()),
@@ -160,6 +167,9 @@ impl Bench {
 
     /// One cycle; the test's event that it carried.
     pub fn step(&mut self) -> Option<Event> {
+        if let Some((_, kill)) = self.rises.take_if(|(when, _)| *when <= self.now) {
+            *(if kill { &mut self.kill } else { &mut self.held }) |= 1;
+        }
         let Self {
             b,
             memory,

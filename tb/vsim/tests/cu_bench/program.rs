@@ -119,7 +119,7 @@ fn reg(rng: &mut Pcg64) -> u32 {
 }
 
 /// One instruction (or a pair that belongs together) that falls through.
-fn straight(rng: &mut Pcg64, out: &mut Vec<u32>) {
+fn straight(rng: &mut Pcg64, out: &mut Vec<u32>, reservations: bool) {
     let (rd, rs1, rs2) = (reg(rng), reg(rng), reg(rng));
     let imm = rng.random_range(-2048..2048);
     match rng.random_range(0..100) {
@@ -144,6 +144,7 @@ fn straight(rng: &mut Pcg64, out: &mut Vec<u32>) {
             out.push(enc::addi(29, 8, rng.random_range(0..2040 / size) * size));
             out.push(op(rd, 29, rs2));
         }
+        92..95 if !reservations => out.push(enc::FENCE),
         92..95 => {
             out.push(enc::addi(29, 8, rng.random_range(0..255) * 8));
             let word = rng.random_range(0..2) == 0;
@@ -174,8 +175,9 @@ fn straight(rng: &mut Pcg64, out: &mut Vec<u32>) {
     }
 }
 
-/// A program that ends with a0 = a mix of all registers. Its data page is at a0 on entry.
-pub fn random(rng: &mut Pcg64, blocks: usize) -> Vec<u32> {
+/// A program that ends with a0 = a mix of all registers. Its data page is at a0 on entry. Without `reservations` it
+/// has no LR and SC, whose outcome may differ.
+pub fn random(rng: &mut Pcg64, blocks: usize, reservations: bool) -> Vec<u32> {
     let mut out = vec![enc::addi(8, 10, 0)];
     for &r in &REGS {
         out.push(enc::ld(r, 8, rng.random_range(0..255) * 8));
@@ -183,7 +185,7 @@ pub fn random(rng: &mut Pcg64, blocks: usize) -> Vec<u32> {
     for _ in 0..blocks {
         let mut body = Vec::new();
         for _ in 0..rng.random_range(1..8) {
-            straight(rng, &mut body);
+            straight(rng, &mut body, reservations);
         }
         match rng.random_range(0..4) {
             0 => {

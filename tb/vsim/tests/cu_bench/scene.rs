@@ -18,7 +18,7 @@ pub fn random_programs(bench: &mut Bench, count: u64, blocks: usize) -> Vec<End>
     let mut ends = Vec::new();
     for k in 0..count {
         let ctx = k % 3;
-        let code = program::random(&mut rng, blocks);
+        let code = program::random(&mut rng, blocks, bench.reservations);
         let entry = CODE + k * 0x1_0000;
         for page in 0..(code.len() as u64 * 4).div_ceil(4096) {
             bench.map(ctx, entry + page * 4096, Page::all(0x1000 + k * 16 + page));

@@ -1,5 +1,7 @@
 //! `launch_unit` with a model of the compute unit around it.
 
+pub mod save;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::queue::layout::ring_cfg;
@@ -27,6 +29,8 @@ pub struct Running {
     pub due: u64,
     pub index: u64,
     pub place: u64,
+    /// A saved one whose words have not all come.
+    pub loading: bool,
 }
 
 /// What is known of a job.
@@ -41,6 +45,8 @@ pub struct Job {
     pub info: u64,
     pub completed: bool,
     pub irqs: u64,
+    /// Saved threads of it do not come back.
+    pub lost: bool,
 }
 
 /// Result, status and info of a thread, from its job and index.
@@ -63,6 +69,11 @@ pub struct Bench {
     pub kill: Option<(bool, u64)>,
     /// A hold, or its end, that is asked for: the job, and which.
     pub hold: Option<(u64, bool)>,
+    /// With a hold: the job is saved, and this is where.
+    pub area: Option<u64>,
+    pub units: save::Units,
+    /// The last cycle in which each slot was not held.
+    since: [u64; 4],
     /// Jobs that are held.
     pub held: BTreeSet<u64>,
     /// Jobs in the order of their dealt threads.
@@ -118,6 +129,9 @@ impl Bench {
             slowest: 60,
             kill: None,
             hold: None,
+            area: None,
+            units: save::Units::default(),
+            since: [0; 4],
             held: BTreeSet::new(),
             order: Vec::new(),
             errors: Vec::new(),
@@ -156,7 +170,7 @@ impl Bench {
         self.port.drive(&mut self.b, &mut self.rng);
         let ready = self.running.len() < WARPS && chance(&mut self.rng, self.eager);
         self.b.set("thread_ready_i", u64::from(ready));
-        self.offer_end();
+        let ending = self.offer_end();
         let (by_ctx, victim) = self.kill.unwrap_or_default();
         self.b.set("kill_valid_i", u64::from(self.kill.is_some()));
         self.b.set("kill_by_ctx_i", u64::from(by_ctx));
@@ -165,15 +179,24 @@ impl Bench {
         self.b.set("hold_valid_i", u64::from(self.hold.is_some()));
         let on = self.hold.is_some_and(|(_, on)| on);
         self.b.set("hold_on_i", u64::from(on));
+        self.b.set("hold_save_i", u64::from(self.area.is_some()));
+        self.b.set("hold_area_i", self.area.unwrap_or_default());
         // Held threads stand still some cycles after they are told.
         let mask = self.b.get("held_mask_o");
-        let moving =
-            |t: &&Running| mask >> t.slot & 1 == 0 || !(self.cycle + t.index).is_multiple_of(5);
+        for (slot, since) in self.since.iter_mut().enumerate() {
+            if mask >> slot & 1 == 0 {
+                *since = self.cycle;
+            }
+        }
+        let moving = |t: &&Running| self.cycle - self.since[t.slot as usize] <= t.index % 7;
         let busy = self.running.iter().filter(moving);
-        let busy = busy.fold(0, |busy, t| busy | 1 << t.slot);
-        self.b.set("busy_i", busy);
+        let busy = busy.fold(ending, |busy, t| busy | 1 << t.slot);
+        // What is being saved has come to rest.
+        self.b.set("busy_i", busy & !self.units.saving);
+        self.drive_units();
         self.b.set("kill_ctx_i", victim & 15);
         self.b.eval();
+        self.sample_units();
         if ready && self.b.get("thread_valid_o") == 1 {
             self.take_thread();
         }
@@ -181,7 +204,9 @@ impl Bench {
             && self.b.get("hold_done_o") == 1
         {
             self.hold = None;
-            if on {
+            if self.area.take().is_some() {
+                self.held.remove(&id);
+            } else if on {
                 self.held.insert(id);
             } else {
                 self.held.remove(&id);
@@ -211,15 +236,17 @@ impl Bench {
         self.b.clock();
     }
 
-    /// Shows the end of a thread, if one is due.
-    pub fn offer_end(&mut self) {
+    /// Shows the end of a thread, if one is due; the slot of its job, as a mask.
+    pub fn offer_end(&mut self) -> u64 {
         let mask = self.b.get("kill_mask_o");
         let cycle = self.cycle;
         let over =
             |t: &Running| t.due <= cycle || mask >> t.slot & 1 == 1 && cycle.is_multiple_of(4);
-        let index = self.running.iter().position(over);
+        let saving = self.units.saving;
+        let free = |t: &Running| saving >> t.slot & 1 == 0 && !t.loading;
+        let index = self.running.iter().position(|t| over(t) && free(t));
         self.b.set("end_valid_i", u64::from(index.is_some()));
-        let Some(index) = index else { return };
+        let Some(index) = index else { return 0 };
         let t = self.running.remove(index);
         let killed = mask >> t.slot & 1 == 1;
         let (result, status, info) = if killed {
@@ -239,11 +266,13 @@ impl Bench {
         } else if !killed && job.status == OK {
             (job.status, job.info) = (status, info);
         }
+        1 << t.slot
     }
 
     /// The compute unit takes a thread: its fields must be those of its job.
     pub fn take_thread(&mut self) {
         let mut get = |lsb, width| self.b.get_bits("thread_o", lsb, width);
+        let restored = get(334, 1) == 1;
         let id = get(256, 64) >> 16;
         let expected = entry(id, self.jobs[&id].ctx, self.jobs[&id].threads);
         assert_eq!(
@@ -266,9 +295,11 @@ impl Bench {
             "job {id}: a thread while it is held"
         );
         let job = self.jobs.get_mut(&id).expect("known");
-        assert_eq!(index, job.dealt, "job {id}: threads come in order");
+        if !restored {
+            assert_eq!(index, job.dealt, "job {id}: threads come in order");
+            job.dealt += 1;
+        }
         assert!(!job.completed, "job {id}: a thread after its completion");
-        job.dealt += 1;
         self.order.push(id);
         let due = self.cycle + self.rng.random_range(1..=self.slowest);
         self.running.push(Running {
@@ -277,6 +308,7 @@ impl Bench {
             due,
             index,
             place,
+            loading: restored,
         });
     }
 
@@ -295,13 +327,16 @@ impl Bench {
             access.strb, 0xffff,
             "a completion is written in whole beats"
         );
+        if access.addr >= save::AREAS {
+            return self.units.wrote(access.addr, &access.data);
+        }
         let id = (access.addr - COMPLETIONS) / 32;
         let words = [word(&access.data[..8]), word(&access.data[8..])];
         if access.addr & 16 != 0 {
             self.half.insert(id, words[0]);
             let job = &self.jobs[&id];
-            assert_eq!(
-                job.ended, job.dealt,
+            assert!(
+                job.lost || job.ended == job.dealt,
                 "job {id}: completed before its threads ended"
             );
             assert_eq!(

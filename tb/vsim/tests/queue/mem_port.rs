@@ -62,6 +62,8 @@ pub struct MemPort {
     pub in_order: bool,
     /// Percent of reads that end in an error.
     pub errors: u32,
+    /// Reads that have ended in one.
+    pub failed: u64,
 }
 
 impl MemPort {
@@ -76,7 +78,13 @@ impl MemPort {
             latency: (1, 1),
             in_order: false,
             errors: 0,
+            failed: 0,
         }
+    }
+
+    /// Tags of the reads under way.
+    pub fn tags(&self) -> impl Iterator<Item = u8> {
+        self.pending.iter().map(|p| p.tag)
     }
 
     /// Sets the inputs of this cycle.
@@ -89,6 +97,7 @@ impl MemPort {
         block.set(self.names.rsp_valid, u64::from(!due.is_empty()));
         if !due.is_empty() {
             let rsp = self.pending.remove(due[rng.random_range(0..due.len())]);
+            self.failed += u64::from(rsp.err);
             let words = if rsp.err { [0xaa; 16] } else { rsp.data };
             mem_rsp::TAG.set(block, self.names.rsp, u64::from(rsp.tag));
             mem_rsp::ERR.set(block, self.names.rsp, u64::from(rsp.err));
