@@ -311,7 +311,7 @@ fn threads_that_have_not_started_come_after_the_saved_ones() {
         );
         let page = rig.map_ram(0, DATA, "rwa");
         let area = area(&mut rig, offset % 120 == 0);
-        let threads = 3 * rig.warps();
+        let threads = 96.max(3 * rig.warps());
         let job = rig.launch(0, DATA, threads);
         rig.tick(200 + offset as u64);
         // Again and again, to the same area.
