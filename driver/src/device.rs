@@ -60,6 +60,11 @@ impl Device {
         crate::home::release(&self.core)
     }
 
+    /// Hardware warps of all compute units: threads that can run at once.
+    pub fn warps(&self) -> u32 {
+        u32::try_from(self.core.warps).unwrap_or(u32::MAX)
+    }
+
     /// Fault-service rounds so far: batches of fault records that the worker has served.
     pub fn rounds(&self) -> u64 {
         self.core.counters.get(Tick::Rounds)

@@ -34,6 +34,9 @@ pub struct GraphArgs {
     root: Option<u64>,
     #[command(flatten)]
     machine: MachineArgs,
+    /// Device threads, at most 64; without it, one for each hardware warp.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
+    threads: Option<u32>,
     /// Leaves the comparison with copied arrays out.
     #[arg(long)]
     no_compare: bool,
@@ -117,6 +120,7 @@ fn plan(args: &GraphArgs) -> Result<Plan, String> {
         machine,
         outputs,
         placement: args.machine.policy,
+        threads: args.threads,
     };
     Ok(Plan {
         name,
@@ -172,8 +176,9 @@ impl Report<'_> {
             plan.graph.edges.len()
         );
         say!(
-            "search       from vertex {}: {} reached, depth {}, {} bytes of linked nodes and edges",
+            "search       from vertex {} by {} threads: {} reached, depth {}, {} bytes of linked nodes and edges",
             plan.graph.ids[plan.root],
+            figures.threads,
             figures.reached,
             figures.depth,
             figures.heap_bytes
@@ -285,6 +290,7 @@ impl Report<'_> {
             "root": plan.graph.ids[plan.root],
             "reached": figures.reached,
             "depth": figures.depth,
+            "threads": figures.threads,
             "heap_bytes": figures.heap_bytes,
             "backend": machine.backend.name(),
             "link": machine.link.to_string(),

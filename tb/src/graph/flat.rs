@@ -5,7 +5,7 @@ use hmm_core::{Errno, MmapOptions, Prot, Va};
 
 use super::heap::{load_words, store_words};
 use super::nodes::{queue_bytes, start_queue};
-use super::search::{SearchOptions, THREADS};
+use super::search::SearchOptions;
 use super::{Graph, UNREACHED};
 use crate::kernels;
 use crate::progress;
@@ -79,7 +79,7 @@ pub fn search_flat(
 ) -> Result<Option<FlatFigures>, RunError> {
     let made = World::new(options.machine.clone(), &options.outputs, options.driver());
     let world = made.map_err(RunError::Unusable)?;
-    let result = search(&world, graph, root, expected);
+    let result = search(&world, graph, root, expected, options.threads(&world));
     close(&world, result)
 }
 
@@ -88,6 +88,7 @@ fn search(
     graph: &Graph,
     root: usize,
     expected: &[u64],
+    threads: u32,
 ) -> Result<Option<FlatFigures>, RunError> {
     let mm = world.process();
     let arrays = Arrays::new(graph);
@@ -124,7 +125,7 @@ fn search(
     ];
     let args = parts.map(|part| device + part);
     let job = context
-        .launch(&program, &args, THREADS)
+        .launch(&program, &args, threads)
         .map_err(|e| failed("the launch")(&e))?;
     progress::wait(world, &job, "old way").map_err(|e| failed("the search over arrays")(&e))?;
     let ran = world.machine.now();

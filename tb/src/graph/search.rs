@@ -21,6 +21,8 @@ pub struct SearchOptions {
     pub outputs: Outputs,
     /// The driver's policy.
     pub placement: Placement,
+    /// Device threads of a search; `None`: as many as hardware warps.
+    pub threads: Option<u32>,
 }
 
 impl SearchOptions {
@@ -32,10 +34,13 @@ impl SearchOptions {
             ..DeviceConfig::default()
         }
     }
-}
 
-/// Device threads of a search: as many as hardware warps.
-pub const THREADS: u32 = 8;
+    /// Device threads of a search on this machine.
+    #[must_use]
+    pub fn threads(&self, world: &World) -> u32 {
+        self.threads.unwrap_or_else(|| world.device().warps())
+    }
+}
 
 /// The figures of a search over linked nodes. Times are device cycles.
 #[derive(Clone, Debug, Default)]
@@ -44,6 +49,8 @@ pub struct SearchFigures {
     pub reached: u64,
     /// Largest distance.
     pub depth: u64,
+    /// Device threads.
+    pub threads: u32,
     /// Bytes of nodes, edges and queue.
     pub heap_bytes: u64,
     /// From the launch to the end of the job.
@@ -75,7 +82,7 @@ pub fn search_nodes(
 ) -> Result<SearchFigures, RunError> {
     let made = World::new(options.machine.clone(), &options.outputs, options.driver());
     let world = made.map_err(RunError::Unusable)?;
-    let result = search(&world, graph, root, expected);
+    let result = search(&world, graph, root, expected, options.threads(&world));
     close(&world, result)
 }
 
@@ -84,6 +91,7 @@ fn search(
     graph: &Graph,
     root: usize,
     expected: &[u64],
+    threads: u32,
 ) -> Result<SearchFigures, RunError> {
     let mm = world.process();
     let built = nodes::build(&mm, graph, root).map_err(|e| failed("building the graph")(&e))?;
@@ -102,7 +110,7 @@ fn search(
     let before = read_stats()?;
     let (start, link) = (world.machine.now(), world.machine.link_bytes());
     let job = context
-        .launch(&program, &[built.queue], THREADS)
+        .launch(&program, &[built.queue], threads)
         .map_err(|e| failed("the launch")(&e))?;
     progress::wait(world, &job, "search").map_err(|e| failed("the search")(&e))?;
     let cycles = world.machine.now() - start;
@@ -130,6 +138,7 @@ fn search(
     Ok(SearchFigures {
         reached,
         depth,
+        threads,
         heap_bytes: built.bytes,
         cycles,
         total_cycles: world.machine.now(),
