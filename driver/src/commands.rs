@@ -4,9 +4,9 @@ use crate::error::DriverError;
 use crate::health::Health;
 use crate::hw::{DmaAddr, Hardware, HwError};
 use crate::mem::DevPa;
-use crate::ring::{Index, Push, Ring, RingRegs};
+use crate::ring::{Index, Push, Ring, RingRegs, Ticket};
 use hmm_core::Va;
-use hmmu_regs::{Access, CtrlEntry, CtrlOp, CtxMode, FORMAT_VERSION, reg};
+use hmmu_regs::{Access, CtrlEntry, CtrlOp, CtxMode, ENTRY_BYTES, FORMAT_VERSION, reg};
 use std::cell::Cell;
 use std::sync::Arc;
 
@@ -26,6 +26,13 @@ fn entry(op: CtrlOp, ctx: CtxId) -> CtrlEntry {
         .with_version(FORMAT_VERSION)
         .with_op(op as u64)
         .with_ctx(u64::from(ctx))
+}
+
+fn fenced(command: CtrlEntry, ticket: Ticket) -> [u8; ENTRY_BYTES] {
+    command
+        .with_fence_addr(ticket.fence_addr.0)
+        .with_fence_value(ticket.fence_value)
+        .to_bytes()
 }
 
 impl Commands {
@@ -62,10 +69,7 @@ impl Commands {
         self.health.check()?;
         self.ring
             .push(&self.health, self.ring_cycles, false, |ticket, _| {
-                command
-                    .with_fence_addr(ticket.fence_addr.0)
-                    .with_fence_value(ticket.fence_value)
-                    .to_bytes()
+                fenced(command, ticket)
             })
     }
 
@@ -187,6 +191,32 @@ impl Commands {
     pub fn resume_job(&self, ctx: CtxId, job: u32) -> Result<(), DriverError> {
         let command = entry(CtrlOp::Resume, ctx).with_arg0(u64::from(job));
         self.run(command, || format!("the resumption of job {job}"))
+    }
+
+    /// Has a job, if it is in one of the device's slots, saved to memory at `area`, which frees its slot and its warps.
+    /// Never waits: `None` when the ring is full.
+    pub fn try_save_job(
+        &self,
+        ctx: CtxId,
+        job: u32,
+        area: DmaAddr,
+    ) -> Result<Option<Index>, DriverError> {
+        let command = entry(CtrlOp::Save, ctx)
+            .with_arg0(u64::from(job))
+            .with_arg1(area.0);
+        match self
+            .ring
+            .try_push(false, || true, |t, _| fenced(command, t))
+        {
+            Push::At(index) => Ok(Some(index)),
+            Push::Full | Push::Refused => Ok(None),
+            Push::Failed(error) => Err(error),
+        }
+    }
+
+    /// True when a command has completed.
+    pub fn completed(&self, index: Index) -> bool {
+        self.ring.completed(index)
     }
 
     /// Ends a job.

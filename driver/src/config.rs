@@ -109,6 +109,9 @@ pub struct DeviceConfig {
     pub large_pages: bool,
     /// Bytes of stack of one place, of which there are as many as hardware warps (a multiple of 4096).
     pub stack_bytes: u64,
+    /// Cycles (at least 1) for which a job runs when others want its slot or its warps: then its state is saved to
+    /// memory, and it goes on in its turn. A suspended one makes room at once. `None`: jobs run to their ends.
+    pub slice: Option<u64>,
     /// Pages moved by one round of migration (at least 1).
     pub migrate_batch: usize,
     /// log2 of the entries of each ring (2..=15).
@@ -134,6 +137,7 @@ impl Default for DeviceConfig {
             atomics: Atomics::Link,
             large_pages: true,
             stack_bytes: 4096,
+            slice: Some(100_000),
             migrate_batch: 64,
             ring_log2: 7,
             dirty_log: None,

@@ -188,8 +188,10 @@ impl Context {
             completion,
             memory,
             context: Arc::clone(self),
+            places,
             end: Mutex::new(None),
             hold: Mutex::default(),
+            areas: Mutex::default(),
         });
         let fields = [
             ("job", u64::from(id)),

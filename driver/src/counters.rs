@@ -42,6 +42,7 @@ ticks! {
     MigrateFailed = "driver_migrate_failed", "Pages that were to move and stayed.";
     PagesByCpu = "driver_pages_by_cpu", "Pages moved by the CPU instead of the copy channel.";
     Jobs = "driver_jobs", "Jobs launched.";
+    JobSaves = "driver_job_saves", "Jobs saved to memory to make room for others.";
     Copies = "driver_copies", "Translated copies asked for.";
 }
 

@@ -96,8 +96,9 @@ impl Launcher {
         Ok(())
     }
 
-    /// Returns when the device holds the job, or it has ended.
-    fn hold_on_device(&self, core: &Core, job: &JobState) -> Result<(), DriverError> {
+    /// Returns when the device holds the job, or has saved it (it is not handed out again as long as it is to be held),
+    /// or it has ended.
+    fn hold_on_device(&self, core: &Core, job: &Arc<JobState>) -> Result<(), DriverError> {
         let limit = core.config.timeouts.command;
         let now = || core.hw.clock.now();
         let deadline = now().saturating_add(limit);
@@ -106,8 +107,9 @@ impl Launcher {
             if is_held(&core.hw, self.slots(), job.id)? {
                 return Ok(());
             }
-            // It has ended in this moment, or its entry was not taken yet: then it is asked for again.
+            // It has ended in this moment, or was saved, or its entry was not taken yet: then it is asked for again.
             let mut left = 64;
+            let away = || job.end.lock().is_some() || self.if_waiting(job, || {});
             let health: &Health = &core.health;
             health.wait(
                 || format!("job {}", job.id),
@@ -115,10 +117,10 @@ impl Launcher {
                 || {
                     self.pump(core);
                     left -= 1;
-                    job.end.lock().is_some() || left == 0 || now() >= deadline
+                    away() || left == 0 || now() >= deadline
                 },
             )?;
-            if job.end.lock().is_some() {
+            if away() {
                 return Ok(());
             }
             if now() >= deadline {

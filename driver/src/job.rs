@@ -8,6 +8,7 @@ use crate::error::{DriverError, JobError};
 use crate::health::LOOK_EVERY;
 use crate::hold::Hold;
 use crate::hw::DmaAddr;
+use crate::slices::SaveAreas;
 use hmm_core::Errno;
 use hmm_core::sync::Mutex;
 use hmmu_regs::{JobStatus, LaunchEntry};
@@ -46,8 +47,12 @@ pub(crate) struct JobState {
     pub completion: DmaAddr,
     pub memory: JobMemory,
     pub context: Arc<Context>,
+    /// How many of its threads can run at once.
+    pub places: u64,
     pub end: Mutex<Option<JobEnd>>,
     pub hold: Mutex<Hold>,
+    /// Where its state is saved, once it was.
+    pub areas: Mutex<Option<SaveAreas>>,
 }
 
 /// A launched job. Dropping it does not end it.
@@ -165,8 +170,8 @@ impl Job {
 
     /// Suspends it: returns when none of its threads does anything more, with every thread before an instruction
     /// and all that they did in memory. Faults of its accesses may still be served. It keeps its slot and
-    /// its warps on the device, of which there are few: while it has all of them, no other job runs. Suspending twice
-    /// does nothing.
+    /// its warps on the device until other jobs want them (see [`crate::DeviceConfig::slice`]). Suspending twice does
+    /// nothing.
     ///
     /// # Errors
     /// ESRCH when it has ended. EIO when the device does not answer.

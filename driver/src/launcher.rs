@@ -1,7 +1,8 @@
 //! The launch ring and the jobs in it.
 //!
-//! No more jobs are handed to the device than it has job slots; the others wait here. So a job in the ring is taken
-//! at once, and stopping a context never leaves an entry behind that would start in its successor.
+//! No more jobs are handed to the device than it has job slots; the others wait here, new ones and those that were
+//! saved to memory to make room. So a job in the ring is taken at once, and stopping a context never leaves an entry
+//! behind that would start in its successor.
 
 use crate::commands::CtxId;
 use crate::core::Core;
@@ -10,9 +11,10 @@ use crate::error::DriverError;
 use crate::hw::{DmaAddr, Hardware, HwError};
 use crate::job::{JobEnd, JobState};
 use crate::ring::{Entries, RESTARTS};
+use crate::slices::{Running, slice};
 use hmm_core::sync::Mutex;
 use hmmu_regs::{Completion, JobStatus, reg};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// The launch ring's bit in register STATUS that it has stopped.
@@ -29,8 +31,17 @@ struct State {
     /// Entries taken when the ring was last seen stopped.
     stopped_at: Option<u64>,
     next_id: u32,
-    running: Vec<Arc<JobState>>,
+    running: Vec<Running>,
     waiting: VecDeque<Arc<JobState>>,
+    /// Contexts that are being stopped: a job of theirs that comes back has ended.
+    stopping: BTreeSet<CtxId>,
+}
+
+impl State {
+    fn take_waiting(&mut self, job: &Arc<JobState>) -> bool {
+        let place = self.waiting.iter().position(|w| Arc::ptr_eq(w, job));
+        place.and_then(|place| self.waiting.remove(place)).is_some()
+    }
 }
 
 /// Hands jobs to the device and notes their ends.
@@ -99,42 +110,54 @@ impl Launcher {
         self.state.lock().waiting.push_back(job);
     }
 
-    /// Notes jobs that have ended and starts waiting ones. Never waits for the device.
+    /// Notes jobs that have ended or were saved, starts waiting ones, and has one saved when others wait for too long.
+    /// Never waits for the device.
     pub fn pump(&self, core: &Core) {
         let mut ended = Vec::new();
+        let mut saved = Vec::new();
         let mut state = self.state.lock();
-        state.running.retain(|job| {
-            let mut bytes = [0; Completion::BYTES];
-            core.hw.dma.read(job.completion, &mut bytes);
-            let completion = Completion::from_bytes(&bytes);
-            if completion.value() != FENCE {
-                return true;
+        state.running.retain_mut(|running| {
+            let job = &running.job;
+            if let Some(end) = completed(core, job) {
+                ended.push((Arc::clone(job), end));
+                return false;
             }
-            let end = JobEnd {
-                result: completion.result(),
-                status: completion.status() as u8,
-                info: completion.info(),
-            };
-            ended.push((Arc::clone(job), end));
-            false
+            if running.saved(core) {
+                saved.push(Arc::clone(&running.job));
+                return false;
+            }
+            true
         });
+        for job in saved {
+            if state.stopping.contains(&job.ctx) {
+                ended.push((job, JobEnd::by_driver(JobStatus::Stopped)));
+            } else {
+                state.waiting.push_back(job);
+            }
+        }
+        let next = |state: &State| state.waiting.iter().position(|job| !job.hold.lock().on);
         while state.running.len() < self.job_slots && !core.health.is_lost() {
-            let next = state.waiting.iter().position(|job| !job.hold.lock().on);
-            let Some(job) = next.and_then(|place| state.waiting.remove(place)) else {
+            let Some(job) = next(&state).and_then(|place| state.waiting.remove(place)) else {
                 break;
             };
+            let entry = job.launch_entry();
+            if entry.restore() == 1 {
+                core.trace("job_restore", &[("job", u64::from(job.id))]);
+            }
             self.entries
-                .put(&core.hw, state.produced, &job.entry.to_bytes());
+                .put(&core.hw, state.produced, &entry.to_bytes());
             state.produced += 1;
             let doorbell = core
                 .hw
                 .bar
                 .write(reg::LAUNCH_PROD, state.produced & 0xffff_ffff);
-            state.running.push(job);
+            state.running.push(Running::new(core, job));
             if let Err(error) = doorbell {
                 core.health.lose(&error.into());
             }
         }
+        let waiting = next(&state).is_some();
+        slice(core, &mut state.running, waiting);
         drop(state);
         for (job, end) in ended {
             finish(core, &job, end);
@@ -172,24 +195,17 @@ impl Launcher {
 
     /// Ends a job.
     pub fn kill(&self, core: &Core, job: &Arc<JobState>) -> Result<(), DriverError> {
-        let mut state = self.state.lock();
-        let place = state
-            .waiting
-            .iter()
-            .position(|waiting| Arc::ptr_eq(waiting, job));
-        if let Some(place) = place {
-            state.waiting.remove(place);
-            drop(state);
-            finish(core, job, JobEnd::by_driver(JobStatus::Killed));
-            return Ok(());
-        }
-        drop(state);
         let deadline = core
             .hw
             .clock
             .now()
             .saturating_add(core.config.timeouts.command);
         loop {
+            // One that was handed out may come back at any time, saved.
+            if self.state.lock().take_waiting(job) {
+                finish(core, job, JobEnd::by_driver(JobStatus::Killed));
+                return Ok(());
+            }
             self.pump(core);
             if job.end.lock().is_some() {
                 return Ok(());
@@ -219,16 +235,20 @@ impl Launcher {
         }
     }
 
-    /// Ends all jobs of a context that wait here. Those that run must be stopped by the device.
+    /// Ends all jobs of a context that wait here. Those that run must be stopped by the device; [`Launcher::drain`]
+    /// waits for them.
     pub fn drop_waiting(&self, core: &Core, ctx: CtxId) {
         let mut dropped = Vec::new();
-        self.state.lock().waiting.retain(|job| {
+        let mut state = self.state.lock();
+        state.stopping.insert(ctx);
+        state.waiting.retain(|job| {
             let keep = job.ctx != ctx;
             if !keep {
                 dropped.push(Arc::clone(job));
             }
             keep
         });
+        drop(state);
         for job in dropped {
             finish(core, &job, JobEnd::by_driver(JobStatus::Stopped));
         }
@@ -241,15 +261,16 @@ impl Launcher {
             core.config.timeouts.command,
             || {
                 self.pump(core);
-                self.state.lock().running.iter().all(|job| job.ctx != ctx)
+                let state = self.state.lock();
+                state.running.iter().all(|running| running.job.ctx != ctx)
             },
         );
         if waited.is_err() {
             let mut gone = Vec::new();
-            self.state.lock().running.retain(|job| {
-                let keep = job.ctx != ctx;
+            self.state.lock().running.retain(|running| {
+                let keep = running.job.ctx != ctx;
                 if !keep {
-                    gone.push(Arc::clone(job));
+                    gone.push(Arc::clone(&running.job));
                 }
                 keep
             });
@@ -258,8 +279,21 @@ impl Launcher {
                 *job.end.lock() = Some(JobEnd::by_driver(JobStatus::MemoryError));
             }
         }
+        self.state.lock().stopping.remove(&ctx);
         waited
     }
+}
+
+/// How a job that was handed out has ended, if it has.
+fn completed(core: &Core, job: &JobState) -> Option<JobEnd> {
+    let mut bytes = [0; Completion::BYTES];
+    core.hw.dma.read(job.completion, &mut bytes);
+    let completion = Completion::from_bytes(&bytes);
+    (completion.value() == FENCE).then(|| JobEnd {
+        result: completion.result(),
+        status: completion.status() as u8,
+        info: completion.info(),
+    })
 }
 
 fn finish(core: &Core, job: &JobState, mut end: JobEnd) {
@@ -277,5 +311,8 @@ fn finish(core: &Core, job: &JobState, mut end: JobEnd) {
     );
     job.context.recycle(job.memory.clone());
     Launcher::free_completion(core, job.completion);
+    if let Some(areas) = job.areas.lock().take() {
+        areas.free(core);
+    }
     *job.end.lock() = Some(end);
 }

@@ -41,6 +41,9 @@ fn check(config: &DeviceConfig) -> Result<(), DriverError> {
     if config.stack_bytes == 0 || !config.stack_bytes.is_multiple_of(PAGE_SIZE) {
         return refuse("stack_bytes must be a multiple of 4096");
     }
+    if config.slice == Some(0) {
+        return refuse("slice must be at least 1");
+    }
     if config.migrate_batch == 0 {
         return refuse("migrate_batch must be at least 1");
     }

@@ -13,6 +13,7 @@ mod link_errors;
 mod memory;
 mod migration;
 mod races;
+mod slices;
 mod suspend;
 mod translation;
 mod traps;
