@@ -313,6 +313,7 @@ fn probe(
         let config = DeviceConfig {
             owner: number as u64 + 1,
             coherent: machine.config().coherent,
+            slice: Some(machine.config().slice).filter(|slice| *slice > 0),
             tracer: tracer(machine.log(), number),
             ..driver.clone()
         };

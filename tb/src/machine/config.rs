@@ -31,6 +31,8 @@ pub struct MachineConfig {
     pub devices: usize,
     /// Device memory is CPU-addressable (coherent instead of private).
     pub coherent: bool,
+    /// Cycles for which a job runs when others want its place; 0: to its end (the driver's choice, not the hardware's).
+    pub slice: u64,
     /// Bytes of memory of each device.
     pub vram: u64,
     /// Bytes of system memory that processes can use.
@@ -68,6 +70,7 @@ impl MachineConfig {
             backend,
             devices: 1,
             coherent: false,
+            slice: 100_000,
             vram: 16 << 20,
             ram: 64 << 20,
             link: LinkSpec {

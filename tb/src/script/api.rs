@@ -132,6 +132,7 @@ fn machine(engine: &mut Engine, session: &Arc<Session>) {
                         config.devices = length(call, int(call, "devices", value)?)? as usize;
                     }
                     "vram" => config.vram = length(call, int(call, "vram", value)?)?,
+                    "slice" => config.slice = length(call, int(call, "slice", value)?)?,
                     "ram" => config.ram = length(call, int(call, "ram", value)?)?,
                     "coherent" => {
                         config.coherent = flag(call, "coherent", value)?;
