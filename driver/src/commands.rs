@@ -149,11 +149,8 @@ impl Commands {
                     place.get().is_some()
                 };
                 let pushed = self.ring.try_push(false, gate, |ticket, _| {
-                    command
-                        .with_arg0(place.get().map_or(0, |at| at.0))
-                        .with_fence_addr(ticket.fence_addr.0)
-                        .with_fence_value(ticket.fence_value)
-                        .to_bytes()
+                    let table = place.get().map_or(0, |at| at.0);
+                    fenced(command.with_arg0(table), ticket)
                 });
                 match pushed {
                     Push::Full => return false,
