@@ -15,7 +15,8 @@
 // Failure (a Cancel, a misaligned or non-canonical address, a memory error): trap_* tells the oldest
 // one of a warp, when all accesses before it are over. The caller then raises kill_i.
 //
-// An AMO reads, then swaps in a loop until no other writer came between; it translates once.
+// An AMO on device memory is one memory operation. On system memory it reads, then swaps in a loop
+// until no other writer came between; it translates once.
 // SC swaps against the value that LR loaded, and fails without an access if its address or size is
 // not that of the LR.
 //
@@ -173,6 +174,7 @@ module cu_lsu
   warps_t      resv_q;                // holds a reservation
   warps_t      block_q;               // is held by a store or an atomic
   warps_t      swap_q;                // AMO: has its old value, the swap comes next
+  warps_t      native_q;              // AMO: the memory does it
   warps_t      scfail_q;              // SC without its reservation: ends without an access
 
   // ---------------------------------------------------------------- where each access stands
@@ -433,12 +435,13 @@ module cu_lsu
   warp_t       rsp_warp;
   meta_t       rsp_meta;
   logic [63:0] rsp_raw, rsp_value;
-  logic        rsp_swap, swapped, rsp_open, rsp_loops, rsp_undone, rsp_done, rsp_fails;
+  logic        rsp_swap, rsp_rmw, unchanged, swapped, rsp_open, rsp_loops, rsp_undone, rsp_done, rsp_fails;
 
   assign rsp_acc  = acc_t'(mem_rsp_i.tag[$bits(acc_t)-1:0]);
   assign rsp_warp = rsp_acc.warp;
   assign rsp_meta = meta_mem[rsp_acc];
-  assign rsp_swap = rsp_meta.op.kind == MemSc || (rsp_meta.op.kind == MemAmo && swap_q[rsp_warp]);
+  assign rsp_rmw  = rsp_meta.op.kind == MemAmo && native_q[rsp_warp];
+  assign rsp_swap = rsp_meta.op.kind == MemSc || rsp_rmw || (rsp_meta.op.kind == MemAmo && swap_q[rsp_warp]);
 
   cu_lsu_rsp u_rsp (
     .op_i       (rsp_meta.op),
@@ -448,8 +451,10 @@ module cu_lsu
     .data_i     (mem_rsp_i.data),
     .raw_o      (rsp_raw),
     .value_o    (rsp_value),
-    .swapped_o  (swapped)
+    .swapped_o  (unchanged)
   );
+
+  assign swapped = unchanged || rsp_rmw;
 
   // An AMO goes on until its swap took place, unless its thread is killed or held.
   assign rsp_open   = mem_rsp_valid_i && rsp_meta.op.kind == MemAmo && !(rsp_swap && swapped)
@@ -577,6 +582,7 @@ module cu_lsu
       active_q     <= '0;
       block_q      <= '0;
       swap_q       <= '0;
+      native_q     <= '0;
       scfail_q     <= '0;
       resv_q       <= '0;
       req_valid_q  <= 1'b0;
@@ -609,6 +615,7 @@ module cu_lsu
                 & ~warp_one(fail_now, scfail_warp);
       if (again) last_again_q <= again_acc;
       if (pick) last_pick_q <= pick_acc;
+      if (pick) native_q[pick_acc.warp] <= pick_req.op == MemRmw;
       if (pick)                 req_valid_q <= 1'b1;
       else if (mem_req_ready_i) req_valid_q <= 1'b0;
     end

@@ -1,7 +1,8 @@
-// The memory request of an access: read, write or swap. Combinational.
+// The memory request of an access: read, write, swap or AMO. Combinational.
 //
-// A store's bytes go to their lanes. An AMO is a read first, then (swap_i) a swap of old_i for what its
-// operation makes of it; SC is a swap of old_i for its data.
+// A store's bytes go to their lanes. Device memory does AMOs itself; one on system memory is a read
+// first, then (swap_i) a swap of old_i for what its operation makes of it. SC is a swap of old_i for
+// its data.
 module cu_lsu_req
   import hmmu_pkg::*;
   import cu_pkg::*;
@@ -43,6 +44,11 @@ module cu_lsu_req
       req_o.op    = MemCas;
       req_o.cas32 = word;
       req_o.data  = word ? {32'b0, swap_new[31:0], 32'b0, old_i[31:0]} : {swap_new, old_i};
+    end else if (op_i.kind == MemAmo && addr_i[PaW-1]) begin
+      req_o.op    = MemRmw;
+      req_o.cas32 = word;
+      req_o.strb  = StrbW'(op_i.amo);
+      req_o.data  = {64'b0, data_i};
     end else if (op_i.kind == MemStore) begin
       req_o.op   = MemWrite;
       req_o.strb = StrbW'({8'b0, lanes} << addr_i[3:0]);

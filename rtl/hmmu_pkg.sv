@@ -36,10 +36,13 @@ package hmmu_pkg;
   // Cas:   addr naturally aligned to 8 (cas32: 4) bytes. data[63:0] is the expected value and
   //        data[127:64] the new one (cas32: in bits 31:0 of each). Answers the old value in
   //        data[63:0]. The swap happened iff the old value equals the expected one.
+  // Rmw:   VRAM only; addr as for Cas. data[63:0] is the operand, strb[4:0] the operation (bits 31:27
+  //        of the RV64 instruction). Answers the old value in data[63:0].
   typedef enum logic [1:0] {
     MemRead  = 2'd0,
     MemWrite = 2'd1,
-    MemCas   = 2'd2
+    MemCas   = 2'd2,
+    MemRmw   = 2'd3
   } mem_op_e;
 
   typedef struct packed {

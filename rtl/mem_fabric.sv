@@ -48,7 +48,7 @@ module mem_fabric
   always_comb begin
     for (int unsigned i = 0; i < NumClients; i++) begin
       is_vram[i] = req_i[i].addr[PaW-1];
-      is_swap[i] = is_vram[i] && req_i[i].op == MemCas;
+      is_swap[i] = is_vram[i] && (req_i[i].op == MemCas || req_i[i].op == MemRmw);
     end
   end
 
@@ -104,9 +104,10 @@ module mem_fabric
       assert (!sys_rsp_valid_i || 32'(sys_rsp_client_i) < NumClients) else $error("mem_fabric: link response to nobody");
       assert (!vram_rsp_valid_i || 32'(vram_rsp_client_i) < NumClients) else $error("mem_fabric: VRAM response to nobody");
       for (int unsigned i = 0; i < NumClients; i++)
-        assert (!req_valid_i[i] || req_i[i].op != MemCas
+        assert (!req_valid_i[i] || (req_i[i].op != MemCas && req_i[i].op != MemRmw)
                 || (req_i[i].addr[1:0] == '0 && (req_i[i].cas32 || !req_i[i].addr[2])))
           else $error("mem_fabric: misaligned swap of client %0d", i);
+      assert (!sys_req_valid_o || sys_req_o.op != MemRmw) else $error("mem_fabric: the link does no AMOs");
     end
   end
 

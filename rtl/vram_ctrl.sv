@@ -1,9 +1,9 @@
-// Front of the device memory: orders the accesses of the fabric and does compare-and-swap.
+// Front of the device memory: orders the accesses of the fabric and does its atomics.
 //
 // Promise: accesses take effect in the order of their acceptance, and answer in that order. A
-//   compare-and-swap is read, compare, write; from its acceptance until its write was accepted
-//   outside, accesses to the same 16 bytes wait, all others go on. Swaps of them can be under way at once;
-//   swap_room_o tells that one more would be accepted.
+//   compare-and-swap is read, compare, write, and an AMO read, compute, write; from its acceptance until
+//   its write was accepted outside, accesses to the same 16 bytes wait, all others go on. Swaps of
+//   them can be under way at once; swap_room_o tells that one more would be accepted.
 //   A read or swap beyond vram_size_i answers err, a write there is dropped (err_o pulses for each).
 // Throughput: one access per cycle, Swaps swaps per round trip; latency: none added. MaxReads answers may
 //   be outstanding.
@@ -11,6 +11,7 @@
 //   comes back in order and waits for vram_rsp_ready_o.
 module vram_ctrl
   import hmmu_pkg::*;
+  import cu_pkg::amo_e;
 #(
   parameter int unsigned MaxReads = 32,  // a power of two
   parameter int unsigned Swaps    = 4    // at least 2
@@ -63,9 +64,11 @@ module vram_ctrl
   cas_e             state_q [Swaps];
   logic [39:2]      addr_q  [Swaps];
   logic             cas32_q [Swaps];
-  logic [63:0]      old_q   [Swaps];     // expected and new value
+  logic             amo_q   [Swaps];
+  amo_e             op_q    [Swaps];
+  logic [63:0]      old_q   [Swaps];     // expected value, or the operand
   logic [63:0]      new_q   [Swaps];
-  logic             is_write, in_range, blocked, go, accept, meta_room, meta_valid, meta_pop, equal;
+  logic             is_write, is_swap, in_range, blocked, go, accept, meta_room, meta_valid, meta_pop, equal;
   logic             room, put;
   logic [SlotW-1:0] free_slot, put_slot;
   logic [39:2]      put_addr;
@@ -74,6 +77,7 @@ module vram_ctrl
   logic [$clog2(MaxReads):0] count;
 
   assign is_write    = req_i.op == MemWrite;
+  assign is_swap     = req_i.op == MemCas || req_i.op == MemRmw;
   assign in_range    = req_i.addr[54:40] == '0 && req_i.addr[39:4] < vram_size_i[39:4];
   assign swap_room_o = room;
 
@@ -95,7 +99,7 @@ module vram_ctrl
   end
 
   always_comb begin
-    blocked = req_i.op == MemCas && !room;
+    blocked = is_swap && !room;
     for (int unsigned i = 0; i < Swaps; i++) begin
       if (state_q[i] != CasIdle && req_i.addr[39:4] == addr_q[i][39:4]) blocked = 1'b1;
     end
@@ -119,7 +123,7 @@ module vram_ctrl
     .clk_i, .rst_ni,
     .in_valid_i (accept && !is_write),
     .in_ready_o (meta_room),
-    .in_i       ({!in_range, req_i.op == MemCas, free_slot, req_client_i, req_i.tag}),
+    .in_i       ({!in_range, is_swap, free_slot, req_client_i, req_i.tag}),
     .out_valid_o(meta_valid),
     .out_ready_i(meta_pop),
     .out_o      (meta),
@@ -131,6 +135,16 @@ module vram_ctrl
     if (cas32_q[meta.slot]) old = {32'd0, addr_q[meta.slot][2] ? old[63:32] : old[31:0]};
   end
   assign equal = old == old_q[meta.slot];
+
+  logic [63:0] amo_new;
+
+  cu_amo u_amo (
+    .op_i      (op_q[meta.slot]),
+    .word_i    (cas32_q[meta.slot]),
+    .old_i     (old),
+    .operand_i (old_q[meta.slot]),
+    .new_o     (amo_new)
+  );
 
   assign rsp_valid_o      = meta_valid && (meta.err || vram_rsp_valid_i);
   assign rsp_client_o     = meta.client;
@@ -151,11 +165,11 @@ module vram_ctrl
         state_q[g] <= CasIdle;
       end else begin
         unique case (state_q[g])
-          CasIdle: if (accept && req_i.op == MemCas && in_range && free_slot == SlotW'(g)) begin
+          CasIdle: if (accept && is_swap && in_range && free_slot == SlotW'(g)) begin
             state_q[g] <= CasRead;
           end
           CasRead: if (meta_pop && meta.cas && !meta.err && meta.slot == SlotW'(g)) begin
-            state_q[g] <= equal ? CasWrite : CasIdle;
+            state_q[g] <= equal || amo_q[g] ? CasWrite : CasIdle;
           end
           default: if (vram_req_ready_i && put_slot == SlotW'(g)) state_q[g] <= CasIdle;
         endcase
@@ -163,11 +177,15 @@ module vram_ctrl
     end
 
     always_ff @(posedge clk_i) begin
-      if (state_q[g] == CasIdle && accept && req_i.op == MemCas) begin
+      if (state_q[g] == CasIdle && accept && is_swap) begin
         addr_q[g]  <= req_i.addr[39:2];
         cas32_q[g] <= req_i.cas32;
+        amo_q[g]   <= req_i.op == MemRmw;
+        op_q[g]    <= amo_e'(req_i.strb[4:0]);
         old_q[g]   <= req_i.cas32 ? {32'd0, req_i.data[31:0]} : req_i.data[63:0];
         new_q[g]   <= req_i.data[127:64];
+      end else if (state_q[g] == CasRead && amo_q[g]) begin
+        if (meta_pop && meta.cas && meta.slot == SlotW'(g)) new_q[g] <= amo_new;
       end
     end
   end
@@ -175,7 +193,7 @@ module vram_ctrl
   always_ff @(posedge clk_i) begin
     if (rst_ni) begin
       assert (!vram_rsp_valid_i || meta_valid) else $error("vram_ctrl: read data that nobody asked for");
-      assert (!(req_valid_i && req_i.op == MemCas) || (req_i.addr[1:0] == '0 && (req_i.cas32 || !req_i.addr[2])))
+      assert (!(req_valid_i && is_swap) || (req_i.addr[1:0] == '0 && (req_i.cas32 || !req_i.addr[2])))
         else $error("vram_ctrl: misaligned swap");
       assert (!req_valid_i || req_i.addr[55]) else $error("vram_ctrl: system address");
     end

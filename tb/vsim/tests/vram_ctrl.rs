@@ -4,6 +4,7 @@ mod pcie;
 
 use std::collections::VecDeque;
 
+use hmmu_model::rv64::{AmoOp, Width};
 use hmmu_vsim::Block;
 use pcie::vram::VRAM;
 use pcie::{Bytes, TestRng, chance, get128, rng, set128};
@@ -12,6 +13,7 @@ use rand::Rng;
 const READ: u64 = 0;
 const WRITE: u64 = 1;
 const CAS: u64 = 2;
+const RMW: u64 = 3;
 const SIZE: u64 = 0x1000;
 
 #[derive(Clone, Copy, Debug)]
@@ -83,9 +85,9 @@ impl Bench {
         } else if chance(r, 10) {
             addr = VRAM | (SIZE - 8);
         }
-        let op = r.random_range(0..3);
-        let cas32 = op == CAS && chance(r, 50);
-        if op == CAS {
+        let op = r.random_range(0..4);
+        let cas32 = op >= CAS && chance(r, 50);
+        if op >= CAS {
             addr &= if cas32 { !3 } else { !7 };
         }
         // Half of the swaps succeed.
@@ -96,11 +98,17 @@ impl Bench {
                 (self.shadow.read128(addr & (VRAM - 1)) as u64) & (u64::MAX >> (64 - 8 * size));
             data = data >> 64 << 64 | u128::from(low);
         }
+        let strb = if op == RMW {
+            const OPS: [u16; 9] = [0, 1, 4, 8, 12, 16, 20, 24, 28];
+            OPS[r.random_range(0..OPS.len())]
+        } else {
+            r.random()
+        };
         Req {
             op,
             cas32,
             addr,
-            strb: r.random(),
+            strb,
             data,
             tag: r.random_range(0..256),
             client: r.random_range(0..10),
@@ -207,6 +215,21 @@ impl Bench {
                     .push_back((r.client, r.tag, err, self.shadow.read128(at & !15), 16))
             }
             _ if err => self.expected.push_back((r.client, r.tag, true, 0, 8)),
+            RMW => {
+                let (size, width) = if r.cas32 {
+                    (4, Width::Word)
+                } else {
+                    (8, Width::Double)
+                };
+                let op = AmoOp::from_funct5(r.strb.into()).expect("an AMO");
+                let low = self.shadow.read128(at & !15) >> (8 * (at & 15));
+                let old = width.truncate(low as u64);
+                let new = op.apply(width, old, r.data as u64);
+                assert_eq!(self.shadow.cas(at, size, old, new), old);
+                self.swaps += 1;
+                self.expected
+                    .push_back((r.client, r.tag, false, old.into(), 8));
+            }
             _ => {
                 let size = if r.cas32 { 4 } else { 8 };
                 let mask = u64::MAX >> (64 - 8 * size);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use hmmu_model::rv64::{AmoOp, Width};
 use hmmu_vsim::Block;
 use rand::Rng;
 use rand_pcg::Pcg64;
@@ -209,7 +210,7 @@ impl MemPort {
     }
 }
 
-/// What a read or swap answers; a swap takes place now.
+/// What a read, a swap or an AMO answers; what it changes is changed now.
 fn answer(memory: &mut Memory, r: &Request) -> u128 {
     if r.op == 0 {
         let line = memory.bytes(r.addr & !15, 16).expect("checked");
@@ -223,7 +224,12 @@ fn answer(memory: &mut Memory, r: &Request) -> u128 {
         u64::MAX
     };
     let old = memory.value(r.addr, len);
-    if old == r.data as u64 & mask {
+    if r.op == 3 {
+        let width = if r.half { Width::Word } else { Width::Double };
+        let op = AmoOp::from_funct5(r.strb as u32).expect("an AMO's operation");
+        let new = op.apply(width, old, r.data as u64);
+        memory.set_value(r.addr, len, new);
+    } else if old == r.data as u64 & mask {
         memory.set_value(r.addr, len, (r.data >> 64) as u64);
     }
     u128::from(old)
