@@ -330,14 +330,14 @@ impl World {
             }
             self.faults[c].push(record);
         }
-        for c in 0..2 {
+        for (c, ctx) in CTX.into_iter().enumerate() {
             if busy != Some(c) && self.serve[c].is_some_and(|at| at <= self.board.now) {
                 self.serve[c] = None;
                 for (at, value) in self.spaces[c].leaves(self.maps[c][&Place::Late]) {
                     self.board.put(at, &value.to_le_bytes());
                 }
                 let va = Place::Late.va();
-                self.board.command(range(CTX[c], va, PAGE), CtrlOp::Replay);
+                self.board.command(range(ctx, va, PAGE), CtrlOp::Replay);
             }
         }
     }
