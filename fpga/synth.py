@@ -25,6 +25,11 @@ CELLS = {"LUT4": "luts", "TRELLIS_FF": "ffs", "DP16KD": "brams", "MULT18X18D": "
 PLACES = {"luts": 1, "carries": 2, "lutrams": 6}
 
 
+# What the technology mapping may take of a cycle, a wire between two LUTs counted as WIRE_PS.
+PERIOD_PS = 15000
+WIRE_PS = 800
+
+
 def yosys(script, name):
     """Runs a Yosys script."""
     OUT.mkdir(parents=True, exist_ok=True)
@@ -61,10 +66,14 @@ def count(module, modules, seen):
 
 
 def synthesise(top, params, name, wide):
-    narrow = "" if wide else " -nowidelut"
+    narrow, maxlut = ("", "") if wide else (" -nowidelut", " -maxlut 4")
     stat = OUT / f"{name}_stat.json"
     stat.unlink(missing_ok=True)
-    yosys(read(top, params) + f"synth_ecp5 -top {top} -noflatten -abc9{narrow}\ntee -q -o build/synth/{name}_stat.json stat -json\n"
+    # synth_ecp5 with its technology mapping replaced: several passes, for the smallest area at PERIOD_PS.
+    yosys(read(top, params) + f"synth_ecp5 -top {top} -noflatten{narrow} -run begin:map_luts\n"
+          "scratchpad -copy abc9.script.flow3 abc9.script\n"
+          f"abc9 -W {WIRE_PS} -D {PERIOD_PS}{maxlut}\nclean\n"
+          f"synth_ecp5 -top {top} -noflatten{narrow} -run map_cells:\ntee -q -o build/synth/{name}_stat.json stat -json\n"
           f"write_json build/synth/{name}_netlist.json\n", name)
     data = json.loads(stat.read_text())
     modules = {name.lstrip("\\"): body for name, body in data["modules"].items()}
