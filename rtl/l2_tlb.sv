@@ -114,10 +114,11 @@ module l2_tlb
   body_t           fillb_body_q, fill_body;
 
   for (genvar w = 0; w < int'(Ways); w++) begin : g_way
-    key_t  key_mem  [Sets];
-    body_t body_mem [Sets];
-    key_t  key_q  [2];
-    body_t body_q [2];
+    (* ram_style = "block" *) key_t  key_mem  [Sets];
+    (* ram_style = "block" *) body_t body_mem [Sets];
+    // Packed: synthesis sees registers at the memories' outputs, as block RAM has them.
+    key_t  [1:0] key_q;
+    body_t [1:0] body_q;
     always_ff @(posedge clk_i) begin
       if (rd_en) begin
         key_q[0]  <= key_mem[rd_set[0]];
