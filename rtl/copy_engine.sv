@@ -15,7 +15,8 @@ module copy_engine
   import copy_pkg::*;
 #(
   parameter int unsigned NumBursts  = 8,    // a power of two, 2..16
-  parameter int unsigned TlbEntries = 16
+  parameter int unsigned TlbEntries = 16,
+  parameter int unsigned RingDepth  = 2     // entries that the ring's fetch holds
 ) (
   input  logic             clk_i,
   input  logic             rst_ni,
@@ -88,7 +89,7 @@ module copy_engine
 
   assign entry = entry_bits;
 
-  ring_fetch u_ring (
+  ring_fetch #(.Depth(RingDepth)) u_ring (
     .clk_i, .rst_ni, .enable_i, .ring_i, .cons_o,
     .entry_valid_o   (entry_valid),
     .entry_ready_i   (entry_ready),

@@ -15,7 +15,9 @@
 module ctrl_unit
   import hmmu_pkg::*;
   import hmmu_regs_pkg::*;
-(
+#(
+  parameter int unsigned RingDepth = 2   // entries that the ring's fetch holds
+) (
   input  logic        clk_i,
   input  logic        rst_ni,
   input  logic        enable_i,
@@ -82,7 +84,7 @@ module ctrl_unit
   logic     rd_valid, rd_ready, wr_valid, wr_ready, hv_valid, hv_ready, in_valid, in_ready, bits_done;
   mem_req_t rd_req, wr_req, hv_req, in_req;
 
-  ring_fetch u_ring (
+  ring_fetch #(.Depth(RingDepth)) u_ring (
     .clk_i, .rst_ni, .enable_i, .ring_i, .cons_o,
     .entry_valid_o   (entry_valid),
     .entry_ready_i   (post_ready),

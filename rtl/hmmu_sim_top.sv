@@ -19,7 +19,8 @@ module hmmu_sim_top
   parameter int unsigned FetchSlots   = 8,
   parameter int unsigned CacheTables  = 32,
   parameter int unsigned CacheMiddle  = 8,
-  parameter int unsigned CacheTop     = 4
+  parameter int unsigned CacheTop     = 4,
+  parameter int unsigned RingDepth    = 2
 ) (
   input  logic             clk_i,
   input  logic             rst_ni,
@@ -96,7 +97,8 @@ module hmmu_sim_top
   hmmu_top #(
     .NumCu(NumCu), .Warps(Warps), .Walkers(Walkers), .L2Sets(L2Sets), .L2Large(L2Large), .FaultEntries(FaultEntries),
     .CopyBursts(CopyBursts), .LinkTags(LinkTags), .L1Entries(L1Entries), .DataSlots(DataSlots),
-    .FetchSlots(FetchSlots), .CacheTables(CacheTables), .CacheMiddle(CacheMiddle), .CacheTop(CacheTop)
+    .FetchSlots(FetchSlots), .CacheTables(CacheTables), .CacheMiddle(CacheMiddle), .CacheTop(CacheTop),
+    .RingDepth(RingDepth)
   ) u_hmmu (
     .clk_i, .rst_ni,
     .rx_valid_i, .rx_ready_o, .rx_sop_i, .rx_eop_i, .rx_hdr_i, .rx_data_i,

@@ -32,7 +32,8 @@ module hmmu_top
   parameter int unsigned FetchSlots   = 8,    // and of its fetch
   parameter int unsigned CacheTables  = 32,   // pointers in the walk cache, by level
   parameter int unsigned CacheMiddle  = 8,
-  parameter int unsigned CacheTop     = 4
+  parameter int unsigned CacheTop     = 4,
+  parameter int unsigned RingDepth    = 2     // entries that each ring's fetch holds
 ) (
   input  logic             clk_i,
   input  logic             rst_ni,
@@ -459,7 +460,7 @@ module hmmu_top
   assign irq[7:6] = '0;
 
   // ------------------------------------------------------------------ queues
-  ctrl_unit u_ctrl (
+  ctrl_unit #(.RingDepth(RingDepth)) u_ctrl (
     .clk_i, .rst_ni,
     .enable_i             (enable),
     .time_i               (dev_time),
@@ -495,7 +496,7 @@ module hmmu_top
   );
   assign err_unit[ErrCtrl] = ClientCtrl;
 
-  copy_engine #(.NumBursts(CopyBursts), .TlbEntries(L1Entries)) u_copy (
+  copy_engine #(.NumBursts(CopyBursts), .TlbEntries(L1Entries), .RingDepth(RingDepth)) u_copy (
     .clk_i, .rst_ni,
     .enable_i         (enable),
     .time_i           (dev_time),
@@ -544,7 +545,7 @@ module hmmu_top
   );
   assign err_unit[ErrCopy] = ClientCopy;
 
-  launch_unit #(.JobSlots(JobSlots), .Places(NumCu * Warps)) u_launch (
+  launch_unit #(.JobSlots(JobSlots), .Places(NumCu * Warps), .RingDepth(RingDepth)) u_launch (
     .clk_i, .rst_ni,
     .enable_i        (enable),
     .time_i          (dev_time),

@@ -30,8 +30,9 @@ module launch_unit
   import hmmu_pkg::*;
   import hmmu_regs_pkg::*;
 #(
-  parameter int unsigned JobSlots = 4,
-  parameter int unsigned Places   = 32   // hardware warps of the device, 1 to 64
+  parameter int unsigned JobSlots  = 4,
+  parameter int unsigned Places    = 32,  // hardware warps of the device, 1 to 64
+  parameter int unsigned RingDepth = 2    // entries that the ring's fetch holds
 ) (
   input  logic                clk_i,
   input  logic                rst_ni,
@@ -162,7 +163,7 @@ module launch_unit
   logic     state_rsp;
   assign    state_rsp = mem_rsp_i.tag[TagW-1];
 
-  ring_fetch u_ring (
+  ring_fetch #(.Depth(RingDepth)) u_ring (
     .clk_i, .rst_ni, .enable_i, .ring_i, .cons_o,
     .entry_valid_o   (entry_valid),
     .entry_ready_i   (take),

@@ -19,7 +19,7 @@
 module ring_fetch
   import hmmu_pkg::*;
 #(
-  parameter int unsigned Depth = 2   // entries held, a power of two >= 2
+  parameter int unsigned Depth = 2   // entries held, a power of two
 ) (
   input  logic         clk_i,
   input  logic         rst_ni,
@@ -42,7 +42,8 @@ module ring_fetch
   input  mem_rsp_t     mem_rsp_i
 );
 
-  localparam int unsigned PtrW = $clog2(Depth);
+  localparam int unsigned CountW = $clog2(Depth) + 1;
+  localparam int unsigned PtrW   = Depth > 1 ? $clog2(Depth) : 1;
 
   typedef enum logic [1:0] {
     FetchIdle = 2'd0,
@@ -59,15 +60,19 @@ module ring_fetch
   pa_t                           addr_q;              // of the entry under way
   logic                          stopped_q;
   logic                          uncounted_q;         // the entry on offer precedes the reset
-  logic [DataW-1:0]              buf_q [4 * Depth];   // four beats each
   logic [PtrW-1:0]               rd_q, wr_q;
-  logic [PtrW:0]                 held_q;
+  logic [CountW-1:0]             held_q;
 
   logic        want, pop, done, push;
 
   function automatic pa_t entry_address(logic [31:0] index);
     logic [31:0] mask = (32'd1 << ring_i.size_log2) - 32'd1;
     return {ring_i.base[PaW-1:6], 6'd0} + {18'd0, index & mask, 6'd0};
+  endfunction
+
+  // The place after one, or the same place.
+  function automatic logic [PtrW-1:0] next(logic [PtrW-1:0] ptr, logic step);
+    return Depth > 1 ? ptr + PtrW'(step) : '0;
   endfunction
 
   assign want = enable_i && !stopped_q && ring_i.size_log2 != '0 && ring_i.index != fetch_q;
@@ -77,8 +82,6 @@ module ring_fetch
   assign push = done && !drop_q && !err_q && !mem_rsp_i.err && !ring_i.reset && !stop_i;
 
   assign entry_valid_o = held_q != '0;
-  assign entry_o       = {buf_q[{rd_q, 2'd3}], buf_q[{rd_q, 2'd2}], buf_q[{rd_q, 2'd1}],
-                          buf_q[{rd_q, 2'd0}]};
   assign cons_o        = cons_q;
   assign stopped_o     = stopped_q;
   assign idle_o        = held_q == '0 && state_q == FetchIdle && !want;
@@ -108,7 +111,7 @@ module ring_fetch
       err_o <= 1'b0;
 
       unique case (state_q)
-        FetchIdle: if (want && !ring_i.reset && !stop_i && held_q < (PtrW + 1)'(Depth)) begin
+        FetchIdle: if (want && !ring_i.reset && !stop_i && held_q < CountW'(Depth)) begin
           state_q <= FetchReq;
           addr_q  <= entry_address(fetch_q);
           beat_q  <= '0;
@@ -134,15 +137,15 @@ module ring_fetch
       end
 
       if (pop) begin
-        rd_q        <= rd_q + 1'b1;
+        rd_q        <= next(rd_q, 1'b1);
         uncounted_q <= 1'b0;
         if (!uncounted_q) cons_q <= cons_q + 32'd1;
       end
       if (push) begin
-        wr_q    <= wr_q + 1'b1;
+        wr_q    <= next(wr_q, 1'b1);
         fetch_q <= fetch_q + 32'd1;
       end
-      held_q <= held_q + (PtrW + 1)'(push) - (PtrW + 1)'(pop);
+      held_q <= held_q + CountW'(push) - CountW'(pop);
 
       if (stop_i) begin
         err_addr_o  <= entry_address(cons_q);
@@ -159,22 +162,34 @@ module ring_fetch
         err_o       <= 1'b0;
         drop_q      <= 1'b1;
         uncounted_q <= entry_valid_o && !pop && !stop_i;
-        held_q      <= (PtrW + 1)'(entry_valid_o && !pop && !stop_i);
-        wr_q        <= stop_i ? wr_q : rd_q + PtrW'(entry_valid_o);
+        held_q      <= CountW'(entry_valid_o && !pop && !stop_i);
+        wr_q        <= stop_i ? wr_q : next(rd_q, entry_valid_o);
       end
     end
   end
 
   // The data of the entry under way goes straight into its place. No reset: held_q guards it.
-  always_ff @(posedge clk_i) begin
-    if (mem_rsp_valid_i && !drop_q) buf_q[{wr_q, mem_rsp_i.tag[1:0]}] <= mem_rsp_i.data;
+  if (Depth > 1) begin : gen_ring
+    logic [DataW-1:0] buf_q [4 * Depth];   // four beats each
+
+    always_ff @(posedge clk_i) begin
+      if (mem_rsp_valid_i && !drop_q) buf_q[{wr_q, mem_rsp_i.tag[1:0]}] <= mem_rsp_i.data;
+    end
+    assign entry_o = {buf_q[{rd_q, 2'd3}], buf_q[{rd_q, 2'd2}], buf_q[{rd_q, 2'd1}], buf_q[{rd_q, 2'd0}]};
+  end else begin : gen_one
+    logic [3:0][DataW-1:0] buf_q;
+
+    always_ff @(posedge clk_i) begin
+      if (mem_rsp_valid_i && !drop_q) buf_q[mem_rsp_i.tag[1:0]] <= mem_rsp_i.data;
+    end
+    assign entry_o = buf_q;
   end
 
   always_ff @(posedge clk_i) begin
     if (rst_ni) begin
       assert (!mem_rsp_valid_i || left_q != '0) else $error("ring_fetch: response without request");
       assert (!(stop_i && pop)) else $error("ring_fetch: an entry is stopped and taken at once");
-      assert (held_q <= (PtrW + 1)'(Depth)) else $error("ring_fetch: too many entries held");
+      assert (!(push && held_q == CountW'(Depth))) else $error("ring_fetch: too many entries held");
     end
   end
 
