@@ -197,9 +197,9 @@ module walker
   always_comb begin
     in_use = count_t'(Walkers);
     if (limits_i.walkers != '0 && 32'(limits_i.walkers) < Walkers) in_use = count_t'(limits_i.walkers);
-    cap     = in_use > count_t'(4) ? in_use - count_t'(2) : in_use;
-    log_cap = in_use > count_t'(8) ? in_use - count_t'(4)
-            : in_use > count_t'(1) ? in_use - count_t'(1) : in_use;
+    cap     = 32'(in_use) > 4 ? in_use - count_t'(2) : in_use;
+    log_cap = 32'(in_use) > 8 ? in_use - count_t'(4)
+            : 32'(in_use) > 1 ? in_use - count_t'(1) : in_use;
   end
 
   always_comb begin
