@@ -57,12 +57,17 @@ pub const STEP: usize = 17;
 
 /// See `tb/model/tests/device/main.rs`. Another size of the device was asked for as `HMMU_RTL` (`tb/rtl/build.rs`).
 pub fn caps() -> [u8; 8] {
+    // The lines of the configuration `small`, or parameters in one line.
+    let sizes = match option_env!("HMMU_RTL").unwrap_or_default() {
+        "small" => include_str!("../../../rtl/config/small"),
+        given => given,
+    };
     let size = |name: &str, default: u32| {
-        let sizes = option_env!("HMMU_RTL").unwrap_or_default();
         let of = sizes.split_whitespace().find_map(|s| s.strip_prefix(name));
         of.map_or(default, |value| value.parse().expect("a number"))
     };
     let log2_sets = size("L2Sets=", 256).ilog2() as u8;
     let [units, warps] = [size("NumCu=", 2), size("Warps=", 16)].map(|n| n as u8);
-    [units, warps, 16, 16, 64, 1, log2_sets, 4]
+    let [walkers, faults] = [size("Walkers=", 16), size("FaultEntries=", 64)].map(|n| n as u8);
+    [units, warps, 16, walkers, faults, 1, log2_sets, 4]
 }

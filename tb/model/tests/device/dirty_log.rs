@@ -162,6 +162,10 @@ fn a_full_log_holds_back_stores_to_clean_pages_and_nothing_else() {
 #[test]
 fn stores_of_several_contexts_that_wait_for_the_log_leave_walks_to_others() {
     let mut rig = Rig::new();
+    // The stores that wait hold 30 warps; the loads need others.
+    if rig.warps() < 32 {
+        return;
+    }
     let mut log = Log::new(&mut rig, 1);
     for ctx in 0..2 {
         log_context(&mut rig, ctx);
