@@ -12,7 +12,7 @@ use crate::bench::{BenchError, Plan, Report, Results, Size, WORKLOADS};
 use crate::cli::{FAILED, unusable};
 use crate::complain;
 use crate::machine::{Backend, MAX_CYCLES, MachineConfig};
-use crate::run_cmd::writable;
+use crate::outputs::writable;
 
 /// Arguments of `hmmu bench`.
 #[derive(Args, Debug)]

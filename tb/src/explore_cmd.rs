@@ -15,7 +15,8 @@ use crate::explore::{
     Batch, Failure, Outcome, Plan, Shrunk, Strategies, describe, first_failure, shrink,
 };
 use crate::machine::{Backend, MAX_CYCLES, MachineConfig};
-use crate::run_cmd::{collect, each_variant, writable};
+use crate::outputs::writable;
+use crate::run_cmd::{collect, each_variant};
 use crate::schedule_args::{DEPTH, Strategy, length, text};
 use crate::script::{Script, Variant, run_script};
 use crate::world::Outputs;

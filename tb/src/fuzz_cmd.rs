@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::cli::{FAILED, unusable};
 use crate::fuzz::{Difference, Failure, Program, Shrunk, compare, script, shrink};
 use crate::machine::Backend;
-use crate::run_cmd::writable;
+use crate::outputs::writable;
 use crate::{complain, say};
 
 /// Programs that shrinking tries at most.

@@ -5,16 +5,18 @@ use std::time::Instant;
 
 use clap::Args;
 use hmm_core::sync;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::cli::{Common, FAILED, unusable};
 use crate::graph::{
     FlatFigures, Graph, SearchFigures, SearchOptions, read_file, read_text, search_flat,
     search_nodes,
 };
-use crate::machine_args::{MachineArgs, outputs};
+use crate::machine_args::MachineArgs;
+use crate::outputs::outputs;
 use crate::rc::LinkBytes;
 use crate::session::RunError;
+use crate::summary::{link_line, machine_line, stats_json, translation_line};
 use crate::wave::WaveFile;
 use crate::world::Outputs;
 use crate::{complain, say};
@@ -168,7 +170,6 @@ impl Report<'_> {
     fn print(&self) {
         let (plan, figures) = (self.plan, self.figures);
         let machine = &plan.options.machine;
-        let percent = |hits, lookups| 100.0 * self.rate(hits, lookups);
         say!(
             "graph        {}: {} vertices, {} edges",
             plan.name,
@@ -183,14 +184,7 @@ impl Report<'_> {
             figures.depth,
             figures.heap_bytes
         );
-        say!(
-            "machine      {}, link {}, {} KiB of device memory, policy {}, seed {}",
-            machine.backend.name(),
-            machine.link,
-            machine.vram >> 10,
-            plan.options.placement.name(),
-            machine.seed
-        );
+        machine_line(machine, plan.options.placement);
         say!(
             "cycles       {} ({:.1} us at {} MHz)",
             figures.cycles,
@@ -208,18 +202,8 @@ impl Report<'_> {
             figures.stats.get("driver_pages_to_system"),
             figures.pages_home
         );
-        say!(
-            "link         {} bytes to the device, {} bytes to the host",
-            figures.link.to_device,
-            figures.link.to_host
-        );
-        say!(
-            "translation  L1 hits {:.2} % (data), {:.2} % (fetch), L2 hits {:.2} %, {} walks",
-            percent("l1_hits", "l1_lookups"),
-            percent("l1_fetch_hits", "l1_fetch_lookups"),
-            percent("l2_hits", "l2_lookups"),
-            figures.stats.get("walks")
-        );
+        link_line(figures.link);
+        translation_line(&figures.stats);
         if self.args.no_compare {
             say!("old way      not run");
         } else if let Some(flat) = self.flat {
@@ -264,12 +248,6 @@ impl Report<'_> {
     fn json(&self) -> Value {
         let (plan, figures) = (self.plan, self.figures);
         let machine = &plan.options.machine;
-        let stats: Map<String, Value> = figures
-            .stats
-            .0
-            .iter()
-            .map(|(name, value)| ((*name).to_string(), json!(value)))
-            .collect();
         let flat = self.flat.map(|flat| {
             json!({
                 "flattened_bytes": flat.flattened_bytes,
@@ -315,7 +293,7 @@ impl Report<'_> {
             "walks": figures.stats.get("walks"),
             "events": figures.events,
             "log_hash": format!("{:016x}", figures.log_hash),
-            "stats": stats,
+            "stats": stats_json(&figures.stats),
             "old_way": flat,
             "verified": true,
             "wall_seconds": self.wall,

@@ -5,14 +5,15 @@ use std::time::Instant;
 
 use clap::Args;
 use hmm_core::sync;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::cli::{Common, FAILED, unusable};
 use crate::elf;
 use crate::kernel::{KernelArg, KernelFigures, KernelPlan, SaveArg, run as run_plan};
-use crate::machine_args::{MachineArgs, outputs};
-use crate::run_cmd::writable;
+use crate::machine_args::MachineArgs;
+use crate::outputs::{outputs, writable};
 use crate::session::RunError;
+use crate::summary::{link_line, machine_line, stats_json, translation_line};
 use crate::wave::WaveFile;
 use crate::{complain, say};
 
@@ -138,14 +139,7 @@ fn print(args: &KernelArgs, plan: &KernelPlan, figures: &KernelFigures, wall: f6
         plan.threads,
         words.join(", ")
     );
-    say!(
-        "machine      {}, link {}, {} KiB of device memory, policy {}, seed {}",
-        machine.backend.name(),
-        machine.link,
-        machine.vram >> 10,
-        plan.placement.name(),
-        machine.seed
-    );
+    machine_line(machine, plan.placement);
     say!(
         "cycles       {} ({:.1} us at {} MHz), {} instructions",
         figures.cycles,
@@ -159,18 +153,8 @@ fn print(args: &KernelArgs, plan: &KernelPlan, figures: &KernelFigures, wall: f6
         stats.get("driver_rounds"),
         stats.get("driver_pages_to_device")
     );
-    say!(
-        "link         {} bytes to the device, {} bytes to the host",
-        figures.link.to_device,
-        figures.link.to_host
-    );
-    say!(
-        "translation  L1 hits {:.2} % (data), {:.2} % (fetch), L2 hits {:.2} %, {} walks",
-        100.0 * stats.share("l1_hits", "l1_lookups"),
-        100.0 * stats.share("l1_fetch_hits", "l1_fetch_lookups"),
-        100.0 * stats.share("l2_hits", "l2_lookups"),
-        stats.get("walks")
-    );
+    link_line(figures.link);
+    translation_line(stats);
     for (save, bytes) in args.save.iter().zip(&figures.memory) {
         say!(
             "saved        argument {}: {} bytes to {}",
@@ -210,12 +194,6 @@ fn write(
 
 fn json(args: &KernelArgs, plan: &KernelPlan, figures: &KernelFigures, wall: f64) -> Value {
     let machine = &plan.machine;
-    let stats: Map<String, Value> = figures
-        .stats
-        .0
-        .iter()
-        .map(|(name, value)| ((*name).to_string(), json!(value)))
-        .collect();
     json!({
         "kernel": args.file.display().to_string(),
         "threads": plan.threads,
@@ -233,7 +211,7 @@ fn json(args: &KernelArgs, plan: &KernelPlan, figures: &KernelFigures, wall: f64
         "link_bytes_to_host": figures.link.to_host,
         "events": figures.events,
         "log_hash": format!("{:016x}", figures.log_hash),
-        "stats": stats,
+        "stats": stats_json(&figures.stats),
         "wall_seconds": wall,
     })
 }

@@ -3,11 +3,8 @@
 use clap::Args;
 
 use crate::cli::Common;
-use crate::machine::{Backend, MachineConfig, NO_RTL};
+use crate::machine::MachineConfig;
 use crate::placement::Placement;
-use crate::run_cmd::writable;
-use crate::wave::WaveFile;
-use crate::world::Outputs;
 
 /// The machine and the driver's policy.
 #[derive(Args, Clone, Debug)]
@@ -38,29 +35,6 @@ impl MachineArgs {
         machine.check()?;
         Ok(machine)
     }
-}
-
-/// Checks that what a run shall write can be had from this backend and can be written.
-///
-/// # Errors
-/// One line.
-pub fn outputs(common: &Common) -> Result<(Outputs, Option<WaveFile>), String> {
-    if cfg!(not(feature = "rtl")) && common.backend == Backend::Rtl {
-        return Err(NO_RTL.into());
-    }
-    if common.wave.is_some() && common.backend == Backend::Model {
-        return Err("the functional model has no waves: use --backend rtl".into());
-    }
-    for file in [&common.json, &common.log].into_iter().flatten() {
-        writable(file)?;
-    }
-    let wave = common.wave.as_deref().map(WaveFile::new).transpose()?;
-    let outputs = Outputs {
-        log: common.log.clone(),
-        wave: wave.as_ref().map(|wave| wave.fst().to_path_buf()),
-        ..Outputs::default()
-    };
-    Ok((outputs, wave))
 }
 
 /// A number of bytes, with or without a suffix.

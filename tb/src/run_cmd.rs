@@ -1,12 +1,12 @@
 //! `hmmu run`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::{Map, Value, json};
 
 use crate::cli::{Common, FAILED, unusable};
-use crate::machine::Backend;
+use crate::outputs::outputs;
 use crate::schedule_args::ScheduleArgs;
 use crate::script::{ScenarioResult, Script, Stats, Variant, run_script, variants};
 use crate::wave::WaveFile;
@@ -43,22 +43,19 @@ pub fn run(args: &RunArgs) -> u8 {
         Ok(runs) => runs,
         Err(text) => return unusable(&text),
     };
-    let outputs = match outputs(common, runs.len()) {
-        Ok(outputs) => outputs,
-        Err(text) => return unusable(&text),
-    };
     let decisions = match args.schedule.decisions() {
         Ok(decisions) => decisions,
         Err(text) => return unusable(&text),
     };
-    let wave = match common.wave.as_deref().map(WaveFile::new).transpose() {
-        Ok(wave) => wave,
+    let (outputs, wave) = match outputs_of(common, runs.len()) {
+        Ok((outputs, wave)) => (
+            Outputs {
+                no_checks: args.no_checks,
+                ..outputs
+            },
+            wave,
+        ),
         Err(text) => return unusable(&text),
-    };
-    let outputs = Outputs {
-        wave: wave.as_ref().map(|wave| wave.fst().to_path_buf()),
-        no_checks: args.no_checks,
-        ..outputs
     };
     let mut results = Vec::new();
     for (file, variant) in &runs {
@@ -166,39 +163,14 @@ pub fn collect(named: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
     Ok(files)
 }
 
-/// Checks what can be checked before anything runs.
-fn outputs(common: &Common, runs: usize) -> Result<Outputs, String> {
-    if cfg!(not(feature = "rtl")) && common.backend == Backend::Rtl {
-        return Err(crate::machine::NO_RTL.into());
-    }
-    if common.wave.is_some() && common.backend == Backend::Model {
-        return Err("the functional model has no waves: use --backend rtl".into());
-    }
+/// Checks what can be checked before anything runs, and opens what is to be written.
+fn outputs_of(common: &Common, runs: usize) -> Result<(Outputs, Option<WaveFile>), String> {
     if runs > 1 && (common.wave.is_some() || common.log.is_some()) {
         return Err(format!(
             "--wave and --log take one run, these are {runs} (scripts and their variants)"
         ));
     }
-    if let Some(log) = &common.log {
-        writable(log)?;
-    }
-    if let Some(path) = &common.json {
-        writable(path)?;
-    }
-    Ok(Outputs {
-        log: common.log.clone(),
-        ..Outputs::default()
-    })
-}
-
-/// Checks that a file can be written.
-///
-/// # Errors
-/// One line.
-pub fn writable(path: &Path) -> Result<(), String> {
-    std::fs::File::create(path)
-        .map(|_| ())
-        .map_err(|error| format!("cannot write {}: {error}", path.display()))
+    outputs(common)
 }
 
 fn counters(stats: &Stats) -> Map<String, Value> {

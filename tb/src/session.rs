@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::machine::Machine;
+use crate::rc::LinkBytes;
 use crate::warps;
 use crate::world::World;
 
@@ -79,6 +80,41 @@ impl Stats {
             whole => self.get(part) as f64 / whole as f64,
         }
     }
+}
+
+/// What a piece of work took.
+#[derive(Clone, Debug, Default)]
+pub struct Taken {
+    /// Device cycles.
+    pub cycles: u64,
+    /// Bytes over the link.
+    pub link: LinkBytes,
+    /// What the first device and the driver counted.
+    pub stats: Stats,
+}
+
+/// Does something and says what it took. Reading the counters is not part of it.
+///
+/// # Errors
+/// The work's own, and a device that does not answer.
+pub fn measured<T>(
+    world: &World,
+    work: impl FnOnce() -> Result<T, RunError>,
+) -> Result<(T, Taken), RunError> {
+    let counters = || {
+        let stats = world.device().stats().map(Stats);
+        stats.map_err(|e| failed("reading the counters")(&e))
+    };
+    let machine = &world.machine;
+    let before = counters()?;
+    let (start, link) = (machine.now(), machine.link_bytes());
+    let value = work()?;
+    let taken = Taken {
+        cycles: machine.now() - start,
+        link: machine.link_bytes().since(link),
+        stats: counters()?.since(&before),
+    };
+    Ok((value, taken))
 }
 
 #[cfg(test)]

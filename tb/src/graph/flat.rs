@@ -3,10 +3,10 @@
 
 use hmm_core::{Errno, MmapOptions, Prot, Va};
 
-use super::heap::{load_words, store_words};
 use super::nodes::{queue_bytes, start_queue};
 use super::search::SearchOptions;
 use super::{Graph, UNREACHED};
+use crate::cpu_memory::{load_words, store_words};
 use crate::kernels;
 use crate::progress;
 use crate::rc::LinkBytes;
@@ -133,10 +133,10 @@ fn search(
     let copied = context.copy(Va(to), Va(from), 8 * graph.vertices() as u64);
     copied.map_err(|e| failed("copying back")(&e))?;
     let end = world.machine.now();
-    let link_after = world.machine.link_bytes();
+    let link_used = world.machine.link_bytes().since(link);
 
-    let got =
-        load_words(&mm, to, graph.vertices()).map_err(|e| failed("reading the distances")(&e))?;
+    let got = load_words(&mm, Va(to), graph.vertices())
+        .map_err(|e| failed("reading the distances")(&e))?;
     if let Some(vertex) = got.iter().zip(expected).position(|(got, want)| got != want) {
         let (id, got, want) = (graph.ids[vertex], got[vertex], expected[vertex]);
         return Err(RunError::Failed(format!(
@@ -148,10 +148,7 @@ fn search(
         copy_in_cycles: copied_in - start,
         run_cycles: ran - copied_in,
         copy_out_cycles: end - ran,
-        link: LinkBytes {
-            to_device: link_after.to_device - link.to_device,
-            to_host: link_after.to_host - link.to_host,
-        },
+        link: link_used,
     }))
 }
 
@@ -168,8 +165,8 @@ fn flatten(
     let mut marks = vec![0; graph.vertices()];
     marks[root] = 1;
     start_queue(mm, at + arrays.queue, graph.vertices(), root as u64 + 1)?;
-    store_words(mm, at + arrays.offsets, &offsets)?;
-    store_words(mm, at + arrays.columns, &columns)?;
-    store_words(mm, at + arrays.distances, &distances)?;
-    store_words(mm, at + arrays.marks, &marks)
+    store_words(mm, Va(at + arrays.offsets), &offsets)?;
+    store_words(mm, Va(at + arrays.columns), &columns)?;
+    store_words(mm, Va(at + arrays.distances), &distances)?;
+    store_words(mm, Va(at + arrays.marks), &marks)
 }

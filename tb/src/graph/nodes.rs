@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use hmm_core::{Errno, Mm};
+use hmm_core::{Errno, Mm, Va};
 
-use super::heap::{Heap, load, store};
+use super::heap::Heap;
 use super::{Graph, UNREACHED};
+use crate::cpu_memory::{load, store};
 use crate::kernels::layout;
 
 /// A graph in a process's memory, ready to be searched from its root.
@@ -30,11 +31,11 @@ pub fn queue_bytes(vertices: usize) -> u64 {
 
 /// Writes a work queue that holds one entry.
 pub fn start_queue(mm: &Arc<Mm>, queue: u64, vertices: usize, first: u64) -> Result<(), Errno> {
-    store(mm, queue + layout::QUEUE_HEAD, 0)?;
-    store(mm, queue + layout::QUEUE_TAIL, 1)?;
-    store(mm, queue + layout::QUEUE_OPEN, 1)?;
-    store(mm, queue + layout::QUEUE_MASK, slots(vertices) - 1)?;
-    store(mm, queue + layout::QUEUE_SLOTS, first)
+    store(mm, Va(queue + layout::QUEUE_HEAD), 0)?;
+    store(mm, Va(queue + layout::QUEUE_TAIL), 1)?;
+    store(mm, Va(queue + layout::QUEUE_OPEN), 1)?;
+    store(mm, Va(queue + layout::QUEUE_MASK), slots(vertices) - 1)?;
+    store(mm, Va(queue + layout::QUEUE_SLOTS), first)
 }
 
 /// Builds nodes and edges one by one, in the file's order, as a program would that reads it.
@@ -49,13 +50,13 @@ pub fn build(mm: &Arc<Mm>, graph: &Graph, root: usize) -> Result<NodeGraph, Errn
         }
         let (from, to) = (nodes[from as usize], nodes[to as usize]);
         let edge = heap.alloc(layout::EDGE_BYTES)?.0;
-        store(mm, edge + layout::EDGE_TO, to)?;
+        store(mm, Va(edge + layout::EDGE_TO), to)?;
         store(
             mm,
-            edge + layout::EDGE_NEXT,
-            load(mm, from + layout::NODE_EDGES)?,
+            Va(edge + layout::EDGE_NEXT),
+            load(mm, Va(from + layout::NODE_EDGES))?,
         )?;
-        store(mm, from + layout::NODE_EDGES, edge)?;
+        store(mm, Va(from + layout::NODE_EDGES), edge)?;
     }
     for (node, id) in nodes.iter_mut().zip(&graph.ids) {
         if *node == 0 {
@@ -67,8 +68,8 @@ pub fn build(mm: &Arc<Mm>, graph: &Graph, root: usize) -> Result<NodeGraph, Errn
         .0
         .next_multiple_of(64);
     start_queue(mm, queue, graph.vertices(), nodes[root])?;
-    store(mm, nodes[root] + layout::NODE_DIST, 0)?;
-    store(mm, nodes[root] + layout::NODE_QUEUED, 1)?;
+    store(mm, Va(nodes[root] + layout::NODE_DIST), 0)?;
+    store(mm, Va(nodes[root] + layout::NODE_QUEUED), 1)?;
     Ok(NodeGraph {
         nodes,
         queue,
@@ -78,7 +79,7 @@ pub fn build(mm: &Arc<Mm>, graph: &Graph, root: usize) -> Result<NodeGraph, Errn
 
 fn new_node(mm: &Arc<Mm>, heap: &mut Heap, id: u64) -> Result<u64, Errno> {
     let node = heap.alloc(layout::NODE_BYTES)?.0;
-    store(mm, node + layout::NODE_DIST, UNREACHED)?;
-    store(mm, node + layout::NODE_ID, id)?;
+    store(mm, Va(node + layout::NODE_DIST), UNREACHED)?;
+    store(mm, Va(node + layout::NODE_ID), id)?;
     Ok(node)
 }

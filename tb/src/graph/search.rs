@@ -1,15 +1,18 @@
 //! The search over linked nodes, with its figures.
 
+use std::sync::Arc;
+
+use hmm_core::{Mm, Va};
 use hmmu_driver::DeviceConfig;
 
-use super::heap::load;
-use super::{Graph, nodes};
+use super::{Graph, UNREACHED, nodes};
+use crate::cpu_memory::load;
 use crate::kernels::{self, layout};
 use crate::machine::MachineConfig;
 use crate::placement::Placement;
 use crate::progress;
 use crate::rc::LinkBytes;
-use crate::session::{RunError, Stats, close, failed};
+use crate::session::{RunError, Stats, close, failed, measured};
 use crate::world::{Outputs, World};
 
 /// Choices for a search.
@@ -99,56 +102,54 @@ fn search(
         .open(0, &mm)
         .map_err(|e| failed("opening the device")(&e))?;
     let program = kernels::bfs_nodes().map_err(|e| failed("the kernel")(&e))?;
-    let read_stats = || {
-        world
-            .device()
-            .stats()
-            .map(Stats)
-            .map_err(|e| failed("reading the counters")(&e))
-    };
 
-    let before = read_stats()?;
-    let (start, link) = (world.machine.now(), world.machine.link_bytes());
-    let job = context
-        .launch(&program, &[built.queue], threads)
-        .map_err(|e| failed("the launch")(&e))?;
-    progress::wait(world, &job, "search").map_err(|e| failed("the search")(&e))?;
-    let cycles = world.machine.now() - start;
-    let link_after = world.machine.link_bytes();
-    let stats = read_stats()?.since(&before);
-
-    let mut reached = 0;
-    let mut depth = 0;
-    for (vertex, (&node, &want)) in built.nodes.iter().zip(expected).enumerate() {
-        let got =
-            load(&mm, node + layout::NODE_DIST).map_err(|e| failed("reading a distance")(&e))?;
-        if got != want {
-            let id = graph.ids[vertex];
-            return Err(RunError::Failed(format!(
-                "vertex {id}: the device says distance {got}, a CPU {want}"
-            )));
-        }
-        if got != super::UNREACHED {
-            reached += 1;
-            depth = depth.max(got);
-        }
-    }
-    let home = read_stats()?.since(&before);
+    let ((), job) = measured(world, || {
+        let job = context
+            .launch(&program, &[built.queue], threads)
+            .map_err(|e| failed("the launch")(&e))?;
+        progress::wait(world, &job, "search").map_err(|e| failed("the search")(&e))?;
+        Ok(())
+    })?;
+    let ((reached, depth), check) =
+        measured(world, || compare(&mm, graph, &built.nodes, expected))?;
     world.system.check_invariants().map_err(RunError::Failed)?;
     Ok(SearchFigures {
         reached,
         depth,
         threads,
         heap_bytes: built.bytes,
-        cycles,
+        cycles: job.cycles,
         total_cycles: world.machine.now(),
-        link: LinkBytes {
-            to_device: link_after.to_device - link.to_device,
-            to_host: link_after.to_host - link.to_host,
-        },
-        pages_home: home.get("driver_pages_to_system") - stats.get("driver_pages_to_system"),
-        stats,
+        link: job.link,
+        pages_home: check.stats.get("driver_pages_to_system"),
+        stats: job.stats,
         events: world.machine.log().events(),
         log_hash: world.machine.log().hash(),
     })
+}
+
+/// Compares every distance, as the process's CPU reads it: how many vertices were reached, and the largest distance.
+fn compare(
+    mm: &Arc<Mm>,
+    graph: &Graph,
+    nodes: &[u64],
+    expected: &[u64],
+) -> Result<(u64, u64), RunError> {
+    let mut reached = 0;
+    let mut depth = 0;
+    for (vertex, (&node, &want)) in nodes.iter().zip(expected).enumerate() {
+        let got =
+            load(mm, Va(node + layout::NODE_DIST)).map_err(|e| failed("reading a distance")(&e))?;
+        if got != want {
+            let id = graph.ids[vertex];
+            return Err(RunError::Failed(format!(
+                "vertex {id}: the device says distance {got}, a CPU {want}"
+            )));
+        }
+        if got != UNREACHED {
+            reached += 1;
+            depth = depth.max(got);
+        }
+    }
+    Ok((reached, depth))
 }

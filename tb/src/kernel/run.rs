@@ -7,11 +7,12 @@ use hmm_core::{Mm, MmapOptions, Prot, Va};
 use hmmu_driver::{DeviceConfig, Program};
 
 use super::KernelArg;
+use crate::cpu_memory::{load_bytes, store_bytes};
 use crate::machine::MachineConfig;
 use crate::placement::Placement;
 use crate::progress;
 use crate::rc::LinkBytes;
-use crate::session::{RunError, Stats, close, failed};
+use crate::session::{RunError, Stats, close, failed, measured};
 use crate::world::{Outputs, World};
 
 /// Everything that a run is made of.
@@ -86,19 +87,12 @@ fn work(world: &World, plan: &KernelPlan) -> Result<KernelFigures, RunError> {
     let context = world
         .open(0, &mm)
         .map_err(|e| failed("opening the device")(&e))?;
-    let read_stats = || {
-        let stats = world.device().stats().map(Stats);
-        stats.map_err(|e| failed("reading the counters")(&e))
-    };
-    let before = read_stats()?;
-    let (start, link) = (world.machine.now(), world.machine.link_bytes());
-    let job = context
-        .launch(&plan.program, &words, plan.threads)
-        .map_err(|e| failed("the launch")(&e))?;
-    let result = progress::wait(world, &job, "kernel").map_err(|e| failed("the job")(&e))?;
-    let cycles = world.machine.now() - start;
-    let link_after = world.machine.link_bytes();
-    let stats = read_stats()?.since(&before);
+    let (result, ran) = measured(world, || {
+        let job = context
+            .launch(&plan.program, &words, plan.threads)
+            .map_err(|e| failed("the launch")(&e))?;
+        progress::wait(world, &job, "kernel").map_err(|e| failed("the job")(&e))
+    })?;
     let mut read = Vec::new();
     for &number in &plan.read_back {
         let found = memory.iter().find(|memory| memory.number == number);
@@ -111,13 +105,10 @@ fn work(world: &World, plan: &KernelPlan) -> Result<KernelFigures, RunError> {
     Ok(KernelFigures {
         words,
         result,
-        cycles,
+        cycles: ran.cycles,
         total_cycles: world.machine.now(),
-        link: LinkBytes {
-            to_device: link_after.to_device - link.to_device,
-            to_host: link_after.to_host - link.to_host,
-        },
-        stats,
+        link: ran.link,
+        stats: ran.stats,
         memory: read,
         events: world.machine.log().events(),
         log_hash: world.machine.log().hash(),
@@ -147,10 +138,7 @@ fn place(mm: &Arc<Mm>, plan: &KernelPlan) -> Result<(Vec<u64>, Vec<Memory>), Run
             )
             .map_err(|e| failed(&what)(&e))?;
         if let Some((_, data)) = file {
-            for (page, part) in (0..).zip(data.chunks(4096)) {
-                mm.store(start + page * 4096, part)
-                    .map_err(|e| failed(&what)(&e))?;
-            }
+            store_bytes(mm, start, data).map_err(|e| failed(&what)(&e))?;
         }
         words.push(start.0);
         memory.push(Memory {
@@ -165,10 +153,7 @@ fn place(mm: &Arc<Mm>, plan: &KernelPlan) -> Result<(Vec<u64>, Vec<Memory>), Run
 fn read_back(mm: &Arc<Mm>, memory: &Memory) -> Result<Vec<u8>, RunError> {
     let what = format!("reading the memory of argument {}", memory.number);
     let mut bytes = vec![0; memory.bytes as usize];
-    for (page, part) in (0..).zip(bytes.chunks_mut(4096)) {
-        mm.load(memory.start + page * 4096, part)
-            .map_err(|e| failed(&what)(&e))?;
-    }
+    load_bytes(mm, memory.start, &mut bytes).map_err(|e| failed(&what)(&e))?;
     Ok(bytes)
 }
 

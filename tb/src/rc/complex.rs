@@ -46,6 +46,17 @@ pub struct LinkBytes {
     pub to_host: u64,
 }
 
+impl LinkBytes {
+    /// What went over the link since an earlier reading.
+    #[must_use]
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            to_device: self.to_device - before.to_device,
+            to_host: self.to_host - before.to_host,
+        }
+    }
+}
+
 /// A root complex with one device behind its link. Call [`RootComplex::offer`] before and
 /// [`RootComplex::clock`] after each device clock.
 #[derive(Debug)]

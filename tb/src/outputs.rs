@@ -1,0 +1,41 @@
+//! What a command writes beside its standard output.
+
+use std::path::Path;
+
+use crate::cli::Common;
+use crate::machine::{Backend, NO_RTL};
+use crate::wave::WaveFile;
+use crate::world::Outputs;
+
+/// Checks that what a run shall write can be had from this backend and can be written.
+///
+/// # Errors
+/// One line.
+pub fn outputs(common: &Common) -> Result<(Outputs, Option<WaveFile>), String> {
+    if cfg!(not(feature = "rtl")) && common.backend == Backend::Rtl {
+        return Err(NO_RTL.into());
+    }
+    if common.wave.is_some() && common.backend == Backend::Model {
+        return Err("the functional model has no waves: use --backend rtl".into());
+    }
+    for file in [&common.json, &common.log].into_iter().flatten() {
+        writable(file)?;
+    }
+    let wave = common.wave.as_deref().map(WaveFile::new).transpose()?;
+    let outputs = Outputs {
+        log: common.log.clone(),
+        wave: wave.as_ref().map(|wave| wave.fst().to_path_buf()),
+        ..Outputs::default()
+    };
+    Ok((outputs, wave))
+}
+
+/// Checks that a file can be written.
+///
+/// # Errors
+/// One line.
+pub fn writable(path: &Path) -> Result<(), String> {
+    std::fs::File::create(path)
+        .map(|_| ())
+        .map_err(|error| format!("cannot write {}: {error}", path.display()))
+}
