@@ -1,18 +1,20 @@
 // L2 TLB shared by all clients, for every page size.
-//   small: Sets x Ways, set associative, 4 KiB and 64 KiB pages; read at two sets at once, one
-//          indexed by the 4 KiB page and one by the 64 KiB page, so that one lookup finds either.
+//   small: Sets x Ways entries, set associative, 4 KiB and 64 KiB pages. An entry has one key for two
+//          neighbouring pages, each with a translation of its own that may be there or not. Read at
+//          two sets at once, one indexed by the pair of 4 KiB pages and one by the pair of 64 KiB
+//          pages, so that one lookup finds either.
 //   large: Large entries, fully associative, 2 MiB and 1 GiB pages; needs no sweep.
 //
 // Lookup: one a cycle. A request accepted in cycle t is compared in t+1; in t+2 the result is
 //   offered: a hit that allows the access on hit_*, which asks for a Fill event, or else a miss on
 //   miss_* for the walker. A result that waits holds up those behind it.
 // Fill:   fill_valid_i only together with fill_ready_o, in the cycle of its Fill event; it takes the
-//   place of a lookup. A second copy of a page is replaced in place.
-// Sweep:  an Invalidate or Stop event starts a sweep of the small array: for at most Sets/2 pages
-//   only the sets that can hold them, else every set, two sets a cycle. sweep_busy_o is high from the
-//   next cycle, for n + 1 cycles for n <= Sets/2 pages, else for Sets/2 + 1. No lookup or fill starts
-//   meanwhile. A lookup of the context that was in flight at the event counts as a miss, so that no
-//   old entry leaves after it.
+//   place of a lookup. A second copy of a page is replaced in place, its neighbour is joined.
+// Sweep:  an Invalidate or Stop event starts a sweep of the small array: of at most Sets/2 pairs of
+//   pages only the sets that can hold them, else every set, two sets a cycle. sweep_busy_o is high from
+//   the next cycle, for n + 1 cycles for a range that touches n <= Sets/2 pairs, else for Sets/2 + 1.
+//   No lookup or fill starts meanwhile. A lookup of the context that was in flight at the event counts
+//   as a miss, so that no old entry leaves after it.
 // A request that an event answers (Fill, Cancel, Stop) is dropped: nobody waits for it any more.
 // off_i: every lookup misses. Contents are kept and swept as ever.
 //
@@ -62,8 +64,16 @@ module l2_tlb
   typedef logic [WayW-1:0]   way_t;
   typedef logic [LargeW-1:0] large_t;
   typedef logic [KeyW-1:0]   key_t;     // {context, page}, the bits within a larger page zero
+  typedef logic [VpnW-2:0]   pair_t;    // a pair of 4 KiB pages
 
-  // What an entry holds besides its key.
+  // Key of an entry of the small array.
+  typedef struct packed {
+    logic  napot;                       // two pages of 64 KiB, not of 4 KiB
+    ctx_t  ctx;
+    pair_t pair;                        // the bits within a pair of 64 KiB pages zero
+  } tag_t;
+
+  // What an entry holds besides its key, for each page.
   typedef struct packed {
     ppn_t       ppn;
     page_size_e size;
@@ -74,10 +84,19 @@ module l2_tlb
     logic       atomic;
   } body_t;
 
-  // Consecutive pages use consecutive sets, so that a sweep of a few pages reads a few sets. The
+  // Consecutive pairs use consecutive sets, so that a sweep of a few pages reads a few sets. The
   // context moves the start: processes use the same addresses.
-  function automatic set_t index(ctx_t ctx, set_t page);
-    return page ^ (set_t'(ctx) << Spread);
+  function automatic set_t index(ctx_t ctx, set_t pair);
+    return pair ^ (set_t'(ctx) << Spread);
+  endfunction
+
+  function automatic tag_t tag_of(ctx_t ctx, vpn_t vpn, logic napot);
+    return '{napot: napot, ctx: ctx, pair: pair_t'(vpn >> 1) & (napot ? ~pair_t'(15) : '1)};
+  endfunction
+
+  // Which page of its pair.
+  function automatic logic half_of(vpn_t vpn, logic napot);
+    return (vpn & (napot ? vpn_t'(16) : vpn_t'(1))) != '0;
   endfunction
 
   function automatic key_t key_of(ctx_t ctx, vpn_t vpn, page_size_e size);
@@ -100,39 +119,43 @@ module l2_tlb
   endfunction
 
   // ---------------------------------------------------------------- small array
-  logic            rd_en, wr_en;
-  set_t            rd_set [2];           // by the 4 KiB page, by the 64 KiB page
-  set_t            rd_set_q [2];
-  logic [Ways-1:0] rd_valid_q [2];       // valid bits as of the read
-  key_t            rd_key [2][Ways];
-  body_t           rd_body [2][Ways];
-  logic [Ways-1:0] valid_q [Sets];
-  way_t            wr_way, victim_q;
+  typedef logic [Ways-1:0][1:0] halves_t;
 
-  logic            fillb_q;              // second cycle of a fill: choose a way and write
-  key_t            fillb_key_q, fill_key;
-  body_t           fillb_body_q, fill_body;
+  logic    rd_en, wr_en, wr_joins;
+  set_t    rd_set [2];                   // by the pair of 4 KiB pages, by that of 64 KiB pages
+  logic    rd_half [2];
+  set_t    rd_set_q [2];
+  halves_t rd_valid_q [2];               // valid bits as of the read
+  tag_t    rd_tag [2][Ways];
+  body_t   rd_body [2][Ways];
+  halves_t valid_q [Sets];
+  way_t    wr_way, victim_q;
+
+  logic    fillb_q, fillb_half_q;        // second cycle of a fill: choose a way and write
+  tag_t    fillb_tag_q;
+  body_t   fillb_body_q, fill_body;
+  key_t    fill_key;
 
   for (genvar w = 0; w < int'(Ways); w++) begin : g_way
-    (* ram_style = "block" *) key_t  key_mem  [Sets];
-    (* ram_style = "block" *) body_t body_mem [Sets];
+    (* ram_style = "block" *) tag_t  tag_mem  [Sets];
+    (* ram_style = "block" *) body_t body_mem [2*Sets];
     // Packed: synthesis sees registers at the memories' outputs, as block RAM has them.
-    key_t  [1:0] key_q;
+    tag_t  [1:0] tag_q;
     body_t [1:0] body_q;
     always_ff @(posedge clk_i) begin
       if (rd_en) begin
-        key_q[0]  <= key_mem[rd_set[0]];
-        key_q[1]  <= key_mem[rd_set[1]];
-        body_q[0] <= body_mem[rd_set[0]];
-        body_q[1] <= body_mem[rd_set[1]];
+        tag_q[0]  <= tag_mem[rd_set[0]];
+        tag_q[1]  <= tag_mem[rd_set[1]];
+        body_q[0] <= body_mem[{rd_set[0], rd_half[0]}];
+        body_q[1] <= body_mem[{rd_set[1], rd_half[1]}];
       end
       if (wr_en && wr_way == way_t'(w)) begin
-        key_mem[rd_set_q[0]]  <= fillb_key_q;
-        body_mem[rd_set_q[0]] <= fillb_body_q;
+        tag_mem[rd_set_q[0]]                  <= fillb_tag_q;
+        body_mem[{rd_set_q[0], fillb_half_q}] <= fillb_body_q;
       end
     end
-    assign rd_key[0][w]  = key_q[0];
-    assign rd_key[1][w]  = key_q[1];
+    assign rd_tag[0][w]  = tag_q[0];
+    assign rd_tag[1][w]  = tag_q[1];
     assign rd_body[0][w] = body_q[0];
     assign rd_body[1][w] = body_q[1];
   end
@@ -176,6 +199,7 @@ module l2_tlb
   logic  req_fire, s2_leaves, s1_moves, s1_hit;
   body_t s1_body;
   key_t  s1_key;
+  tag_t  s1_tag;
 
   assign sweep_start = event_i.ev == EvInvalidate || event_i.ev == EvStop;
   assign drop1       = s1_valid_q && ended(s1_q.ctx, s1_q.vpn, s1_q.access);
@@ -186,19 +210,20 @@ module l2_tlb
   always_comb begin
     s1_hit  = 1'b0;
     s1_body = '0;
-    s1_key  = '0;
+    s1_key  = {s1_q.ctx, s1_q.vpn};
+    s1_tag  = '0;
     if (s1_valid_q && !s1_lost_q && !off_i) begin
-      s1_key = key_of(s1_q.ctx, s1_q.vpn, Page64K);
+      s1_tag = tag_of(s1_q.ctx, s1_q.vpn, 1'b1);
       for (int unsigned w = 0; w < Ways; w++) begin
-        if (rd_valid_q[1][w] && rd_key[1][w] == s1_key && rd_body[1][w].size == Page64K
+        if (rd_valid_q[1][w][half_of(s1_q.vpn, 1'b1)] && rd_tag[1][w] == s1_tag
             && xlat_allows(xlat_of('0, '0, rd_body[1][w]), s1_q.access)) begin
           s1_hit  = 1'b1;
           s1_body = rd_body[1][w];
         end
       end
-      s1_key = {s1_q.ctx, s1_q.vpn};
+      s1_tag = tag_of(s1_q.ctx, s1_q.vpn, 1'b0);
       for (int unsigned w = 0; w < Ways; w++) begin
-        if (rd_valid_q[0][w] && rd_key[0][w] == s1_key && rd_body[0][w].size == Page4K
+        if (rd_valid_q[0][w][half_of(s1_q.vpn, 1'b0)] && rd_tag[0][w] == s1_tag
             && xlat_allows(xlat_of('0, '0, rd_body[0][w]), s1_q.access)) begin
           s1_hit  = 1'b1;
           s1_body = rd_body[0][w];
@@ -267,20 +292,32 @@ module l2_tlb
   vpn_t            sw_lo_q, sw_hi_q;
   set_t            sw_pos_q;             // sets read so far
   set_t            sw_last_q;
-  logic [Ways-1:0] sw_gone [2];
+  halves_t         sw_gone [2];
+  pair_t           sw_span, sw_first, sw_last;
 
-  assign sw_few       = event_i.ev == EvInvalidate && event_i.hi - event_i.lo < vpn_t'(Sets) >> 1;
+  // Pairs that the range touches, less one.
+  assign sw_span      = event_i.hi[VpnW-1:1] - event_i.lo[VpnW-1:1];
+  assign sw_few       = event_i.ev == EvInvalidate && sw_span < pair_t'(Sets) >> 1;
   assign sweep_busy_o = sw_run_q || sw_check_q;
 
   always_comb begin
     sw_gone[0] = '0;
     sw_gone[1] = '0;
+    sw_first   = '0;
+    sw_last    = '0;
     if (sw_check_q) begin
       for (int unsigned p = 0; p < 2; p++) begin
         for (int unsigned w = 0; w < Ways; w++) begin
-          sw_gone[p][w] = rd_valid_q[p][w] && rd_key[p][w][KeyW-1:VpnW] == sw_ctx_q
-            && rd_key[p][w][VpnW-1:0] <= sw_hi_q
-            && (rd_key[p][w][VpnW-1:0] | ~page_tag_mask(rd_body[p][w].size)) >= sw_lo_q;
+          // The range in pairs of this entry's pages; of its first and last pair it may have one page only.
+          sw_first = tag_of('0, sw_lo_q, rd_tag[p][w].napot).pair;
+          sw_last  = tag_of('0, sw_hi_q, rd_tag[p][w].napot).pair;
+          if (rd_tag[p][w].ctx == sw_ctx_q && rd_tag[p][w].pair >= sw_first
+              && rd_tag[p][w].pair <= sw_last) begin
+            sw_gone[p][w][0] = rd_valid_q[p][w][0]
+              && !(rd_tag[p][w].pair == sw_first && half_of(sw_lo_q, rd_tag[p][w].napot));
+            sw_gone[p][w][1] = rd_valid_q[p][w][1]
+              && !(rd_tag[p][w].pair == sw_last && !half_of(sw_hi_q, rd_tag[p][w].napot));
+          end
         end
       end
     end
@@ -309,42 +346,47 @@ module l2_tlb
         sw_hi_q   <= event_i.ev == EvStop ? '1 : event_i.hi;
         sw_all_q  <= !sw_few;
         sw_pos_q  <= '0;
-        sw_last_q <= sw_few ? set_t'(event_i.hi - event_i.lo) : set_t'(Sets / 2 - 1);
+        sw_last_q <= sw_few ? set_t'(sw_span) : set_t'(Sets / 2 - 1);
       end
     end
   end
 
   // ---------------------------------------------------------------- memory ports
-  // A 64 KiB page of the range is met after at most as many steps as the range has pages.
+  // A pair of 64 KiB pages of the range is met after at most as many steps as the range has pairs of pages.
   always_comb begin
-    rd_en     = 1'b1;
-    rd_set[0] = index(req_i.ctx, req_i.vpn[SetW-1:0]);
-    rd_set[1] = index(req_i.ctx, req_i.vpn[4 +: SetW]);
+    rd_en      = 1'b1;
+    rd_set[0]  = index(req_i.ctx, req_i.vpn[1 +: SetW]);
+    rd_set[1]  = index(req_i.ctx, req_i.vpn[5 +: SetW]);
+    rd_half[0] = half_of(req_i.vpn, 1'b0);
+    rd_half[1] = half_of(req_i.vpn, 1'b1);
     if (sw_run_q) begin
       if (sw_all_q) begin
         rd_set[0] = {sw_pos_q[SetW-2:0], 1'b0};
         rd_set[1] = {sw_pos_q[SetW-2:0], 1'b1};
       end else begin
-        rd_set[0] = index(sw_ctx_q, sw_lo_q[SetW-1:0] + sw_pos_q);
-        rd_set[1] = index(sw_ctx_q, sw_lo_q[4 +: SetW] + sw_pos_q);
+        rd_set[0] = index(sw_ctx_q, sw_lo_q[1 +: SetW] + sw_pos_q);
+        rd_set[1] = index(sw_ctx_q, sw_lo_q[5 +: SetW] + sw_pos_q);
       end
     end else if (fill_valid_i) begin
-      rd_set[0] = index(fill_i.ctx, fill_i.size == Page64K ? fill_i.vpn[4 +: SetW]
-                                                           : fill_i.vpn[SetW-1:0]);
+      rd_set[0] = index(fill_i.ctx, fill_i.size == Page64K ? fill_i.vpn[5 +: SetW]
+                                                           : fill_i.vpn[1 +: SetW]);
     end else begin
       rd_en = req_fire && !off_i;
     end
   end
 
-  // Where a fill goes: over the same page, else into an invalid way, else the next victim.
+  // Where a fill goes: to its pair, else into an invalid way, else the next victim.
   always_comb begin
-    wr_en  = fillb_q;
-    wr_way = victim_q;
+    wr_en    = fillb_q;
+    wr_way   = victim_q;
+    wr_joins = 1'b0;
     if (fillb_q) begin
-      for (int unsigned w = 0; w < Ways; w++) if (!rd_valid_q[0][w]) wr_way = way_t'(w);
+      for (int unsigned w = 0; w < Ways; w++) if (rd_valid_q[0][w] == '0) wr_way = way_t'(w);
       for (int unsigned w = 0; w < Ways; w++) begin
-        if (rd_valid_q[0][w] && rd_body[0][w].size == fillb_body_q.size
-            && rd_key[0][w] == fillb_key_q) wr_way = way_t'(w);
+        if (rd_valid_q[0][w] != '0 && rd_tag[0][w] == fillb_tag_q) begin
+          wr_way   = way_t'(w);
+          wr_joins = 1'b1;
+        end
       end
     end
   end
@@ -368,11 +410,15 @@ module l2_tlb
       end
       if (sw_check_q) begin
         for (int unsigned p = 0; p < 2; p++) begin
-          for (int unsigned w = 0; w < Ways; w++) if (sw_gone[p][w]) valid_q[rd_set_q[p]][w] <= 1'b0;
+          for (int unsigned w = 0; w < Ways; w++) begin
+            if (sw_gone[p][w][0]) valid_q[rd_set_q[p]][w][0] <= 1'b0;
+            if (sw_gone[p][w][1]) valid_q[rd_set_q[p]][w][1] <= 1'b0;
+          end
         end
       end
       if (fillb_q) begin
-        valid_q[rd_set_q[0]][wr_way] <= 1'b1;
+        if (!wr_joins) valid_q[rd_set_q[0]][wr_way] <= '0;
+        valid_q[rd_set_q[0]][wr_way][fillb_half_q] <= 1'b1;
         victim_q <= victim_q + 1'b1;
       end
       if (fill_large) begin
@@ -393,7 +439,8 @@ module l2_tlb
 
   always_ff @(posedge clk_i) begin
     if (fill_valid_i) begin
-      fillb_key_q  <= fill_key;
+      fillb_tag_q  <= tag_of(fill_i.ctx, fill_i.vpn, fill_i.size == Page64K);
+      fillb_half_q <= half_of(fill_i.vpn, fill_i.size == Page64K);
       fillb_body_q <= fill_body;
     end
     if (fill_large) begin

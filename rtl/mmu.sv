@@ -10,7 +10,7 @@
 //
 // Invalidate, bound. Cycles from a command's acceptance to cmd_done_o are at most
 //     max(S, Lw + 2, Lc + 1)
-//   S     n + 3 for a range of n <= Sets/2 pages, else Sets/2 + 3 (Sets: sets of the L2),
+//   S     n + 3 for a range that touches n <= Sets/2 pairs of pages, else Sets/2 + 3 (Sets: sets of the L2),
 //   Lw    longest time of one walker operation, from mem_req_valid_o to its response,
 //   Lc    longest time from the event to when a client has retired what it had translated.
 // Walks under way, parked faults, back-pressure at the fault ring and queued misses do not enter:

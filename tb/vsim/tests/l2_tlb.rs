@@ -196,13 +196,18 @@ fn a_lookup_is_taken_every_cycle() {
 }
 
 #[test]
-fn it_holds_sets_times_ways_pages_of_one_run() {
+fn it_holds_a_pair_of_pages_in_each_way_of_each_set() {
     for size in [Size::Small, Size::Napot] {
         let mut b = block();
-        for i in 0..SETS * WAYS {
+        // The pairs' first pages first: their neighbours must join them.
+        let (first, second) = (
+            (0..2 * SETS * WAYS).step_by(2),
+            (1..2 * SETS * WAYS).step_by(2),
+        );
+        for i in first.chain(second) {
             fill(&mut b, page(1, i << size.shift(), size));
         }
-        for i in 0..SETS * WAYS {
+        for i in 0..2 * SETS * WAYS {
             let vpn = i << size.shift();
             let found = lookup(&mut b, read(1, vpn)).0;
             assert_eq!(found, Some(page(1, vpn, size)), "{size:?} page {i}");
@@ -233,16 +238,17 @@ fn while_it_is_off_everything_misses() {
 
 #[test]
 fn a_sweep_takes_as_many_cycles_as_it_must() {
-    for pages in [1, 2, 3, 17, 127, 128, 129, 1 << 20] {
-        let most = if pages <= SETS / 2 {
-            pages + 1
-        } else {
-            SETS / 2 + 1
-        };
+    let edges = [500 + 11, 500 + 12, 16 * 33, 16 * 34];
+    for (pages, edge) in [1, 2, 3, 17, 127, 254, 255, 257, 1 << 20]
+        .into_iter()
+        .flat_map(|pages| edges.map(|edge| (pages, edge)))
+    {
         for size in Size::ALL {
             let mut b = block();
-            let lo = (100 << 18 | 500) + 11;
+            let lo = (100 << 18) + edge;
             let hi = lo + pages - 1;
+            let pairs = hi / 2 - lo / 2 + 1;
+            let most = pairs.min(SETS / 2) + 1;
             let shift = size.shift();
             // A page before the range, those in it, and one behind it.
             let all = (lo >> shift) - 1..=((hi >> shift) + 1).min((lo >> shift) + 20);
@@ -287,7 +293,7 @@ fn a_page_that_was_filled_twice_is_there_once() {
     fill(&mut b, page(1, 9, Size::Small));
     // Fill the other ways: an older copy would show up, or the page would have been pushed out.
     for i in 1..WAYS {
-        fill(&mut b, page(1, 9 + i * SETS, Size::Small));
+        fill(&mut b, page(1, 9 + i * 2 * SETS, Size::Small));
     }
     assert_eq!(
         lookup(
@@ -301,15 +307,54 @@ fn a_page_that_was_filled_twice_is_there_once() {
         Some(page(1, 9, Size::Small))
     );
     for i in 1..WAYS {
-        assert!(lookup(&mut b, read(1, 9 + i * SETS)).0.is_some());
+        assert!(lookup(&mut b, read(1, 9 + i * 2 * SETS)).0.is_some());
     }
 }
 
-const VPNS: [u64; 9] = [
+#[test]
+fn a_new_pair_leaves_nothing_of_the_old_one() {
+    let mut b = block();
+    for i in 0..=WAYS {
+        fill(&mut b, page(1, 8 + i * 2 * SETS, Size::Small));
+        fill(&mut b, page(1, 9 + i * 2 * SETS, Size::Small));
+    }
+    // One pair of the five had to go; only the second page of it comes back.
+    let there = |b: &mut Block, vpn| lookup(b, read(1, vpn)).0.is_some();
+    let gone: Vec<u64> = (0..=WAYS)
+        .map(|i| 8 + i * 2 * SETS)
+        .filter(|&vpn| !there(&mut b, vpn))
+        .collect();
+    let [vpn] = gone[..] else {
+        panic!("these are gone: {gone:?}");
+    };
+    assert!(!there(&mut b, vpn + 1));
+    fill(&mut b, page(1, vpn + 1, Size::Small));
+    assert!(there(&mut b, vpn + 1));
+    assert!(!there(&mut b, vpn), "its neighbour was never filled");
+}
+
+#[test]
+fn pairs_of_both_sizes_do_not_mix() {
+    let mut b = block();
+    fill(&mut b, page(1, 0, Size::Small));
+    fill(&mut b, page(1, 16, Size::Napot));
+    let found = |b: &mut Block, vpn| lookup(b, read(1, vpn)).0.map(|xlat| xlat.size);
+    assert_eq!(found(&mut b, 0), Some(Size::Small));
+    assert_eq!(found(&mut b, 1), None);
+    assert_eq!(found(&mut b, 15), None);
+    for vpn in 16..32 {
+        assert_eq!(found(&mut b, vpn), Some(Size::Napot), "page {vpn}");
+    }
+    assert_eq!(found(&mut b, 32), None);
+}
+
+const VPNS: [u64; 11] = [
     0,
     1,
+    2,
     15,
     16,
+    32,
     255,
     511,
     512 * 9 + 5,
