@@ -43,6 +43,17 @@ impl Sim {
         Ok(Self { inner })
     }
 
+    /// Holds the device in reset for some cycles, as at its start. What is behind its memory port stays.
+    ///
+    /// # Errors
+    /// The design stopped in reset.
+    pub fn reset(&mut self) -> Result<(), SimError> {
+        self.inner.pin_mut().reset().map_err(|error| SimError {
+            cycle: 0,
+            message: error.to_string(),
+        })
+    }
+
     /// One clock: drives `input`, samples the outputs that hold together with it before the rising edge
     /// (so valid and ready of both directions are those of this edge), then clocks.
     ///

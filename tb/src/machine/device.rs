@@ -5,7 +5,9 @@ use std::path::Path;
 use thiserror::Error;
 
 use super::host::HostSide;
-use crate::rc::{LinkBytes, ReadFault};
+use crate::rc::{
+    Direction, Injection, LinkBytes, ReadFault, RootComplex, Struck, TlpCounts, TlpKind,
+};
 
 /// The device's simulation failed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -46,6 +48,42 @@ pub enum HostState {
     Copy = 9,
 }
 
+/// A link whose TLPs can be counted, and be told to fail.
+pub trait Tlps {
+    /// Adds errors to come.
+    fn inject(&mut self, plan: &[Injection]);
+    /// TLPs that have arrived so far.
+    fn counts(&self) -> TlpCounts;
+    /// The errors that have struck so far.
+    fn struck(&self) -> Vec<Struck>;
+    /// From now on keeps the kind of each TLP that arrives.
+    fn record(&mut self);
+    /// The kinds of the TLPs that have arrived since [`Tlps::record`].
+    fn recorded(&self, direction: Direction) -> Vec<TlpKind>;
+}
+
+impl Tlps for RootComplex {
+    fn inject(&mut self, plan: &[Injection]) {
+        RootComplex::inject(self, plan);
+    }
+
+    fn counts(&self) -> TlpCounts {
+        RootComplex::counts(self)
+    }
+
+    fn struck(&self) -> Vec<Struck> {
+        RootComplex::struck(self).to_vec()
+    }
+
+    fn record(&mut self) {
+        RootComplex::record(self);
+    }
+
+    fn recorded(&self, direction: Direction) -> Vec<TlpKind> {
+        RootComplex::recorded(self, direction).to_vec()
+    }
+}
+
 /// A device on the bus.
 pub trait Device: Send {
     /// Lets clocks pass: at most `cycles`, fewer once the host was told something. Returns how many passed.
@@ -68,6 +106,17 @@ pub trait Device: Send {
 
     /// From now on it answers nothing.
     fn hang(&mut self);
+
+    /// Resets it over the link: it forgets all but the bytes in its memory.
+    ///
+    /// # Errors
+    /// The simulation failed.
+    fn reset(&mut self, host: &mut HostSide) -> Result<(), DeviceFailure>;
+
+    /// Its link as TLPs, if it has one.
+    fn tlps(&mut self) -> Option<&mut dyn Tlps> {
+        None
+    }
 
     /// What the driver does now.
     fn mark(&mut self, mark: HostMark);

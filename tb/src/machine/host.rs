@@ -1,10 +1,10 @@
 //! The host as the bus sees it: its requests, its memory, its interrupt controller.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::memory::SystemMemory;
-use crate::rc::{BusError, HostPort, HostRequest, ReadError, ReadFailure, Window};
+use crate::rc::{BusError, HostPort, HostRequest, PortError, ReadError, ReadFailure, Window};
 
 /// Vectors of the interrupt controller.
 pub const VECTORS: usize = hmmu_regs::MSIX_VECTORS as usize;
@@ -14,11 +14,15 @@ pub const VECTORS: usize = hmmu_regs::MSIX_VECTORS as usize;
 pub struct HostSide {
     memory: Arc<SystemMemory>,
     requests: VecDeque<HostRequest>,
+    /// Reads without an answer yet.
+    asked: BTreeSet<u64>,
     answers: BTreeMap<u64, Result<Vec<u8>, ReadError>>,
     next_id: u64,
     raised: [bool; VECTORS],
     noticed: bool,
     stray: u64,
+    port_errors: u64,
+    gone: bool,
 }
 
 impl HostSide {
@@ -28,11 +32,14 @@ impl HostSide {
         Self {
             memory,
             requests: VecDeque::new(),
+            asked: BTreeSet::new(),
             answers: BTreeMap::new(),
             next_id: 0,
             raised: [false; VECTORS],
             noticed: false,
             stray: 0,
+            port_errors: 0,
+            gone: false,
         }
     }
 
@@ -49,6 +56,7 @@ impl HostSide {
     pub fn ask(&mut self, window: Window, offset: u64, len: usize) -> u64 {
         self.next_id += 1;
         let id = self.next_id;
+        self.asked.insert(id);
         self.requests.push_back(HostRequest::Read {
             id,
             window,
@@ -61,6 +69,26 @@ impl HostSide {
     /// The answer to a read, once.
     pub fn answer(&mut self, id: u64) -> Option<Result<Vec<u8>, ReadError>> {
         self.answers.remove(&id)
+    }
+
+    /// Drops what is to be sent and ends all reads that nobody will answer: the device is reset.
+    pub fn fail_all(&mut self) {
+        self.requests.clear();
+        for id in std::mem::take(&mut self.asked) {
+            self.answers.insert(id, Err(ReadError::LinkDown));
+        }
+    }
+
+    /// Errors that the root port has logged: TLPs of the device that were lost, and times at which the link went down.
+    #[must_use]
+    pub fn port_errors(&self) -> u64 {
+        self.port_errors
+    }
+
+    /// Was the device taken out?
+    #[must_use]
+    pub fn gone(&self) -> bool {
+        self.gone
     }
 
     /// Vectors raised since the last call.
@@ -99,6 +127,7 @@ impl HostPort for HostSide {
 
     fn read_done(&mut self, id: u64, result: Result<Vec<u8>, ReadError>) {
         self.noticed = true;
+        self.asked.remove(&id);
         self.answers.insert(id, result);
     }
 
@@ -109,6 +138,12 @@ impl HostPort for HostSide {
     fn mem_write(&mut self, addr: u64, data: &[u8]) -> Result<(), BusError> {
         self.noticed |= self.memory.is_dma(addr);
         self.memory.bus_write(addr, data)
+    }
+
+    fn port_error(&mut self, error: PortError) {
+        self.noticed = true;
+        self.port_errors += 1;
+        self.gone |= error == PortError::Removed;
     }
 
     fn interrupt(&mut self, vector: u16) {

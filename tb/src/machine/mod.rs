@@ -16,8 +16,8 @@ mod rtl;
 #[cfg(feature = "rtl")]
 mod vram;
 
-pub use config::{Backend, MAX_CYCLES, MAX_DEVICES, MachineConfig};
-pub use device::{Device, DeviceFailure, HostMark, HostState};
+pub use config::{Backend, MAX_CYCLES, MAX_DEVICES, MachineConfig, PcieConfig};
+pub use device::{Device, DeviceFailure, HostMark, HostState, Tlps};
 pub use host::HostSide;
 pub use hw::hardware;
 pub use memory::SystemMemory;
@@ -43,8 +43,6 @@ const SHORT_PAUSE: u64 = 16;
 const LONG_PAUSE: u64 = 4096;
 /// Pauses without any work of the host before they get longer.
 const QUIET_PAUSES: u32 = 8;
-/// A read of the device is given up after this many cycles.
-const READ_TIMEOUT: u64 = 200_000;
 /// Several devices take turns of this many cycles.
 const QUANTUM: u64 = 16;
 
@@ -83,6 +81,8 @@ struct Slot {
 struct Line {
     interrupts: sync::Mutex<Interrupts>,
     raised: sync::Condvar,
+    /// Raised since somebody last asked. For those that nobody waits for.
+    seen: [AtomicBool; VECTORS],
 }
 
 struct Interrupts {
@@ -98,12 +98,16 @@ impl Line {
                 shutdown: false,
             }),
             raised: sync::Condvar::new(),
+            seen: Default::default(),
         }
     }
 
     fn raise(&self, raised: [bool; VECTORS]) {
         if !raised.contains(&true) {
             return;
+        }
+        for (seen, raised) in self.seen.iter().zip(raised) {
+            seen.fetch_or(raised, Ordering::Relaxed);
         }
         let mut interrupts = self.interrupts.lock();
         for (pending, raised) in interrupts.pending.iter_mut().zip(raised) {
@@ -221,6 +225,12 @@ impl Machine {
         }
     }
 
+    /// What the TLPs of a device's link say; `None` if it has none (the functional model).
+    pub fn tlps<T>(&self, device: usize, run: impl FnOnce(&mut dyn Tlps) -> T) -> Option<T> {
+        let mut bus = self.bus();
+        bus.slots.get_mut(device)?.device.tlps().map(run)
+    }
+
     /// A device answers nothing any more.
     pub fn hang(&self, device: usize) {
         if let Some(hung) = self.hung.get(device) {
@@ -237,6 +247,41 @@ impl Machine {
         self.hung
             .get(device)
             .is_some_and(|hung| hung.load(Ordering::Relaxed))
+    }
+
+    /// Errors that the port above a device has logged.
+    #[must_use]
+    pub fn port_errors(&self, device: usize) -> u64 {
+        let bus = self.bus();
+        bus.slots
+            .get(device)
+            .map_or(0, |slot| slot.host.port_errors())
+    }
+
+    /// Is a device there? False once it was taken out.
+    #[must_use]
+    pub fn present(&self, device: usize) -> bool {
+        let bus = self.bus();
+        bus.slots.get(device).is_some_and(|slot| !slot.host.gone())
+    }
+
+    /// Resets a device over its link. One that was told to hang stays so.
+    ///
+    /// # Errors
+    /// The simulation failed, or the device does not hear it.
+    pub fn reset(&self, device: usize) -> Result<(), HwError> {
+        if self.is_hung(device) || !self.present(device) {
+            return Err(HwError::Refused {
+                what: "the link's reset".to_owned(),
+            });
+        }
+        let mut bus = self.bus();
+        bus.own_work += 1;
+        let slot = bus.slots.get_mut(device).ok_or_else(|| no_device(device))?;
+        let Slot { device, host } = slot;
+        device
+            .reset(host)
+            .map_err(|failure| HwError::Model(failure.0))
     }
 
     /// Shows in the waves what the driver of a device does.
@@ -402,7 +447,7 @@ impl Machine {
                 return Ok(());
             }
             let waited = self.now() - start;
-            if waited >= READ_TIMEOUT {
+            if waited >= self.config.read_timeout {
                 return Err(HwError::Timeout {
                     what: what(),
                     cycles: waited,

@@ -20,6 +20,8 @@ const JITTER: u64 = 6;
 /// The functional model, with the host's requests on their way to it.
 pub struct ModelDevice {
     device: hmmu_model::Device,
+    config: DeviceConfig,
+    memory: Arc<SystemMemory>,
     told: Arc<AtomicBool>,
     faults: Arc<Mutex<Vec<ReadFault>>>,
     /// Requests and when they arrive.
@@ -28,6 +30,8 @@ pub struct ModelDevice {
     answers: VecDeque<(u64, u64, Result<Vec<u8>, ReadError>)>,
     latency: u64,
     hung: bool,
+    /// What went over the link before the last reset.
+    before: LinkBytes,
 }
 
 /// System memory as the model reaches it.
@@ -36,6 +40,21 @@ struct Memory {
     told: Arc<AtomicBool>,
     /// What the next reads meet.
     faults: Arc<Mutex<Vec<ReadFault>>>,
+}
+
+/// A device after reset.
+fn make(
+    config: DeviceConfig,
+    memory: &Arc<SystemMemory>,
+    told: &Arc<AtomicBool>,
+    faults: &Arc<Mutex<Vec<ReadFault>>>,
+) -> hmmu_model::Device {
+    let host = Memory {
+        memory: Arc::clone(memory),
+        told: Arc::clone(told),
+        faults: Arc::clone(faults),
+    };
+    hmmu_model::Device::new(config, Box::new(host))
 }
 
 impl ModelDevice {
@@ -52,26 +71,23 @@ impl ModelDevice {
             seed: config.device_seed(device),
             ..Latency::default()
         };
-        let device = hmmu_model::Device::new(
-            DeviceConfig {
-                vram_bytes: config.vram,
-                latency,
-                ..DeviceConfig::default()
-            },
-            Box::new(Memory {
-                memory: Arc::clone(memory),
-                told: Arc::clone(&told),
-                faults: Arc::clone(&faults),
-            }),
-        );
+        let config = DeviceConfig {
+            vram_bytes: config.vram,
+            latency,
+            ..DeviceConfig::default()
+        };
+        let device = make(config, memory, &told, &faults);
         Self {
             device,
+            config,
+            memory: Arc::clone(memory),
             told,
             faults,
             arriving: VecDeque::new(),
             answers: VecDeque::new(),
             latency: one_way,
             hung: false,
+            before: LinkBytes::default(),
         }
     }
 
@@ -196,8 +212,8 @@ impl Device for ModelDevice {
 
     fn link_bytes(&self) -> LinkBytes {
         LinkBytes {
-            to_device: self.device.counter(Counter::LinkRxBytes),
-            to_host: self.device.counter(Counter::LinkTxBytes),
+            to_device: self.before.to_device + self.device.counter(Counter::LinkRxBytes),
+            to_host: self.before.to_host + self.device.counter(Counter::LinkTxBytes),
         }
     }
 
@@ -210,6 +226,18 @@ impl Device for ModelDevice {
 
     fn hang(&mut self) {
         self.hung = true;
+    }
+
+    fn reset(&mut self, host: &mut HostSide) -> Result<(), DeviceFailure> {
+        self.arriving.clear();
+        self.answers.clear();
+        host.fail_all();
+        self.before = self.link_bytes();
+        let mut bytes = vec![0; self.config.vram_bytes as usize];
+        self.peek(0, &mut bytes);
+        self.device = make(self.config, &self.memory, &self.told, &self.faults);
+        self.poke(0, &bytes);
+        Ok(())
     }
 
     fn mark(&mut self, _mark: HostMark) {}

@@ -5,21 +5,16 @@ use std::path::Path;
 use hmmu_rtl::{Config, In, Sim};
 
 use super::config::MachineConfig;
-use super::device::{Device, DeviceFailure, HostMark};
+use super::device::{Device, DeviceFailure, HostMark, Tlps};
 use super::host::HostSide;
 use super::vram::{Vram, VramRequest};
-use crate::rc::{Beat, CompleterConfig, HostPort, LinkBytes, RcConfig, ReadFault, RootComplex};
+use crate::rc::{Beat, HostPort, LinkBytes, RcConfig, ReadFault, RootComplex};
 
 /// Bus addresses of the device's windows, above and below 4 GiB as firmware places them.
 const BAR0: u64 = 0xf000_0000;
 const BAR2: u64 = 0x40_0000_0000;
 /// Bus 1, device 0, function 0.
 const BDF: u16 = 0x0100;
-/// Max_Payload_Size 256 and Max_Read_Request_Size 512 bytes, by the encoding of the Device Control register.
-const MPS: u8 = 1;
-const MRRS: u8 = 2;
-/// Up to this many cycles of a completion's latency are drawn.
-const JITTER: u64 = 8;
 
 /// The verilated device.
 pub struct RtlDevice {
@@ -37,9 +32,9 @@ impl RtlDevice {
     pub fn new(config: &MachineConfig, device: usize) -> Result<Self, String> {
         let sim = Sim::new(&Config {
             bdf: BDF,
-            mps: MPS,
-            mrrs: MRRS,
-            rcb128: false,
+            mps: encoded(config.pcie.mps),
+            mrrs: encoded(config.pcie.mrrs),
+            rcb128: config.pcie.completer.rcb == 128,
             bar0: BAR0,
             bar2: BAR2,
             vram_size: config.vram,
@@ -49,12 +44,11 @@ impl RtlDevice {
             link: config.link,
             clock_hz: config.clock_hz,
             link_latency: config.cycles_of(config.link_latency_ns),
-            completer: CompleterConfig {
-                latency: config.cycles_of(config.memory_latency_ns),
-                jitter: JITTER,
-                rcb: 64,
-                mps: 128 << MPS,
-            },
+            link_jitter: config.cycles_of(config.pcie.link_jitter_ns),
+            completer: config.completer(),
+            mrrs: config.pcie.mrrs,
+            device_credits: config.pcie.device_credits,
+            host_credits: config.pcie.host_credits,
             bar0: BAR0,
             bar2: BAR2,
             bdf: BDF,
@@ -103,6 +97,10 @@ impl RtlDevice {
         });
         self.complex
             .clock(input.rx_valid && out.rx_ready, sent.as_ref(), host);
+        if self.complex.take_reset() {
+            self.vram.reset();
+            return self.sim.reset().map_err(|e| DeviceFailure(e.to_string()));
+        }
         let request = (out.vram_req_valid && input.vram_req_ready).then(|| VramRequest {
             addr: out.vram_req_addr,
             write: out
@@ -113,6 +111,11 @@ impl RtlDevice {
             .clock(input.vram_rsp_valid && out.vram_rsp_ready, request);
         Ok(())
     }
+}
+
+/// A size by the encoding of the Device Control register.
+fn encoded(bytes: u64) -> u8 {
+    (bytes / 128).max(1).ilog2() as u8
 }
 
 fn split(value: u128) -> [u64; 2] {
@@ -154,6 +157,19 @@ impl Device for RtlDevice {
 
     fn hang(&mut self) {
         self.complex.hang();
+    }
+
+    fn reset(&mut self, host: &mut HostSide) -> Result<(), DeviceFailure> {
+        self.complex.hot_reset(host);
+        if self.complex.take_reset() {
+            self.vram.reset();
+            self.sim.reset().map_err(|e| DeviceFailure(e.to_string()))?;
+        }
+        Ok(())
+    }
+
+    fn tlps(&mut self) -> Option<&mut dyn Tlps> {
+        Some(&mut self.complex)
     }
 
     fn mark(&mut self, mark: HostMark) {

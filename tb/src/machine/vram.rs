@@ -54,6 +54,11 @@ impl Vram {
         }
     }
 
+    /// Forgets the reads under way; the data stays.
+    pub fn reset(&mut self) {
+        self.reads.clear();
+    }
+
     /// Does it take a request in this cycle?
     #[must_use]
     pub fn ready(&self) -> bool {

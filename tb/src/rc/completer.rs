@@ -6,8 +6,32 @@ use rand_pcg::Pcg32;
 use super::tlp::{AtomicReq, Completion, ReadReq, Status, Tlp, enabled_span};
 use super::{AtomicOp, HostPort, ReadFailure, ReadFault};
 
+/// How large a read's completions are, within Max_Payload_Size. All are legal (specification section 2.3.1.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Split {
+    /// Drawn for each, as root complexes differ.
+    #[default]
+    Drawn,
+    /// As large as can be.
+    Largest,
+    /// A read completion boundary each, as a root complex with a cache line at a time sends them.
+    Smallest,
+}
+
+/// Which completion goes first of those that are ready. Those of one read keep their order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CompletionOrder {
+    /// The read that was ready first, all of it: the drawn latencies alone reorder tags.
+    #[default]
+    Ready,
+    /// That of any read: reads overtake each other, and their completions alternate.
+    Any,
+    /// Reads in the order of arrival.
+    Arrival,
+}
+
 /// What the completer is like.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CompleterConfig {
     /// Cycles from a request's arrival to its first completion.
     pub latency: u64,
@@ -15,8 +39,26 @@ pub struct CompleterConfig {
     pub jitter: u64,
     /// Read completion boundary, bytes: 64 or 128.
     pub rcb: u64,
-    /// Largest payload, bytes.
+    /// Max_Payload_Size, bytes.
     pub mps: u64,
+    /// How reads are split.
+    pub split: Split,
+    /// Which goes first.
+    pub order: CompletionOrder,
+}
+
+impl Default for CompleterConfig {
+    /// No latency, 64 and 256 bytes.
+    fn default() -> Self {
+        Self {
+            latency: 0,
+            jitter: 0,
+            rcb: 64,
+            mps: 256,
+            split: Split::default(),
+            order: CompletionOrder::default(),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -39,6 +81,8 @@ enum What {
     Atomic { data: Vec<u8> },
     /// An AtomicOp on memory of this size that failed.
     Failed { size: usize, failure: ReadFailure },
+    /// A completion as it is.
+    Whole(Completion),
 }
 
 /// Requests that wait for their completions.
@@ -101,6 +145,16 @@ impl Completer {
         self.add(now, req.requester, req.tag, what, rng);
     }
 
+    /// Answers a request that arrived at cycle `now` with this completion.
+    pub fn answer(&mut self, now: u64, cpl: Completion, rng: &mut Pcg32) {
+        self.add(now, cpl.requester, cpl.tag, What::Whole(cpl), rng);
+    }
+
+    /// Forgets all requests.
+    pub fn clear(&mut self) {
+        self.pending.clear();
+    }
+
     fn add(&mut self, now: u64, requester: u16, tag: u8, what: What, rng: &mut Pcg32) {
         let jitter = if self.config.jitter == 0 {
             0
@@ -121,12 +175,26 @@ impl Completer {
         self.pending.is_empty()
     }
 
+    /// Whose completion goes at cycle `now`.
+    fn choose(&self, now: u64, rng: &mut Pcg32) -> Option<usize> {
+        let ready = |i: &usize| self.pending[*i].ready_at <= now;
+        let all = 0..self.pending.len();
+        match self.config.order {
+            CompletionOrder::Ready => all.filter(ready).min_by_key(|&i| self.pending[i].ready_at),
+            CompletionOrder::Arrival => all.take(1).find(ready),
+            CompletionOrder::Any => {
+                let count = all.clone().filter(ready).count();
+                if count == 0 {
+                    return None;
+                }
+                all.filter(ready).nth(rng.random_range(0..count))
+            }
+        }
+    }
+
     /// The next completion that may go at cycle `now`.
     pub fn next(&mut self, now: u64, host: &mut dyn HostPort, rng: &mut Pcg32) -> Option<Tlp> {
-        // Oldest ready first: the drawn latencies alone reorder tags.
-        let index = (0..self.pending.len())
-            .filter(|&i| self.pending[i].ready_at <= now)
-            .min_by_key(|&i| self.pending[i].ready_at)?;
+        let index = self.choose(now, rng)?;
         let Self {
             config,
             id,
@@ -136,6 +204,7 @@ impl Completer {
         let pending = &mut all[index];
         let to = (*id, pending.requester, pending.tag);
         let (cpl, done) = match &mut pending.what {
+            What::Whole(cpl) => (Some(cpl.clone()), true),
             What::Atomic { data } => {
                 let byte_count = data.len() as u16;
                 let data = std::mem::take(data);
@@ -203,16 +272,30 @@ fn failed(
 }
 
 /// Bytes of the next completion of a read: all that is left, or up to a read completion boundary within the
-/// largest payload (specification section 2.3.1.1). Which boundary is drawn, as root complexes differ.
+/// largest payload (specification section 2.3.1.1).
 fn chunk(config: &CompleterConfig, start: u64, left: usize, rng: &mut Pcg32) -> usize {
     let to_boundary = (config.rcb - start % config.rcb) as usize;
     let mps = config.mps as usize;
-    if left <= to_boundary || (left <= mps && rng.random_ratio(1, 2)) {
-        return left.min(mps);
+    if left <= to_boundary {
+        return left;
     }
-    let more = (mps - to_boundary.min(mps)) / config.rcb as usize;
-    let bytes = to_boundary + rng.random_range(0..=more) * config.rcb as usize;
-    bytes.min(left)
+    let most = (mps - to_boundary.min(mps)) / config.rcb as usize;
+    let more = match config.split {
+        _ if left <= mps && whole(config.split, rng) => return left,
+        Split::Drawn => rng.random_range(0..=most),
+        Split::Largest => most,
+        Split::Smallest => 0,
+    };
+    (to_boundary + more * config.rcb as usize).min(left)
+}
+
+/// Is a rest that fits one completion sent in one?
+fn whole(split: Split, rng: &mut Pcg32) -> bool {
+    match split {
+        Split::Drawn => rng.random_ratio(1, 2),
+        Split::Largest => true,
+        Split::Smallest => false,
+    }
 }
 
 /// A completion from, to and for: completer, requester, tag.

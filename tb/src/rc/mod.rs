@@ -6,17 +6,34 @@
 
 mod completer;
 mod complex;
+mod config;
+mod credits;
+mod inject;
 mod link;
 mod requester;
+mod spec;
 mod stream;
 pub mod tlp;
 
-pub use completer::CompleterConfig;
-pub use complex::{LinkBytes, RcConfig, RootComplex};
-pub use link::{Link, LinkSpec};
+pub use completer::{CompleterConfig, CompletionOrder, Split};
+pub use complex::{LinkBytes, RootComplex};
+pub use config::RcConfig;
+pub use credits::{Advertised, Amount, CreditLimits, Dllp, FlowClass};
+pub use inject::{Direction, Injection, LinkError, Position, Struck, TlpCounts, TlpKind};
+pub use link::{Link, LinkConfig};
+pub use spec::{DLLP_BYTES, FRAMING, LinkSpec, payload_share, tlp_bytes};
 pub use stream::{Beat, Collector, Feeder};
 
 use thiserror::Error;
+
+/// Interrupt messages are writes to this megabyte; the data is the vector number.
+const MSI_BASE: u64 = 0xfee0_0000;
+const MSI_MASK: u64 = !0xf_ffff;
+
+/// Is a write to this address an interrupt?
+fn is_interrupt(addr: u64) -> bool {
+    addr & MSI_MASK == MSI_BASE
+}
 
 /// A window of the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +84,32 @@ pub enum ReadError {
     /// A completion that does not fit its request.
     #[error("a malformed completion")]
     Malformed,
+    /// The link is down.
+    #[error("the link is down")]
+    LinkDown,
+}
+
+/// What the root port logs (Advanced Error Reporting and slot events): nobody else would ever know of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum PortError {
+    /// A TLP that breaks a rule was dropped.
+    #[error("malformed TLP")]
+    Malformed,
+    /// A posted request with bad data was dropped.
+    #[error("poisoned TLP")]
+    Poisoned,
+    /// A posted request that nobody takes was dropped.
+    #[error("unsupported request")]
+    Unsupported,
+    /// A posted request was refused.
+    #[error("completer abort")]
+    Aborted,
+    /// The link went down, and what was under way is lost.
+    #[error("link down")]
+    LinkDown,
+    /// The device was taken out.
+    #[error("device removed")]
+    Removed,
 }
 
 /// No memory at this bus address.
@@ -146,6 +189,11 @@ pub trait HostPort {
     fn mem_write(&mut self, addr: u64, data: &[u8]) -> Result<(), BusError>;
     /// The device raises an MSI-X vector.
     fn interrupt(&mut self, vector: u16);
+
+    /// The root port logs an error.
+    fn port_error(&mut self, error: PortError) {
+        let _ = error;
+    }
 
     /// One atomic operation on 4 or 8 bytes of host memory; returns the old value.
     fn mem_atomic(

@@ -131,6 +131,15 @@ impl Requester {
         self.ready.is_empty() && self.reads.is_empty()
     }
 
+    /// Ends all reads with this error, and forgets all else.
+    pub fn fail(&mut self, host: &mut dyn HostPort, error: ReadError) {
+        self.ready.clear();
+        self.pieces.fill_with(|| None);
+        for read in std::mem::take(&mut self.reads) {
+            host.read_done(read.id, Err(error));
+        }
+    }
+
     fn split(&mut self, host: &mut dyn HostPort, request: HostRequest) {
         match request {
             HostRequest::Write {

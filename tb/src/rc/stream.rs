@@ -37,9 +37,14 @@ impl Feeder {
 
     /// Takes the next packet; only when not busy.
     pub fn load(&mut self, tlp: &Tlp) {
-        self.header = tlp.header();
+        self.load_as(tlp.header(), tlp.payload());
+    }
+
+    /// Takes a packet with a header that may not fit its payload; only when not busy.
+    pub fn load_as(&mut self, header: u128, payload: &[u8]) {
+        self.header = header;
         self.payload.clear();
-        self.payload.extend_from_slice(tlp.payload());
+        self.payload.extend_from_slice(payload);
         self.at = 0;
         self.busy = true;
     }

@@ -146,6 +146,15 @@ fn machine(engine: &mut Engine, session: &Arc<Session>) {
                     "link_latency" => {
                         config.link_latency_ns = length(call, int(call, "link_latency", value)?)?;
                     }
+                    "link_jitter" => {
+                        config.pcie.link_jitter_ns =
+                            length(call, int(call, "link_jitter", value)?)?;
+                    }
+                    "mps" => config.pcie.mps = length(call, int(call, "mps", value)?)?,
+                    "mrrs" => config.pcie.mrrs = length(call, int(call, "mrrs", value)?)?,
+                    "rcb" => {
+                        config.pcie.completer.rcb = length(call, int(call, "rcb", value)?)?;
+                    }
                     other => return Err(invalid(call, format!("unknown option {other}"))),
                 }
             }

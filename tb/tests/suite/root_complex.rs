@@ -1,55 +1,11 @@
-//! The root complex without a device: a link's timing, completions, AtomicOps, host requests, interrupts.
+//! The root complex without a device: completions, AtomicOps, host requests, interrupts.
 
 use std::collections::BTreeMap;
 
 use crate::common::bench::{BAR0, BAR2, Bench, DEVICE, Host, MEMORY, MPS, RCB};
 use hmmu::rc::tlp::{AtomicReq, Completion, ReadReq, Status, Tlp, WriteReq, byte_enables};
-use hmmu::rc::{AtomicOp, HostRequest, Link, LinkSpec, ReadError, Window};
+use hmmu::rc::{AtomicOp, HostRequest, LinkSpec, ReadError, Window};
 use rand::Rng;
-
-#[test]
-fn a_link_has_its_rate_and_latency() {
-    assert_eq!(
-        "gen3x8".parse(),
-        Ok(LinkSpec {
-            generation: 3,
-            lanes: 8
-        })
-    );
-    for bad in [
-        "gen3", "3x8", "gen0x8", "gen6x1", "gen3x3", "genx", "gen3x8 ",
-    ] {
-        assert!(bad.parse::<LinkSpec>().is_err(), "{bad}");
-    }
-    let spec = LinkSpec {
-        generation: 1,
-        lanes: 4,
-    };
-    assert_eq!(
-        spec.bytes_per_second(),
-        1_000_000_000,
-        "2.5 GT/s at 8b/10b are 250 MB/s a lane"
-    );
-    // At 250 MHz that is 4 bytes a cycle: 64 bytes of data, a header of 12 and 8 of framing take 21 cycles.
-    let mut link = Link::new(spec, 250_000_000, 100);
-    let data = vec![0; 64];
-    let tlp = Tlp::Write(WriteReq {
-        requester: 0,
-        tag: 0,
-        addr: 0,
-        first_be: 0xf,
-        last_be: 0xf,
-        data,
-        poisoned: false,
-    });
-    link.send(0, tlp.clone());
-    link.send(0, tlp.clone());
-    assert_eq!(link.receive(120), None);
-    assert_eq!(link.receive(121), Some(tlp.clone()));
-    assert_eq!(link.receive(141), None);
-    assert_eq!(link.receive(142), Some(tlp));
-    assert_eq!(link.bytes(), 2 * 76);
-}
 
 #[test]
 fn reads_are_completed_by_the_rules() {

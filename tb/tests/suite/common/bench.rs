@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use hmmu::rc::tlp::Tlp;
+use hmmu::rc::tlp::{Tlp, TlpError};
 use hmmu::rc::{
-    BusError, Collector, CompleterConfig, Feeder, HostPort, HostRequest, LinkSpec, RcConfig,
-    ReadError, ReadFailure, RootComplex,
+    BusError, Collector, CompleterConfig, Feeder, HostPort, HostRequest, LinkSpec, PortError,
+    RcConfig, ReadError, ReadFailure, RootComplex,
 };
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg32;
@@ -24,6 +24,7 @@ pub struct Host {
     pub requests: VecDeque<HostRequest>,
     pub answers: BTreeMap<u64, Result<Vec<u8>, ReadError>>,
     pub raised: Vec<u16>,
+    pub port_errors: Vec<PortError>,
 }
 
 impl Host {
@@ -34,6 +35,7 @@ impl Host {
             requests: VecDeque::new(),
             answers: BTreeMap::new(),
             raised: Vec::new(),
+            port_errors: Vec::new(),
         }
     }
 }
@@ -71,6 +73,10 @@ impl HostPort for Host {
     fn interrupt(&mut self, vector: u16) {
         self.raised.push(vector);
     }
+
+    fn port_error(&mut self, error: PortError) {
+        self.port_errors.push(error);
+    }
 }
 
 /// A root complex and the streams of a device that the test plays.
@@ -95,23 +101,35 @@ impl Bench {
     }
 
     pub fn with_link(seed: u64, link: LinkSpec) -> Self {
-        let complex = RootComplex::new(&RcConfig {
+        Self::with(&RcConfig {
             link,
-            clock_hz: 250_000_000,
+            ..Self::config(seed)
+        })
+    }
+
+    /// What [`Bench::new`] makes.
+    pub fn config(seed: u64) -> RcConfig {
+        RcConfig {
             link_latency: 10,
             completer: CompleterConfig {
                 latency: 20,
                 jitter: 30,
                 rcb: RCB,
                 mps: MPS,
+                ..CompleterConfig::default()
             },
             bar0: BAR0,
             bar2: BAR2,
             bdf: DEVICE,
             seed,
-        });
+            ..RcConfig::default()
+        }
+    }
+
+    pub fn with(config: &RcConfig) -> Self {
+        let seed = config.seed;
         Self {
-            complex,
+            complex: RootComplex::new(config),
             host: Host::new(),
             feeder: Feeder::default(),
             collector: Collector::default(),
@@ -122,6 +140,12 @@ impl Bench {
 
     /// One clock with random back-pressure; the packet that arrived at the device, if one did.
     pub fn clock(&mut self) -> Option<Tlp> {
+        self.clock_any()
+            .map(|packet| packet.expect("a good packet"))
+    }
+
+    /// The same, for packets that may be malformed.
+    pub fn clock_any(&mut self) -> Option<Result<Tlp, TlpError>> {
         if !self.feeder.is_busy()
             && let Some(tlp) = self.out.pop_front()
         {
@@ -139,6 +163,6 @@ impl Bench {
         }
         self.complex.clock(taken, sent.as_ref(), &mut self.host);
         let beat = offer.filter(|_| taken)?;
-        self.collector.push(&beat).expect("a good packet")
+        self.collector.push(&beat).transpose()
     }
 }

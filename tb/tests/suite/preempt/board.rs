@@ -145,11 +145,13 @@ impl Board {
                 jitter: 0,
                 rcb: 64,
                 mps: 256,
+                ..CompleterConfig::default()
             },
             bar0: BAR0,
             bar2: BAR2,
             bdf: 0x100,
             seed: 1,
+            ..RcConfig::default()
         });
         let mut board = Self {
             sim,
