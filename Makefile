@@ -1,5 +1,5 @@
 # hmmu: `make run` shows the device at work, `make test` passes the tests. Both set up what they need.
-.PHONY: help setup regs run test test-host bench-host bench-mmu lint synth pnr bench-fpga conformance mutants soak preempt clean
+.PHONY: help setup regs run test test-host bench-host bench-mmu lint synth pnr bench-fpga conformance mutants soak preempt inject clean
 SHELL := /bin/bash
 CARGO ?= cargo
 
@@ -57,6 +57,9 @@ soak: setup      ## a million random operations each on the TLBs, the walker, th
 preempt: setup   ## take a page, a table or a job away from the whole device at each cycle (long)
 	@HMMU_STRIDE=$${HMMU_STRIDE:-1} $(CARGO) test --release --quiet -p hmmu --test suite preempt -- --nocapture
 	@HMMU_STRIDE=$${HMMU_STRIDE:-1} $(CARGO) test --release --quiet -p hmmu --test device_rtl save:: -- --nocapture
+
+inject: setup    ## every error at every TLP of a migration there and back; prints cases and outcomes (long; HMMU_STRIDE=N: every N-th)
+	@HMMU_STRIDE=$${HMMU_STRIDE:-1} $(CARGO) test --release --quiet -p hmmu --test suite sweep:: -- --nocapture
 
 CONFIG ?= default
 synth: setup     ## open ECP5 synthesis of the RTL top, with the table of cells (CONFIG=small: the small one)

@@ -64,6 +64,11 @@ impl Commands {
         self.ring.restart(status)
     }
 
+    /// As [`Ring::rearm`].
+    pub fn rearm(&self) -> Result<(), HwError> {
+        self.ring.rearm()
+    }
+
     /// Issues a command; it completes later. Waits only when the ring is full.
     fn issue(&self, command: CtrlEntry) -> Result<Index, DriverError> {
         self.health.check()?;

@@ -39,6 +39,8 @@ pub struct Timeouts {
     pub job: Option<u64>,
     /// The device's own reads over the link (register `CPL_TIMEOUT`).
     pub completion: u64,
+    /// How often a device that is waited for is looked at: whether it lives, and whether it has stopped a queue.
+    pub look: u64,
 }
 
 impl Default for Timeouts {
@@ -49,6 +51,7 @@ impl Default for Timeouts {
             ring: 20_000_000,
             job: None,
             completion: 50_000,
+            look: 50_000,
         }
     }
 }

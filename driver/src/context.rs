@@ -67,6 +67,7 @@ impl Context {
     }
 
     fn set_up(core: &Arc<Core>, mm: &Arc<Mm>, id: CtxId) -> Result<Arc<Self>, DriverError> {
+        let revived = core.health.revived();
         let table = PageTable::new(Arc::clone(&core.mem), core.config.tables)?;
         let logged = core.dirty_log.get();
         if let Some(log) = logged {
@@ -74,7 +75,11 @@ impl Context {
             log.collect(core)?;
         }
         let logged = logged.is_some();
-        if let Err(error) = core.commands.ctx_set(id, table.root(), logged) {
+        let mut set = core.commands.ctx_set(id, table.root(), logged);
+        if set.is_ok() && core.health.revived() != revived {
+            set = Err(DriverError::Lost("it was reset meanwhile".to_owned()));
+        }
+        if let Err(error) = set {
             table.free();
             return Err(error);
         }

@@ -124,6 +124,12 @@ impl Copier {
         self.ring.restart(status)
     }
 
+    /// As [`Ring::rearm`].
+    pub fn rearm(&self) -> Result<(), HwError> {
+        *self.translated.lock() = None;
+        self.ring.rearm()
+    }
+
     /// Does the copies; one result for each. Returns when all are done or have failed.
     pub fn pages(&self, list: &[PageCopy]) -> Vec<Result<(), DriverError>> {
         let mut results: Vec<Result<(), DriverError>> = list.iter().map(|_| Ok(())).collect();
@@ -217,17 +223,25 @@ impl Copier {
     }
 
     fn by_cpu(&self, copy: PageCopy) -> Result<(), DriverError> {
+        if copy.dst.is_vram() {
+            // Pages come home from a lost device, none goes there.
+            self.health.check()?;
+        }
         let mut bytes = [0; PAGE_SIZE as usize];
         for page in 0..copy.pages as u64 {
             self.counters.add(Tick::PagesByCpu, 1);
             if let Source::Page(src) = copy.src {
-                self.mem.read(src.add(page * PAGE_SIZE), &mut bytes)?;
+                self.mem
+                    .read_surely(src.add(page * PAGE_SIZE), &mut bytes)?;
             }
             self.mem.write(copy.dst.add(page * PAGE_SIZE), &bytes)?;
         }
-        // Reading back makes sure that the posted writes have arrived before anybody uses the pages.
-        let last = copy.dst.add(copy.pages as u64 * PAGE_SIZE - 8);
-        self.mem.read(last, &mut bytes[..8])?;
+        if copy.dst.is_vram() {
+            // Reading back makes sure that the posted writes have arrived before anybody uses the pages.
+            let last = copy.dst.add(copy.pages as u64 * PAGE_SIZE - 8);
+            self.mem.read_surely(last, &mut bytes[..8])?;
+            self.health.verify()?;
+        }
         Ok(())
     }
 

@@ -7,6 +7,7 @@ use crate::copier::Copier;
 use crate::counters::Counters;
 use crate::dirty_log::DirtyLog;
 use crate::error::DriverError;
+use crate::faults::FaultRing;
 use crate::health::Health;
 use crate::hw::{Hardware, HwError, VramAddr};
 use crate::launcher::Launcher;
@@ -43,6 +44,7 @@ pub(crate) struct Core {
     pub commands: Commands,
     pub copier: Copier,
     pub launcher: Launcher,
+    pub faults: Mutex<FaultRing>,
     pub waiters: Waiters,
     pub walk_retries: WalkRetries,
     /// Hardware warps of all compute units.

@@ -28,9 +28,9 @@ impl Device {
         sys: Arc<System>,
         config: DeviceConfig,
     ) -> Result<Arc<Self>, DriverError> {
-        let (core, ring) = crate::probe::probe(hw, sys, config)?;
+        let core = crate::probe::probe(hw, sys, config)?;
         let shared = Arc::clone(&core);
-        let worker = sync::spawn_named("fault worker", move || crate::worker::run(&shared, ring));
+        let worker = sync::spawn_named("fault worker", move || crate::worker::run(&shared));
         let mut workers = vec![worker];
         if let Some(log) = core.dirty_log.get() {
             let (core, log) = (Arc::clone(&core), Arc::clone(log));
@@ -91,6 +91,21 @@ impl Device {
     /// Why the device was given up, if it was.
     pub fn lost(&self) -> Option<DriverError> {
         self.core.health.check().err()
+    }
+
+    /// Brings a device back that was given up, or one that works anew: resets it over the link, closes all contexts (their
+    /// jobs end with EIO) and sets up its queues. Pages in its memory stay there, with their content; processes open it
+    /// again.
+    ///
+    /// # Errors
+    /// EIO when it is not there any more, does not answer, or cannot be reset. It is lost then.
+    pub fn reset(&self) -> Result<(), DriverError> {
+        crate::probe::reset(&self.core)
+    }
+
+    /// The first error that the device has reported (register `ERROR_INFO`: code, unit and address) since the last call.
+    pub fn take_error(&self) -> Option<u64> {
+        self.core.health.take_error()
     }
 
     /// Takes the device's memory out of the system for good, after [`Device::shutdown`]. Pages in it come home first;

@@ -34,6 +34,11 @@ impl DirtyLog {
         Ok(Self { ring })
     }
 
+    /// Sets the log up again after a reset of the device.
+    pub fn rearm(&self) -> Result<(), DriverError> {
+        self.ring.lock().rearm()
+    }
+
     /// Sorts the records that are there to their contexts. A context that is gone needs its own no more.
     pub fn collect(&self, core: &Core) -> Result<(), DriverError> {
         // Under the lock to the end: what counts as taken is with its context.

@@ -26,6 +26,9 @@ pub enum DriverError {
         /// For how long, in device cycles.
         cycles: u64,
     },
+    /// A write on the link was lost, and what the device did since cannot be trusted.
+    #[error("the link has lost something: {0}")]
+    Link(String),
     /// An earlier failure made the device unusable.
     #[error("the device is lost: {0}")]
     Lost(String),
@@ -65,9 +68,11 @@ impl DriverError {
             Self::Config(_) => Errno::EINVAL,
             Self::Closed => Errno::EBADF,
             Self::Hw(HwError::OutOfDmaMemory { .. }) => Errno::ENOMEM,
-            Self::Hw(_) | Self::NotOurs { .. } | Self::NoAnswer { .. } | Self::Lost(_) => {
-                Errno::EIO
-            }
+            Self::Hw(_)
+            | Self::NotOurs { .. }
+            | Self::NoAnswer { .. }
+            | Self::Link(_)
+            | Self::Lost(_) => Errno::EIO,
         }
     }
 }

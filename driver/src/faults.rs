@@ -71,6 +71,11 @@ impl FaultRing {
         Ok(Self(RecordRing::new(hw, REGS, log2)?))
     }
 
+    /// Sets the ring up again after a reset of the device.
+    pub fn rearm(&mut self) -> Result<(), DriverError> {
+        self.0.rearm()
+    }
+
     /// Takes all records that are there and gives their places back to the device.
     pub fn fetch(&mut self) -> Result<Vec<Fault>, DriverError> {
         let records = self.0.fetch()?;

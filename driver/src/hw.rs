@@ -52,6 +52,28 @@ pub trait Bar: Send + Sync {
     fn vram_read(&self, addr: VramAddr, buf: &mut [u8]) -> Result<(), HwError>;
     /// Writes VRAM through BAR2, in order with [`Bar::write`]. Posted.
     fn vram_write(&self, addr: VramAddr, data: &[u8]) -> Result<(), HwError>;
+
+    /// Errors that the port above the device has logged so far: posted writes of the device that did not arrive, times
+    /// at which the link went down. Does not wait. Where nobody can tell it is 0.
+    fn port_errors(&self) -> u64 {
+        0
+    }
+
+    /// False once the device was taken out. Does not wait.
+    fn present(&self) -> bool {
+        true
+    }
+
+    /// Resets the device over the link: it forgets all but the bytes of its memory, and nothing of it is under way any
+    /// more. Does not wait.
+    ///
+    /// # Errors
+    /// Refused where that is not possible.
+    fn reset(&self) -> Result<(), HwError> {
+        Err(HwError::Refused {
+            what: "the link's reset".to_owned(),
+        })
+    }
 }
 
 /// System memory that both the driver and the device reach (coherent).
@@ -75,6 +97,12 @@ pub trait Interrupts: Send + Sync {
     fn wait(&self, vector: u16) -> bool;
     /// Ends all present and future waits.
     fn shutdown(&self);
+
+    /// Was `vector`, which nobody waits for, raised since the last call? Does not wait.
+    fn take(&self, vector: u16) -> bool {
+        let _ = vector;
+        false
+    }
 }
 
 /// Device time. It runs only while somebody waits.

@@ -5,7 +5,6 @@ use crate::commands::CtxId;
 use crate::context::Context;
 use crate::core::Core;
 use crate::error::{DriverError, JobError};
-use crate::health::LOOK_EVERY;
 use crate::hold::Hold;
 use crate::hw::DmaAddr;
 use crate::slices::SaveAreas;
@@ -13,6 +12,9 @@ use hmm_core::Errno;
 use hmm_core::sync::Mutex;
 use hmmu_regs::{JobStatus, LaunchEntry};
 use std::sync::Arc;
+
+/// Looks in a row that may stay without an answer.
+const SILENT_LOOKS: u32 = 1;
 
 /// Errno codes of a Cancel start here; lower status codes are the device's own.
 pub(crate) const CANCEL_BASE: u8 = 16;
@@ -116,9 +118,19 @@ impl Job {
             let held = self.state.hold.lock().cycles(now);
             limit.is_some_and(|limit| now - self.launched >= limit.saturating_add(held))
         };
-        let mut next_look = self.core.hw.clock.now().saturating_add(LOOK_EVERY);
+        let health = &self.core.health;
+        let mut next_look = self.core.hw.clock.now().saturating_add(health.look_every());
+        let mut silent = 0;
         loop {
-            if let Some(end) = self.ended() {
+            if let Some(mut end) = self.ended() {
+                if end.status == JobStatus::Ok as u8
+                    && !health.is_lost()
+                    && health.verify().is_err()
+                {
+                    // Something that it wrote, or read, may have been lost.
+                    end = JobEnd::by_driver(JobStatus::MemoryError);
+                    *self.state.end.lock() = Some(end);
+                }
                 return if end.status == JobStatus::Ok as u8 {
                     Ok(end.result)
                 } else {
@@ -134,7 +146,7 @@ impl Job {
                 addr: 0,
                 status: JobStatus::MemoryError as u8,
             };
-            if self.core.health.check().is_err() {
+            if health.verify().is_err() {
                 return Err(lost);
             }
             if over() {
@@ -147,12 +159,17 @@ impl Job {
             }
             let mut passed = self.core.hw.clock.pause();
             if passed.is_ok() && self.core.hw.clock.now() >= next_look {
-                // A job may run as long as it likes, but a device that hangs must not look like one that works.
-                passed = self.core.health.look();
-                next_look = self.core.hw.clock.now().saturating_add(LOOK_EVERY);
+                // A job may run as long as it likes, but a device that hangs must not look like one that works. One
+                // answer may be lost on the way.
+                let look = health.look();
+                silent = if look.is_ok() { 0 } else { silent + 1 };
+                if silent > SILENT_LOOKS {
+                    passed = look;
+                }
+                next_look = self.core.hw.clock.now().saturating_add(health.look_every());
             }
             if let Err(error) = passed {
-                self.core.health.lose(&DriverError::from(error));
+                health.lose(&DriverError::from(error));
                 return Err(lost);
             }
         }

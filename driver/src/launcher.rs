@@ -193,6 +193,21 @@ impl Launcher {
         core.hw.bar.write(reg::LAUNCH_PROD, left)
     }
 
+    /// Sets the ring up again after a reset of the device, when all contexts have been closed.
+    pub fn rearm(&self, core: &Core) -> Result<(), HwError> {
+        let mut state = self.state.lock();
+        let running = std::mem::take(&mut state.running);
+        for running in running {
+            abandon(core, &running.job);
+        }
+        state.produced = 0;
+        state.restarts = 0;
+        state.stopped_at = None;
+        let bar = &core.hw.bar;
+        bar.write(reg::LAUNCH_BASE, self.entries.base().0)?;
+        bar.write(reg::LAUNCH_SIZE, u64::from(self.log2))
+    }
+
     /// Ends a job.
     pub fn kill(&self, core: &Core, job: &Arc<JobState>) -> Result<(), DriverError> {
         let deadline = core
@@ -275,13 +290,24 @@ impl Launcher {
                 keep
             });
             for job in gone {
-                // The completion's memory stays allocated: a lost device may still write it.
-                *job.end.lock() = Some(JobEnd::by_driver(JobStatus::MemoryError));
+                abandon(core, &job);
             }
         }
         self.state.lock().stopping.remove(&ctx);
         waited
     }
+}
+
+/// Ends a job of a lost device.
+fn abandon(core: &Core, job: &JobState) {
+    // Unless the device was reset it may still write what it was given: that stays allocated.
+    if core.health.is_quiet() {
+        Launcher::free_completion(core, job.completion);
+        if let Some(areas) = job.areas.lock().take() {
+            areas.free(core);
+        }
+    }
+    *job.end.lock() = Some(JobEnd::by_driver(JobStatus::MemoryError));
 }
 
 /// How a job that was handed out has ended, if it has.

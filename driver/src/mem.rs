@@ -13,6 +13,11 @@ pub(crate) struct DevPa(pub u64);
 
 const VRAM_BIT: u64 = 1 << 55;
 
+/// How often a read that was refused is tried again.
+const READ_TRIES: u32 = 8;
+/// Pauses before the second of these; more each time.
+const PAUSES: u32 = 32;
+
 impl DevPa {
     /// The address of a byte of VRAM.
     pub fn vram(addr: VramAddr) -> Self {
@@ -69,6 +74,31 @@ impl DevMem {
         } else {
             self.hw.dma.read(DmaAddr(at.0), buf);
             Ok(())
+        }
+    }
+
+    /// As [`DevMem::read`], and tries again for some time when the link fails. What it has read came from the device.
+    pub fn read_surely(&self, at: DevPa, buf: &mut [u8]) -> Result<(), HwError> {
+        let mut tries = 0;
+        loop {
+            let result = self.read(at, buf);
+            if at.is_vram() && !self.hw.bar.present() {
+                // An empty slot reads as ones.
+                return Err(HwError::Refused {
+                    what: "a device that was taken out".to_owned(),
+                });
+            }
+            match result {
+                Err(HwError::Refused { .. }) if tries < READ_TRIES => {}
+                // One that timed out has taken long: once more, a completion may have been lost.
+                Err(HwError::Timeout { .. }) if tries == 0 => {}
+                other => return other,
+            }
+            // The first time at once: a completion may have been lost. A link that is down takes some time.
+            for _ in 0..tries * PAUSES {
+                self.hw.clock.pause()?;
+            }
+            tries += 1;
         }
     }
 

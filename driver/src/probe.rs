@@ -10,7 +10,7 @@ use crate::error::DriverError;
 use crate::faults::FaultRing;
 use crate::health::Health;
 use crate::home::Owner;
-use crate::hw::Hardware;
+use crate::hw::{Hardware, HwError};
 use crate::launcher::Launcher;
 use crate::mem::DevMem;
 use crate::pool::PagePool;
@@ -61,12 +61,85 @@ fn cap(caps: u64, low: u32) -> u64 {
     (caps >> low) & 0xff
 }
 
-/// Sets a device up and enables it. The fault ring is left for the worker.
+/// Sets the registers that are not those of a ring. The device is disabled.
+fn program(hw: &Hardware, config: &DeviceConfig) -> Result<(), HwError> {
+    hw.bar.write(reg::CONTROL, 0)?;
+    hw.bar.write(reg::CPL_TIMEOUT, config.timeouts.completion)?;
+    hw.bar.write(reg::XLAT_LIMITS, config.translation.word())?;
+    hw.bar.write(reg::ERROR_INFO, 1)?;
+    for vector in 0..MSIX_VECTORS {
+        let entry = MSIX_TABLE + vector * 16;
+        hw.bar.write(entry, MSIX_ADDRESS)?;
+        // Message data below, vector control (0: not masked) above.
+        hw.bar.write(entry + 8, vector)?;
+    }
+    Ok(())
+}
+
+/// Brings a device back that was given up: resets it, ends all contexts, and sets everything up anew.
+pub(crate) fn reset(core: &Core) -> Result<(), DriverError> {
+    let asked = DriverError::Link("the device is being reset".to_owned());
+    core.health.lose(&asked);
+    for context in core.contexts() {
+        // All that it has on the device is gone.
+        let _ = context.close();
+    }
+    core.hw.bar.reset()?;
+    answers(core)?;
+    program(&core.hw, &core.config)?;
+    core.commands.rearm()?;
+    core.copier.rearm()?;
+    core.launcher.rearm(core)?;
+    core.faults.lock().rearm()?;
+    if let Some(log) = core.dirty_log.get() {
+        log.rearm()?;
+    }
+    core.health.revive();
+    core.hw.bar.write(reg::CONTROL, ENABLE)?;
+    // The writes may have been lost like any other.
+    let enabled = core.hw.bar.read(reg::CONTROL);
+    core.health.verify()?;
+    match enabled {
+        Ok(ENABLE) => Ok(()),
+        Ok(_) | Err(_) => {
+            let error = DriverError::Link("the device could not be set up again".to_owned());
+            core.health.lose(&error);
+            Err(error)
+        }
+    }
+}
+
+/// Waits until the device answers after a reset.
+fn answers(core: &Core) -> Result<(), DriverError> {
+    let deadline = core
+        .hw
+        .clock
+        .now()
+        .saturating_add(core.config.timeouts.command);
+    loop {
+        if !core.hw.bar.present() {
+            return Err(DriverError::Lost("the device was taken out".to_owned()));
+        }
+        match core.hw.bar.read(reg::ID) {
+            Ok(id) if id == hmmu_regs::ID => return Ok(()),
+            Err(error) if core.hw.clock.now() >= deadline => return Err(error.into()),
+            Ok(id) if core.hw.clock.now() >= deadline => {
+                return Err(DriverError::NotOurs {
+                    id,
+                    expected: hmmu_regs::ID,
+                });
+            }
+            Ok(_) | Err(_) => core.hw.clock.pause()?,
+        }
+    }
+}
+
+/// Sets a device up and enables it.
 pub(crate) fn probe(
     hw: Hardware,
     sys: Arc<System>,
     config: DeviceConfig,
-) -> Result<(Arc<Core>, FaultRing), DriverError> {
+) -> Result<Arc<Core>, DriverError> {
     check(&config)?;
     let id = hw.bar.read(reg::ID)?;
     if id != hmmu_regs::ID {
@@ -89,17 +162,8 @@ pub(crate) fn probe(
     if pages == 0 {
         return Err(DriverError::Config("the device has no memory".to_owned()));
     }
-    hw.bar.write(reg::CONTROL, 0)?;
-    hw.bar.write(reg::CPL_TIMEOUT, config.timeouts.completion)?;
-    hw.bar.write(reg::XLAT_LIMITS, config.translation.word())?;
-    hw.bar.write(reg::ERROR_INFO, 1)?;
-    for vector in 0..MSIX_VECTORS {
-        let entry = MSIX_TABLE + vector * 16;
-        hw.bar.write(entry, MSIX_ADDRESS)?;
-        // Message data below, vector control (0: not masked) above.
-        hw.bar.write(entry + 8, vector)?;
-    }
-    let health = Arc::new(Health::new(hw.clone()));
+    program(&hw, &config)?;
+    let health = Arc::new(Health::new(hw.clone(), config.timeouts.look));
     let counters = Arc::new(Counters::new());
     let pool = Arc::new(PagePool::new(pages));
     let mem = Arc::new(DevMem::new(hw.clone(), Arc::clone(&pool)));
@@ -133,6 +197,7 @@ pub(crate) fn probe(
         commands,
         copier,
         launcher,
+        faults: Mutex::new(faults),
         waiters: Waiters::default(),
         walk_retries,
     });
@@ -156,5 +221,5 @@ pub(crate) fn probe(
     let pagemap = DevPagemap::new(&core.sys, kind, pages, core.owner(), owner)
         .map_err(|errno| DriverError::errno_of(errno, "adding the device's memory"))?;
     let _ = core.pagemap.set(pagemap);
-    Ok((core, faults))
+    Ok(core)
 }

@@ -39,6 +39,15 @@ impl<const BYTES: usize> RecordRing<BYTES> {
         })
     }
 
+    /// Sets the ring up again after a reset of the device, empty.
+    pub fn rearm(&mut self) -> Result<(), DriverError> {
+        self.hw.dma.write(self.base, &vec![0; BYTES << self.log2]);
+        self.consumed = 0;
+        self.hw.bar.write(self.regs.base, self.base.0)?;
+        self.hw.bar.write(self.regs.size, u64::from(self.log2))?;
+        Ok(())
+    }
+
     /// The index of the next record to be taken, as the device counts.
     pub fn taken(&self) -> u32 {
         self.consumed as u32

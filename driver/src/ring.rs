@@ -4,7 +4,7 @@ use crate::error::DriverError;
 use crate::health::Health;
 use crate::hw::{DmaAddr, Hardware, HwError};
 use hmm_core::sync::Mutex;
-use hmmu_regs::ENTRY_BYTES;
+use hmmu_regs::{Completion, ENTRY_BYTES, JobStatus};
 
 /// Bytes between two slots of completions: a Completion, or a Fence with room to spare.
 const SLOT_BYTES: u64 = 32;
@@ -220,6 +220,25 @@ impl Ring {
         );
         state.origin = first;
         self.ring_doorbell(&state)
+    }
+
+    /// Sets the ring up again after a reset of the device. Entries that it has not completed are given up: they count as
+    /// completed, with status MemoryError where there is one.
+    pub fn rearm(&self) -> Result<(), HwError> {
+        let mut state = self.state.lock();
+        let oldest = state.produced.saturating_sub(self.count());
+        for index in oldest..state.produced {
+            if !self.completed(Index(index)) {
+                let given_up = Completion::default()
+                    .with_value(index + 1)
+                    .with_status(JobStatus::MemoryError as u64);
+                self.hw.dma.write(self.slot(index), &given_up.to_bytes());
+            }
+        }
+        state.origin = state.produced;
+        state.restarts = 0;
+        self.hw.bar.write(self.regs.base, self.entries.base().0)?;
+        self.hw.bar.write(self.regs.size, u64::from(self.log2))
     }
 
     /// Puts an entry into the ring, waiting up to `cycles` for room.

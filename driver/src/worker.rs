@@ -8,7 +8,7 @@ use crate::context::Context;
 use crate::core::Core;
 use crate::counters::Tick;
 use crate::error::DriverError;
-use crate::faults::{Fault, FaultRing, Work, merge};
+use crate::faults::{Fault, Work, merge};
 use crate::job::cancel_code;
 use crate::lookup::{Lookup, look_up};
 use crate::policy::PageRange;
@@ -22,10 +22,11 @@ use std::sync::Arc;
 const ATTEMPTS: u32 = 32;
 
 /// Serves faults until interrupts are shut down or the device is lost.
-pub(crate) fn run(core: &Arc<Core>, mut ring: FaultRing) {
+pub(crate) fn run(core: &Arc<Core>) {
     while core.hw.irq.wait(Vector::Fault as u16) {
         loop {
-            match ring.fetch() {
+            let fetched = core.faults.lock().fetch();
+            match fetched {
                 Ok(faults) if faults.is_empty() => break,
                 Ok(faults) => serve_batch(core, faults),
                 Err(error) => {

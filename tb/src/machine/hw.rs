@@ -1,6 +1,7 @@
 //! The machine as the driver's hardware.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use hmm_core::{PAGE_SIZE, Pfn};
 use hmmu_driver::Hardware;
@@ -52,6 +53,18 @@ impl Bar for Port {
     fn vram_write(&self, addr: VramAddr, data: &[u8]) -> Result<(), HwError> {
         self.machine.post(self.device, Window::Vram, addr.0, data)
     }
+
+    fn port_errors(&self) -> u64 {
+        self.machine.port_errors(self.device)
+    }
+
+    fn present(&self) -> bool {
+        self.machine.present(self.device)
+    }
+
+    fn reset(&self) -> Result<(), HwError> {
+        self.machine.reset(self.device)
+    }
 }
 
 impl DmaMemory for Port {
@@ -102,6 +115,12 @@ impl Interrupts for Port {
                 None => return false,
             }
         }
+    }
+
+    fn take(&self, vector: u16) -> bool {
+        let line = self.machine.lines.get(self.device);
+        let seen = line.and_then(|line| line.seen.get(usize::from(vector)));
+        seen.is_some_and(|seen| seen.swap(false, Ordering::Relaxed))
     }
 
     fn shutdown(&self) {

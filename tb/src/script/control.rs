@@ -78,6 +78,12 @@ impl Dev {
         Ok(())
     }
 
+    fn reset(&mut self) -> Result<()> {
+        self.device()
+            .reset()
+            .map_err(|e| error::driver("d.reset", &e))
+    }
+
     fn close(&mut self) -> Result<()> {
         self.context
             .close()
@@ -167,6 +173,7 @@ pub fn register(engine: &mut Engine) {
         "rounds"() => Dev::rounds;
         "stats"() => Dev::stats;
         "inject"(what: Map) => Dev::inject;
+        "reset"() => Dev::reset;
         "close"() => Dev::close;
     );
 }

@@ -99,9 +99,7 @@ impl Bench {
 
     /// The error that the device noted, and whose read it was; it is acknowledged.
     fn noted(&self) -> (u64, u64) {
-        let bar = hardware(&self.world.machine, 0).bar;
-        let info = bar.read(reg::ERROR_INFO).expect("a register");
-        bar.write(reg::ERROR_INFO, 0).expect("a register");
+        let info = self.world.device().take_error().unwrap_or_default();
         (info & 0xff, info >> 8 & 0xff)
     }
 

@@ -22,6 +22,8 @@ mod preempt;
 mod root_complex;
 mod scenarios;
 mod seeds;
+#[cfg(feature = "rtl")]
+mod sweep;
 mod tlp;
 #[cfg(feature = "rtl")]
 mod waves;

@@ -37,6 +37,7 @@ impl Setup {
             ring: 400_000,
             job: Some(4_000_000),
             completion: 50_000,
+            look: 50_000,
         };
         let config = DeviceConfig {
             timeouts,
