@@ -13,7 +13,7 @@
 // wakes it one cycle later; entries are gone, or there, one cycle later too.
 //
 // miss_o holds one request per slot and event round. It is stable while miss_valid_o waits, except
-// that a request is withdrawn in the cycle in which an event answers it.
+// that a request is withdrawn in the cycle in which an event answers it; no other takes its place then.
 //
 //             t      t+1    t+2
 //   lkp       A
@@ -157,7 +157,8 @@ module l1_tlb
   logic             held_q;
   slot_t            held_slot_q, send_slot;
 
-  assign unsent = busy_q & ~sent_q & ~answered;
+  // The choice does not look at this cycle's event, which comes late.
+  assign unsent = busy_q & ~sent_q;
 
   always_comb begin
     send_slot = held_slot_q;
@@ -169,7 +170,7 @@ module l1_tlb
     end
   end
 
-  assign miss_valid_o  = |unsent;
+  assign miss_valid_o  = unsent[send_slot] && !answered[send_slot];
   assign miss_o.ctx    = slot_key_q[send_slot][KeyW-1:VpnW];
   assign miss_o.vpn    = slot_key_q[send_slot][VpnW-1:0];
   assign miss_o.access = slot_access_q[send_slot];

@@ -20,12 +20,12 @@ module walk_queue
   output logic              req_ready_o,
   input  miss_t             req_i,
   input  logic              merge_i,
-  output logic              waiting_o,      // something waits
   input  logic [NumCtx-1:0] may_i,          // contexts that may start a walk
   input  logic [NumCtx-1:0] no_store_i,     // ... but none for a store or an atomic
   input  logic              start_ready_i,
   output logic              start_valid_o,  // taken in this cycle
   output miss_t             start_o,
+  output logic              fresh_o,        // it is the request of this cycle
   // verilator lint_off UNUSEDSIGNAL
   // The code of a Cancel concerns only the L1 TLBs.
   input  mmu_event_t        event_i,
@@ -47,12 +47,13 @@ module walk_queue
   function automatic logic is_store(access_e access);
     return access == AccessWrite || access == AccessAtomic;
   endfunction
+  logic               waiting;        // something waits
 
-  assign waiting_o = valid_q != '0;
+  assign waiting = valid_q != '0;
 
   always_comb begin
     freed = '0;
-    if (waiting_o && event_i.ev != EvNone) begin
+    if (waiting && event_i.ev != EvNone) begin
       for (int unsigned i = 0; i < Entries; i++) begin
         if (valid_q[i] && miss_q[i].ctx == event_i.ctx) begin
           unique case (event_i.ev)
@@ -71,7 +72,7 @@ module walk_queue
     same     = 1'b0;
     free_any = 1'b1;
     free_idx = '0;
-    if (req_valid_i && waiting_o) begin
+    if (req_valid_i && waiting) begin
       free_any = 1'b0;
       for (int unsigned i = 0; i < Entries; i++) begin
         if (valid_q[i] && !merge_off_i && miss_q[i].ctx == req_i.ctx && miss_q[i].vpn == req_i.vpn
@@ -84,20 +85,20 @@ module walk_queue
     end
   end
 
-  // The next context that may start, then its next entry.
+  // The next context that may start, then its next entry. The choice does not look at this cycle's
+  // event, which comes late: nothing starts if that frees the entry.
   always_comb begin
     has      = '0;
     can      = '0;
     pick_any = 1'b0;
     pick_ctx = '0;
     pick     = '0;
-    if (waiting_o && start_ready_i) begin
+    if (waiting && start_ready_i) begin
       for (int unsigned i = 0; i < Entries; i++) begin
-        can[i] = valid_q[i] && !freed[i] && may_i[miss_q[i].ctx]
+        can[i] = valid_q[i] && may_i[miss_q[i].ctx]
               && !(no_store_i[miss_q[i].ctx] && is_store(miss_q[i].access));
         if (can[i]) has[miss_q[i].ctx] = 1'b1;
       end
-      pick_any = has != '0;
       for (int c = int'(NumCtx) - 1; c >= 0; c--) if (has[c]) pick_ctx = ctx_t'(c);
       for (int c = int'(NumCtx) - 1; c >= 0; c--) begin
         if (has[c] && ctx_t'(c) > last_ctx_q) pick_ctx = ctx_t'(c);
@@ -108,16 +109,18 @@ module walk_queue
       for (int i = int'(Entries) - 1; i >= 0; i--) begin
         if (can[i] && miss_q[i].ctx == pick_ctx && idx_t'(i) > last_q) pick = idx_t'(i);
       end
+      pick_any = has != '0 && !freed[pick];
     end
   end
 
   assign merged        = req_valid_i && (merge_i || same);
-  assign bypass        = req_valid_i && !merged && start_ready_i && !pick_any && may_i[req_i.ctx]
+  assign bypass        = req_valid_i && !merged && start_ready_i && has == '0 && may_i[req_i.ctx]
                       && !(no_store_i[req_i.ctx] && is_store(req_i.access));
   assign put           = req_valid_i && !merged && !bypass && free_any;
   assign req_ready_o   = merged || bypass || free_any;
   assign start_valid_o = pick_any || bypass;
   assign start_o       = pick_any ? miss_q[pick] : req_i;
+  assign fresh_o       = bypass;
   assign cnt_merge_o   = merged;
 
   always_ff @(posedge clk_i or negedge rst_ni) begin
@@ -125,7 +128,7 @@ module walk_queue
       valid_q    <= '0;
       last_q     <= '0;
       last_ctx_q <= '0;
-    end else if (waiting_o || put) begin
+    end else if (waiting || put) begin
       valid_q <= valid_q & ~freed;
       if (put) valid_q[free_idx] <= 1'b1;
       if (pick_any) begin

@@ -185,7 +185,7 @@ module walker
   end
 
   // ---------------------------------------------------------------- requests
-  logic              merge, free_any, q_waiting, start_valid;
+  logic              merge, free_any, start_valid, start_fresh;
   slot_t             free_slot;
   miss_t             start;
   logic [NumCtx-1:0] may_start;
@@ -210,7 +210,10 @@ module walker
     no_store  = '0;
     log_held  = '0;
     for (int unsigned c = 0; c < NumCtx; c++) held[c] = '0;
-    if (req_valid_i || q_waiting) begin
+    // Not `if (req_valid_i)`: that comes late, and the choice of the queue would wait for it.
+    if (!any_busy) begin
+      free_any = 1'b1;
+    end else begin
       for (int unsigned i = 0; i < Walkers; i++) begin
         if (live[i] && req_valid_i && !limits_i.merge_off && miss_q[i].ctx == req_i.ctx
             && miss_q[i].vpn == req_i.vpn && miss_q[i].access == req_i.access) merge = 1'b1;
@@ -240,12 +243,12 @@ module walker
     .req_ready_o,
     .req_i,
     .merge_i       (merge),
-    .waiting_o     (q_waiting),
     .may_i         (may_start),
     .no_store_i    (no_store),
     .start_ready_i (free_any),
     .start_valid_o (start_valid),
     .start_o       (start),
+    .fresh_o       (start_fresh),
     .event_i,
     .cnt_merge_o
   );
@@ -320,16 +323,18 @@ module walker
   // ---------------------------------------------------------------- issue to memory
   // The request register belongs to the port: what is in it counts as outstanding. It takes, in this
   // order: what the walk whose answer comes now does next, a walk that waits for it, a new walk.
+  // What comes late (the port's ready, this cycle's event) decides only whether the choice is issued,
+  // not what is chosen: a walk that is chosen and caught by an event in the same cycle costs that cycle.
   logic       out_valid_q, out_free;
   mem_req_t   out_q, out_d;
-  logic       follow, pick_any, fresh, issue, from_start, to_memory, is_cas;
+  logic       goes_on, want_any, pick_any, fresh, issue, from_start, to_memory, is_cas;
   slot_t      pick, last_q, slot;
   // verilator lint_off UNUSEDSIGNAL
   // Whether the context is logged is looked at before the pick.
   ctx_cfg_t   cfg;
   // verilator lint_on UNUSEDSIGNAL
   ctx_t       ctx;
-  vpn_t       vpn;
+  vpn_t       vpn, begin_vpn;
   ppn_t       tbl;
   logic [1:0] level;
   logic       cache_hit;
@@ -351,16 +356,15 @@ module walker
 
   // While the dirty log is in use, a Cas waits to be picked: it may need a credit.
   assign out_free = !out_valid_q || mem_req_ready_i;
-  assign follow   = rsp_good && out_free
-                 && (rsp_state == WkRead || (rsp_state == WkCas && !log_on_i));
+  assign goes_on  = rsp_good && (rsp_state == WkRead || (rsp_state == WkCas && !log_on_i));
 
   always_comb begin
     want = '0;
     pick = '0;
-    if (any_busy && out_free && !follow) begin
+    if (any_busy) begin
       for (int unsigned i = 0; i < Walkers; i++) begin
         want[i] = (state_q[i] == WkStart || state_q[i] == WkRead || state_q[i] == WkCas)
-               && !drop[i] && !redo[i] && (log_credit_i || !logged[i]);
+               && (log_credit_i || !logged[i]);
       end
       // Round robin: the slots after the last one first.
       if (want != '0) begin
@@ -370,37 +374,42 @@ module walker
         end
       end
     end
-    pick_any = want != '0;
+    want_any = want != '0;
+    pick_any = want_any && out_free && !goes_on && !drop[pick] && !redo[pick];
   end
 
-  // A new walk begins at once, but not beside an event that may change its root.
-  assign fresh = start_valid && out_free && !follow && !pick_any
+  // A request that comes now begins its walk at once, but not beside an event that may change its root.
+  assign fresh = start_fresh && out_free && !goes_on && !want_any
               && event_i.ev != EvInvalidate && event_i.ev != EvStop;
-  assign issue = follow || pick_any || fresh;
+  assign issue = (goes_on && out_free) || pick_any || fresh;
 
   // Most cycles issue nothing: the guards here and below spare the simulation the wide values.
   always_comb begin
-    slot       = '0;
-    ctx        = '0;
-    vpn        = '0;
+    ctx       = '0;
+    begin_vpn = '0;
     from_start = 1'b0;
-    is_cas     = 1'b0;
-    if (follow) begin
-      slot       = rsp;
-      ctx        = miss_q[rsp].ctx;
-      vpn        = rsp_vpn;
-      is_cas     = rsp_state == WkCas;
-    end else if (pick_any) begin
-      slot       = pick;
+    if (want_any) begin
       ctx        = miss_q[pick].ctx;
-      vpn        = miss_q[pick].vpn;
+      begin_vpn  = miss_q[pick].vpn;
       from_start = state_q[pick] == WkStart;
-      is_cas     = state_q[pick] == WkCas;
-    end else if (fresh) begin
-      slot       = free_slot;
-      ctx        = start.ctx;
-      vpn        = start.vpn;
+    end else if (start_fresh) begin
+      ctx        = req_i.ctx;
+      begin_vpn  = req_i.vpn;
       from_start = 1'b1;
+    end
+  end
+
+  always_comb begin
+    slot   = free_slot;
+    vpn    = begin_vpn;
+    is_cas = 1'b0;
+    if (goes_on) begin
+      slot   = rsp;
+      vpn    = rsp_vpn;
+      is_cas = rsp_state == WkCas;
+    end else if (want_any) begin
+      slot   = pick;
+      is_cas = state_q[pick] == WkCas;
     end
   end
 
@@ -414,7 +423,7 @@ module walker
     .off_i        (limits_i.cache_off),
     .lkp_valid_i  (from_start),
     .lkp_ctx_i    (ctx),
-    .lkp_vpn_i    (vpn),
+    .lkp_vpn_i    (begin_vpn),
     .hit_o        (cache_hit),
     .level_o      (cache_level),
     .table_o      (cache_table),
@@ -432,15 +441,15 @@ module walker
     level     = '0;
     to_memory = 1'b0;
     out_d     = '0;
-    if (issue) begin
+    if (goes_on || want_any || start_fresh) begin
       cfg       = ctx_cfg_i[ctx];
-      to_memory = !from_start || cfg.mode == CtxModeTranslate;
-      if (from_start) begin
-        tbl   = cache_hit ? cache_table : cfg.root;
-        level = cache_hit ? cache_level : 2'd3;
-      end else if (follow) begin
+      to_memory = issue && (goes_on || !from_start || cfg.mode == CtxModeTranslate);
+      if (goes_on) begin
         tbl   = is_cas ? table_q[rsp] : rsp_pte.ppn;
         level = is_cas ? level_q[rsp] : level_q[rsp] - 2'd1;
+      end else if (from_start) begin
+        tbl   = cache_hit ? cache_table : cfg.root;
+        level = cache_hit ? cache_level : 2'd3;
       end else begin
         tbl   = table_q[pick];
         level = level_q[pick];
@@ -450,7 +459,7 @@ module walker
       out_d.strb = out_d.addr[3] ? 16'hff00 : 16'h00ff;
       out_d.tag  = TagW'(slot);
       if (is_cas) begin
-        out_d.data = follow ? {pte_touched(rsp_pte, rsp_access), rsp_pte}
+        out_d.data = goes_on ? {pte_touched(rsp_pte, rsp_access), rsp_pte}
                              : {pte_touched(pte_q[pick], miss_q[pick].access), pte_q[pick]};
       end
     end
@@ -460,8 +469,8 @@ module walker
   assign mem_req_o       = out_q;
   assign log_take_o      = pick_any && logged[pick];
   assign cnt_read_o      = to_memory && !is_cas;
-  assign cnt_walk_o      = to_memory && from_start && (fresh || !again_q[pick]);
-  assign cnt_restart_o   = to_memory && from_start && !fresh && again_q[pick];
+  assign cnt_walk_o      = to_memory && !goes_on && from_start && (fresh || !again_q[pick]);
+  assign cnt_restart_o   = to_memory && !goes_on && from_start && !fresh && again_q[pick];
 
   // ---------------------------------------------------------------- results
   logic  ev_any, fault_any;
@@ -619,7 +628,7 @@ module walker
     if (issue) begin
       level_q[slot] <= level;
       table_q[slot] <= tbl;
-      if (from_start && cfg.mode == CtxModeBypass) begin
+      if (!goes_on && from_start && cfg.mode == CtxModeBypass) begin
         // Physical address bits 46:0 are those of the address; bit 47 names VRAM.
         level_q[slot] <= 2'd2;
         pte_q[slot]   <= '{ppn: {vpn[VpnW-1], 8'd0, vpn[VpnW-2:18], 18'd0},
