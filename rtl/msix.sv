@@ -6,8 +6,9 @@
 //   accepted up to the pulse. Pulses that come before the message is accepted share it.
 // Table: vector v at MsixTable + 16 v: address (64 bits), data (32), control (bit 0: mask, 1 after
 //   reset). Pending bits at MsixPba. Everything else above reads as 0.
-// Access port: one access per cycle; rdata_o belongs to the access of the cycle before.
+// Access port: one access per cycle; rdata_o belongs to the last access, from the cycle after it on.
 // Throughput: one message every two cycles. Vectors take turns.
+// Addresses and data are in memories with a registered read (block RAM): void until they are written.
 module msix
   import hmmu_pkg::*;
   import hmmu_regs_pkg::*;
@@ -34,18 +35,25 @@ module msix
 
   localparam int unsigned IdxW = $clog2(Vectors);
 
-  logic [Vectors-1:0][63:0] addr_q;
-  logic [Vectors-1:0][31:0] data_q;
+  (* ram_style = "block" *) logic [63:0] addr_mem [Vectors];
+  (* ram_style = "block" *) logic [31:0] data_mem [Vectors];
   logic [Vectors-1:0]       mask_q, pend_q, ready, first;
   logic [IdxW-1:0]          vec_q, pick, reg_vec;
-  logic                     send_q, in_table, in_pba, sent;
-  pa_t                      msg_addr_q;
+  logic                     send_q, in_table, in_pba, write, sent;
+  logic [63:0]              msg_addr_q;
   logic [31:0]              msg_data_q;
+
+  // What was read last: a word of the table, or one of the bits.
+  logic [63:0]              rd_addr_q;
+  logic [31:0]              rd_data_q;
+  logic                     rd_first_q, rd_second_q, rd_mask_q;
+  logic [Vectors-1:0]       rd_pend_q;
 
   assign in_table = reg_addr_i >= MsixTable && reg_addr_i < MsixTable + 16'(16 * Vectors);
   assign in_pba   = reg_addr_i == MsixPba;
   assign reg_vec  = reg_addr_i[4 +: IdxW];
   assign sent     = send_q && req_ready_i;
+  assign write    = reg_valid_i && reg_write_i && in_table;
 
   // Vectors that may send, those after the last sender first.
   assign ready = cfg_msix_en_i ? pend_q & ~mask_q : '0;
@@ -58,27 +66,21 @@ module msix
 
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
-      addr_q <= '0;
-      data_q <= '0;
       mask_q <= '1;
       pend_q <= '0;
       vec_q  <= '0;
       send_q <= 1'b0;
-      msg_addr_q  <= '0;
-      msg_data_q  <= '0;
-      reg_rdata_o <= '0;
+      rd_first_q  <= 1'b0;
+      rd_second_q <= 1'b0;
+      rd_mask_q   <= 1'b0;
+      rd_pend_q   <= '0;
     end else begin
-      for (int i = 0; i < 8; i++) begin
-        if (reg_valid_i && reg_write_i && in_table && reg_wstrb_i[i]) begin
-          if (!reg_addr_i[3]) addr_q[reg_vec][8*i +: 8] <= reg_wdata_i[8*i +: 8];
-          else if (i < 4)     data_q[reg_vec][8*i +: 8] <= reg_wdata_i[8*i +: 8];
-          else if (i == 4)    mask_q[reg_vec]           <= reg_wdata_i[32];
-        end
-      end
+      if (write && reg_addr_i[3] && reg_wstrb_i[4]) mask_q[reg_vec] <= reg_wdata_i[32];
       if (reg_valid_i) begin
-        reg_rdata_o <= in_pba ? 64'(pend_q)
-                     : !in_table ? '0
-                     : reg_addr_i[3] ? {31'd0, mask_q[reg_vec], data_q[reg_vec]} : addr_q[reg_vec];
+        rd_first_q  <= in_table && !reg_addr_i[3];
+        rd_second_q <= in_table && reg_addr_i[3];
+        rd_mask_q   <= mask_q[reg_vec];
+        rd_pend_q   <= in_pba ? pend_q : '0;
       end
 
       pend_q <= pend_q | irq_i;
@@ -88,16 +90,37 @@ module msix
         if (!irq_i[vec_q]) pend_q[vec_q] <= 1'b0;
       end
       if (!send_q && ready != '0) begin
-        send_q     <= 1'b1;
-        vec_q      <= pick;
-        msg_addr_q <= {1'b0, addr_q[pick][54:2], 2'b00};
-        msg_data_q <= data_q[pick];
+        send_q <= 1'b1;
+        vec_q  <= pick;
       end
     end
   end
 
+  always_ff @(posedge clk_i) begin
+    // Rare: not unrolled, it costs simulation nothing in other cycles.
+    if (write && !reg_addr_i[3]) begin
+      /* verilator unroll_disable */
+      for (int unsigned i = 0; i < 8; i++) if (reg_wstrb_i[i]) addr_mem[reg_vec][8*i +: 8] <= reg_wdata_i[8*i +: 8];
+    end
+    if (write && reg_addr_i[3]) begin
+      /* verilator unroll_disable */
+      for (int unsigned i = 0; i < 4; i++) if (reg_wstrb_i[i]) data_mem[reg_vec][8*i +: 8] <= reg_wdata_i[8*i +: 8];
+    end
+    if (reg_valid_i) begin
+      rd_addr_q <= addr_mem[reg_vec];
+      rd_data_q <= data_mem[reg_vec];
+    end
+    if (!send_q && ready != '0) begin
+      msg_addr_q <= addr_mem[pick];
+      msg_data_q <= data_mem[pick];
+    end
+  end
+
+  assign reg_rdata_o = 64'(rd_pend_q) | (rd_first_q ? rd_addr_q : '0)
+                     | (rd_second_q ? {31'd0, rd_mask_q, rd_data_q} : '0);
+
   assign req_valid_o = send_q;
-  assign req_o = '{op: MemWrite, cas32: 1'b0, addr: msg_addr_q,
+  assign req_o = '{op: MemWrite, cas32: 1'b0, addr: {1'b0, msg_addr_q[54:2], 2'b00},
                    strb: 16'h000f << {msg_addr_q[3:2], 2'd0}, data: {4{msg_data_q}}, tag: '0};
   assign cnt_interrupts_o = sent;
 
@@ -106,5 +129,9 @@ module msix
       assert (!send_q || pend_q[vec_q]) else $error("msix: a message without cause");
     end
   end
+
+  // A message has an address of the link, of whole words.
+  logic unused;
+  assign unused = ^{msg_addr_q[63:55], msg_addr_q[1:0]};
 
 endmodule
