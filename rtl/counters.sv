@@ -1,7 +1,8 @@
 // Performance counters (enum Counter), free running from reset, with a readable shadow.
 //
 // Promise: snapshot_i copies every counter to its shadow in the same cycle; what happens in that
-//   cycle counts from the next value on. value_o is the shadow of index_i, at once; 0 past the last.
+//   cycle counts from the next value on. value_o is the shadow of index_i in the cycle after read_i; 0 past the
+//   last counter. Nothing waits here (`counters_compact`, which takes fewer LUTs, does).
 // inc_i[n] is added to counter n in each cycle. InvalidateCycles and InvalidateWorst take
 // inv_cycles_i with inv_done_i instead: the sum and the maximum.
 module counters
@@ -17,6 +18,9 @@ module counters
   input  logic                             inv_done_i,
   input  logic [31:0]                      inv_cycles_i,
   input  logic                             snapshot_i,
+  output logic                             snapshot_ready_o,
+  input  logic                             read_i,
+  output logic                             read_ready_o,
   input  logic [5:0]                       index_i,
   output logic [63:0]                      value_o
 );
@@ -56,7 +60,12 @@ module counters
     end
   end
 
-  assign value_o = 32'(index_i) < NumCounters ? 64'(shadow_q[index_i]) : '0;
+  assign snapshot_ready_o = 1'b1;
+  assign read_ready_o     = 1'b1;
+
+  always_ff @(posedge clk_i) begin
+    if (read_i) value_o <= 32'(index_i) < NumCounters ? 64'(shadow_q[index_i]) : '0;
+  end
 
   // These two have inputs of their own.
   logic unused;

@@ -1,7 +1,7 @@
 // Registers of BAR0 below the MSI-X table (regs/hmmu.toml), behind the register bus.
 //
-// Bus: one access a cycle, never waits (reg_ready_o is high); reg_rdata_o is valid in the cycle after
-//   a read was taken and until the next. Writes honour byte enables. An unknown address reads 0 and
+// Bus: one access a cycle, never waits (reg_ready_o is high; with Compact a snapshot and counters behind it wait
+//   for up to 40 cycles); reg_rdata_o is valid in the cycle after a read was taken and until the next. Writes honour byte enables. An unknown address reads 0 and
 //   ignores writes; so do read-only registers.
 // Rings: a write to *_SIZE clears the ring's host index and pulses ring_o.reset in the next cycle,
 //   when the new size shows. A size above 15 keeps its low 4 bits.
@@ -19,7 +19,8 @@ module dev_regs
   parameter int unsigned CopyChannels = 1,
   parameter int unsigned L2Sets       = 256,
   parameter int unsigned JobSlots     = 4,
-  parameter int unsigned IncW         = 13
+  parameter int unsigned IncW         = 13,
+  parameter bit          Compact      = 1'b0    // counters in fewer LUTs
 ) (
   input  logic                             clk_i,
   input  logic                             rst_ni,
@@ -94,7 +95,6 @@ module dev_regs
   assign launch_ring_o = ring_q[2];
   assign fault_ring_o  = ring_q[RingFault];
   assign dirty_ring_o  = ring_q[RingDirty];
-  assign reg_ready_o   = 1'b1;
 
   // ------------------------------------------------------------------ decode
   logic        write, is_ring, is_warp, is_job, is_counter;
@@ -157,16 +157,23 @@ module dev_regs
           rdata_d = warp_state_i;
         end else if (is_job) begin
           rdata_d = job_state_i[$clog2(JobSlots)'(word - RegJobState[15:3])];
-        end else if (is_counter) begin
-          rdata_d = counter;
         end
       end
     endcase
   end
 
+  logic        read, counter_q;     // counter_q: the last read was of a counter
+  logic [63:0] rdata_q;
+  assign read = reg_valid_i && !reg_write_i;
+
   always_ff @(posedge clk_i) begin
-    if (reg_valid_i && !reg_write_i) reg_rdata_o <= rdata_d;
+    if (read) begin
+      rdata_q   <= rdata_d;
+      counter_q <= is_counter;
+    end
   end
+
+  assign reg_rdata_o = counter_q ? counter : rdata_q;
 
   // ------------------------------------------------------------------ write
   logic [63:0] timeout_d, index_d;
@@ -242,12 +249,27 @@ module dev_regs
   end
 
   // ------------------------------------------------------------------ counters
-  counters #(.IncW(IncW)) u_counters (
-    .clk_i, .rst_ni, .inc_i, .inv_done_i, .inv_cycles_i,
-    .snapshot_i (write && {word, 3'd0} == RegSnapshot && reg_wstrb_i != '0),
-    .index_i    (word[5:0]),
-    .value_o    (counter)
-  );
+  logic snapshot, snapshot_ready, counter_ready;
+  assign snapshot    = write && {word, 3'd0} == RegSnapshot && reg_wstrb_i != '0;
+  assign reg_ready_o = (snapshot_ready || !snapshot) && (counter_ready || !(read && is_counter));
+
+  if (Compact) begin : gen_compact
+    counters_compact #(.IncW(IncW)) u_counters (
+      .clk_i, .rst_ni, .inc_i, .inv_done_i, .inv_cycles_i,
+      .snapshot_i (snapshot), .snapshot_ready_o (snapshot_ready),
+      .read_i     (read && is_counter), .read_ready_o (counter_ready),
+      .index_i    (word[5:0]),
+      .value_o    (counter)
+    );
+  end else begin : gen_fast
+    counters #(.IncW(IncW)) u_counters (
+      .clk_i, .rst_ni, .inc_i, .inv_done_i, .inv_cycles_i,
+      .snapshot_i (snapshot), .snapshot_ready_o (snapshot_ready),
+      .read_i     (read && is_counter), .read_ready_o (counter_ready),
+      .index_i    (word[5:0]),
+      .value_o    (counter)
+    );
+  end
 
   always_ff @(posedge clk_i) begin
     if (rst_ni) begin

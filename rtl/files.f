@@ -72,6 +72,7 @@ copy_write.sv
 copy_issue.sv
 copy_engine.sv
 counters.sv
+counters_compact.sv
 dev_regs.sv
 # Device.
 hmmu_top.sv

@@ -20,7 +20,9 @@ module hmmu_sim_top
   parameter int unsigned CacheTables  = 32,
   parameter int unsigned CacheMiddle  = 8,
   parameter int unsigned CacheTop     = 4,
-  parameter int unsigned RingDepth    = 2
+  parameter int unsigned RingDepth    = 2,
+  parameter int unsigned JobSlots     = 4,
+  parameter bit          Compact      = 1'b0
 ) (
   input  logic             clk_i,
   input  logic             rst_ni,
@@ -98,7 +100,7 @@ module hmmu_sim_top
     .NumCu(NumCu), .Warps(Warps), .Walkers(Walkers), .L2Sets(L2Sets), .L2Large(L2Large), .FaultEntries(FaultEntries),
     .CopyBursts(CopyBursts), .LinkTags(LinkTags), .L1Entries(L1Entries), .DataSlots(DataSlots),
     .FetchSlots(FetchSlots), .CacheTables(CacheTables), .CacheMiddle(CacheMiddle), .CacheTop(CacheTop),
-    .RingDepth(RingDepth)
+    .RingDepth(RingDepth), .JobSlots(JobSlots), .Compact(Compact)
   ) u_hmmu (
     .clk_i, .rst_ni,
     .rx_valid_i, .rx_ready_o, .rx_sop_i, .rx_eop_i, .rx_hdr_i, .rx_data_i,

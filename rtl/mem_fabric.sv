@@ -6,12 +6,15 @@
 //   A swap that VRAM has no room for (vram_swap_room_i) waits aside: it holds up other swaps, which have turns of
 //   their own, and nothing else.
 //   Responses have no back-pressure at the clients: a link response always passes at once, a VRAM
-//   response waits when both are for one client.
+//   response waits when both are for one client (Compact: whenever there is a link response).
 // Latency: none, both ways.
+// Compact: for an FPGA. All clients see one response, and requests are chosen by AND and OR, which takes
+//   half of the LUTs; a simulation is faster with what the other form does.
 module mem_fabric
   import hmmu_pkg::*;
 #(
-  parameter int unsigned NumClients = 10
+  parameter int unsigned NumClients = 10,
+  parameter bit          Compact    = 1'b0
 ) (
   input  logic                       clk_i,
   input  logic                       rst_ni,
@@ -83,19 +86,43 @@ module mem_fabric
     .grant_o (sys_grant)
   );
 
-  assign vram_req_o  = req_i[vram_req_client_o];
-  assign sys_req_o   = req_i[sys_req_client_o];
   assign req_ready_o = (vram_grant & {NumClients{vram_req_ready_i}})
                      | (sys_grant & {NumClients{sys_req_ready_i}});
 
-  assign clash = sys_rsp_valid_i && vram_rsp_valid_i && sys_rsp_client_i == vram_rsp_client_i;
   assign vram_rsp_ready_o = !clash;
 
   always_comb begin
     for (int unsigned i = 0; i < NumClients; i++) begin
       rsp_valid_o[i] = (sys_rsp_valid_i && sys_rsp_client_i == 4'(i))
-                    || (vram_rsp_valid_i && vram_rsp_client_i == 4'(i));
-      rsp_o[i] = sys_rsp_valid_i && sys_rsp_client_i == 4'(i) ? sys_rsp_i : vram_rsp_i;
+                    || (vram_rsp_valid_i && vram_rsp_ready_o && vram_rsp_client_i == 4'(i));
+    end
+  end
+
+  if (Compact) begin : gen_compact
+    localparam int unsigned ReqW = $bits(mem_req_t);
+
+    assign clash = sys_rsp_valid_i && vram_rsp_valid_i;
+    assign rsp_o = {NumClients{sys_rsp_valid_i ? sys_rsp_i : vram_rsp_i}};
+
+    logic [ReqW-1:0] vram_req, sys_req;
+    always_comb begin
+      vram_req = '0;
+      sys_req  = '0;
+      for (int unsigned i = 0; i < NumClients; i++) begin
+        vram_req |= req_i[i] & {ReqW{vram_grant[i]}};
+        sys_req  |= req_i[i] & {ReqW{sys_grant[i]}};
+      end
+    end
+    assign vram_req_o = vram_req;
+    assign sys_req_o  = sys_req;
+  end else begin : gen_fast
+    assign clash      = sys_rsp_valid_i && vram_rsp_valid_i && sys_rsp_client_i == vram_rsp_client_i;
+    assign vram_req_o = req_i[vram_req_client_o];
+    assign sys_req_o  = req_i[sys_req_client_o];
+
+    always_comb begin
+      for (int unsigned i = 0; i < NumClients; i++)
+        rsp_o[i] = sys_rsp_valid_i && sys_rsp_client_i == 4'(i) ? sys_rsp_i : vram_rsp_i;
     end
   end
 

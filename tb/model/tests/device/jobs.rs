@@ -70,20 +70,24 @@ fn results_are_compared_unsigned() {
 }
 
 #[test]
-fn four_jobs_run_at_once_and_a_fifth_waits_for_a_slot() {
+fn a_job_runs_in_each_slot_and_the_next_waits_for_one() {
+    let slots = u64::from(crate::caps()[7]);
     let mut rig = Rig::new();
     // Spins until *a0 is set.
     rig.load(0, &[ld(5, 10, 0), beq(5, 0, -4), ECALL]);
     let page = rig.map_ram(0, DATA, "r");
-    let fences: Vec<_> = (0..5).map(|job| rig.launch(0, DATA + 8 * job, 1)).collect();
+    let fences: Vec<_> = (0..=slots)
+        .map(|job| rig.launch(0, DATA + 8 * job, 1))
+        .collect();
     rig.tick(5000);
-    assert_eq!(rig.device.read_register(reg::LAUNCH_CONS), 4);
+    assert_eq!(rig.device.read_register(reg::LAUNCH_CONS), slots);
     assert_eq!(rig.device.read_register(reg::STATUS) >> 2 & 1, 0);
-    rig.ram.write64(page + 16, 1);
-    rig.completion(fences[2]);
+    let first = slots / 2;
+    rig.ram.write64(page + 8 * first, 1);
+    rig.completion(fences[first as usize]);
     rig.tick(1000);
-    assert_eq!(rig.device.read_register(reg::LAUNCH_CONS), 5);
-    for job in 0..5 {
+    assert_eq!(rig.device.read_register(reg::LAUNCH_CONS), slots + 1);
+    for job in 0..=slots {
         rig.ram.write64(page + 8 * job, 1);
     }
     for fence in fences {
