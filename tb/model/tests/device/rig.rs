@@ -141,9 +141,13 @@ impl Rig {
 
     // ---------------------------------------------------------------- rings
 
-    /// A new fence: its address (room for a Completion) and value.
+    /// A new fence: its address (room for a Completion) and value. No record is used twice: a long job's would be
+    /// taken by a later command.
     pub fn new_fence(&mut self) -> (u64, u64) {
         self.fences += 1;
+        if self.fences.is_multiple_of(128) {
+            self.fence = self.ram_page();
+        }
         (self.fence + 32 * (self.fences % 128), self.fences)
     }
 
