@@ -9,7 +9,7 @@
 //   response waits when both are for one client (Compact: whenever there is a link response).
 // Latency: none, both ways.
 // Compact: for an FPGA. All clients see one response, and requests are chosen by AND and OR, which takes
-//   half of the LUTs; a simulation is faster with what the other form does.
+//   fewer LUTs; a simulation is faster with what the other form does.
 module mem_fabric
   import hmmu_pkg::*;
 #(
