@@ -1,19 +1,20 @@
 // Sends the reads of the bursts, in order, and collects their data, which may come in any order.
 //
-// Throughput: a link burst takes 2 cycles; a VRAM burst one cycle a beat and one more.
-// Data goes to two memories, because the link and VRAM may each bring a beat in the same cycle and
-// neither can wait. A burst that is a fill, or is dropped (discard_i), sends nothing.
+// Throughput: a link burst a cycle if the link takes it at once; VRAM bursts a beat each cycle, without a gap.
+// Data goes to two buffers, because the link and VRAM may each bring a beat in the same cycle and
+// neither can wait. A burst that is a fill, or is dropped (discard_i of its channel), sends nothing.
 // VRAM tags are {tracker, beat}: eight bursts can read VRAM at once, however many slots there are.
 module copy_read
   import hmmu_pkg::*;
   import copy_pkg::*;
 #(
   parameter int unsigned NumBursts = 8,
+  parameter int unsigned Channels  = 1,
   localparam int unsigned SlotW = $clog2(NumBursts)
 ) (
   input  logic             clk_i,
   input  logic             rst_ni,
-  input  logic             discard_i,
+  input  logic [Channels-1:0] discard_i,
   // The next burst to read (copy_slots).
   input  logic             slot_valid_i,
   input  copy_slot_t       slot_i,
@@ -41,10 +42,15 @@ module copy_read
   input  mem_rsp_t         mem_rsp_i,
   // Read port of the data, for the write side.
   input  logic             buf_ren_i,
-  input  logic             buf_vram_i,     // side of the word asked for in the cycle before
-  input  logic [SlotW+4:0] buf_addr_i,     // {slot, beat}
-  output logic [DataW-1:0] buf_data_o
+  input  logic             buf_vram_i,     // side of the beats asked for last
+  input  logic [SlotW-1:0] buf_slot_i,
+  input  logic [3:0]       buf_even_i,     // which beats: as copy_buffer
+  input  logic [3:0]       buf_odd_i,
+  output logic [DataW-1:0] buf_even_o,
+  output logic [DataW-1:0] buf_odd_o
 );
+
+  localparam int unsigned CW = Channels > 1 ? $clog2(Channels) : 1;
 
   typedef enum logic [1:0] {
     ReadIdle = 2'd0,
@@ -62,18 +68,19 @@ module copy_read
   logic [7:0][4:0]       trk_left_q;   // beats that have not come back
   logic [7:0][SlotW-1:0] trk_slot_q;
   logic [2:0]            slot_trk, rsp_trk;
-  logic                  skip, start_vram, start_link, end_link, end_vram;
+  logic                  free, skip, start_vram, start_link, end_link, end_vram;
 
   assign slot_trk   = 3'(slot_idx_i);
   assign rsp_trk    = mem_rsp_i.tag[7:5];
-  assign skip       = state_q == ReadIdle && slot_valid_i && (slot_i.fill || discard_i);
-  assign start_link = state_q == ReadIdle && slot_valid_i && !skip && !slot_i.src[PaW-1];
-  assign start_vram = state_q == ReadIdle && slot_valid_i && !skip && slot_i.src[PaW-1]
-                   && trk_left_q[slot_trk] == '0;
   assign end_link   = state_q == ReadLink && brd_ready_i;
   assign end_vram   = state_q == ReadVram && mem_req_ready_i && vram_beat_q == vram_last_q;
+  assign free       = (state_q == ReadIdle || end_link || end_vram) && slot_valid_i;
+  assign skip       = free && (slot_i.fill || discard_i[CW'(slot_i.chan)]);
+  assign start_link = free && !skip && !slot_i.src[PaW-1];
+  assign start_vram = free && !skip && slot_i.src[PaW-1] && trk_left_q[slot_trk] == '0;
 
-  assign slot_pop_o  = skip || end_link || end_vram;
+  // A burst is kept here once its reads begin.
+  assign slot_pop_o  = skip || start_link || start_vram;
   assign slot_skip_o = skip;
 
   assign brd_valid_o = state_q == ReadLink;
@@ -100,28 +107,23 @@ module copy_read
       trk_left_q  <= '0;
       trk_slot_q  <= '0;
     end else begin
-      unique case (state_q)
-        ReadIdle: begin
-          if (start_link) begin
-            state_q <= ReadLink;
-            brd_q   <= '{addr: slot_i.src, len: slot_i.len, tag: 4'(slot_idx_i)};
-          end
-          if (start_vram) begin
-            state_q              <= ReadVram;
-            vram_addr_q          <= {slot_i.src[PaW-1:4], 4'd0};
-            vram_beat_q          <= '0;
-            vram_last_q          <= copy_beats(slot_i.src[3:0], slot_i.len) - 5'd1;
-            vram_trk_q           <= slot_trk;
-            trk_slot_q[slot_trk] <= slot_idx_i;
-          end
-        end
-        ReadLink: if (brd_ready_i) state_q <= ReadIdle;
-        default: if (mem_req_ready_i) begin
-          vram_addr_q <= vram_addr_q + pa_t'(16);
-          vram_beat_q <= vram_beat_q + 5'd1;
-          if (end_vram) state_q <= ReadIdle;
-        end
-      endcase
+      if (end_link || end_vram) state_q <= ReadIdle;
+      if (state_q == ReadVram && mem_req_ready_i) begin
+        vram_addr_q <= vram_addr_q + pa_t'(16);
+        vram_beat_q <= vram_beat_q + 5'd1;
+      end
+      if (start_link) begin
+        state_q <= ReadLink;
+        brd_q   <= '{addr: slot_i.src[PaW-1:0], len: slot_i.len, tag: 8'(slot_idx_i)};
+      end
+      if (start_vram) begin
+        state_q              <= ReadVram;
+        vram_addr_q          <= {slot_i.src[PaW-1:4], 4'd0};
+        vram_beat_q          <= '0;
+        vram_last_q          <= copy_beats(slot_i.src[3:0], slot_i.len) - 5'd1;
+        vram_trk_q           <= slot_trk;
+        trk_slot_q[slot_trk] <= slot_idx_i;
+      end
       if (mem_rsp_valid_i) trk_left_q[rsp_trk] <= trk_left_q[rsp_trk] - 5'd1;
       // The tracker is free when a burst starts: no response can come for it in that cycle.
       if (start_vram) trk_left_q[slot_trk] <= copy_beats(slot_i.src[3:0], slot_i.len);
@@ -129,31 +131,40 @@ module copy_read
   end
 
   // ------------------------------------------------------------------ data
-  logic [DataW-1:0] link_data, vram_data;
+  logic [DataW-1:0] link_even, link_odd, vram_even, vram_odd;
 
-  copy_buffer #(.AddrW(SlotW + 5)) u_link_buf (
+  copy_buffer #(.SlotW(SlotW)) u_link_buf (
     .clk_i,
     .we_i    (brd_rsp_valid_i),
     .strb_i  (brd_rsp_i.strb),
-    .waddr_i ({link_idx_o, brd_rsp_i.beat}),
+    .wslot_i (link_idx_o),
+    .wbeat_i (brd_rsp_i.beat),
     .wdata_i (brd_rsp_i.data),
     .ren_i   (buf_ren_i),
-    .raddr_i (buf_addr_i),
-    .rdata_o (link_data)
+    .rslot_i (buf_slot_i),
+    .reven_i (buf_even_i),
+    .rodd_i  (buf_odd_i),
+    .even_o  (link_even),
+    .odd_o   (link_odd)
   );
 
-  copy_buffer #(.AddrW(SlotW + 5)) u_vram_buf (
+  copy_buffer #(.SlotW(SlotW)) u_vram_buf (
     .clk_i,
     .we_i    (mem_rsp_valid_i),
     .strb_i  ('1),
-    .waddr_i ({vram_idx_o, mem_rsp_i.tag[4:0]}),
+    .wslot_i (vram_idx_o),
+    .wbeat_i (mem_rsp_i.tag[4:0]),
     .wdata_i (mem_rsp_i.data),
     .ren_i   (buf_ren_i),
-    .raddr_i (buf_addr_i),
-    .rdata_o (vram_data)
+    .rslot_i (buf_slot_i),
+    .reven_i (buf_even_i),
+    .rodd_i  (buf_odd_i),
+    .even_o  (vram_even),
+    .odd_o   (vram_odd)
   );
 
-  assign buf_data_o = buf_vram_i ? vram_data : link_data;
+  assign buf_even_o = buf_vram_i ? vram_even : link_even;
+  assign buf_odd_o  = buf_vram_i ? vram_odd : link_odd;
 
   always_ff @(posedge clk_i) begin
     if (rst_ni) begin
@@ -164,6 +175,6 @@ module copy_read
 
   // The destination is the write side's.
   logic unused;
-  assign unused = ^{slot_i.dst, slot_i.xlat};
+  assign unused = ^{slot_i.dst, slot_i.xlat, slot_i.poll, slot_i.chan, slot_i.src[63:PaW], brd_rsp_i.tag};
 
 endmodule

@@ -1,4 +1,5 @@
-// Registers of BAR0 below the MSI-X table (regs/hmmu.toml), behind the register bus.
+// Registers of BAR0 below the MSI-X table (regs/hmmu.toml), behind the register bus; those of the copy
+// channels are in copy_regs.
 //
 // Bus: one access a cycle, never waits (reg_ready_o is high; with Compact a snapshot and counters behind it wait
 //   for up to 40 cycles); reg_rdata_o is valid in the cycle after a read was taken and until the next. Writes honour byte enables. An unknown address reads 0 and
@@ -38,7 +39,6 @@ module dev_regs
   output logic [31:0]                      cpl_timeout_o,
   output xlat_limits_t                     xlat_limits_o,
   output ring_cfg_t                        ctrl_ring_o,
-  output ring_cfg_t                        copy_ring_o,
   output ring_cfg_t                        launch_ring_o,
   output ring_cfg_t                        fault_ring_o,
   output ring_cfg_t                        dirty_ring_o,
@@ -46,7 +46,6 @@ module dev_regs
   // From the device.
   input  logic [39:0]                      vram_size_i,
   input  logic [31:0]                      ctrl_cons_i,
-  input  logic [31:0]                      copy_cons_i,
   input  logic [31:0]                      launch_cons_i,
   input  logic [31:0]                      fault_prod_i,
   input  logic [31:0]                      dirty_prod_i,
@@ -72,7 +71,7 @@ module dev_regs
   input  logic [31:0]                      inv_cycles_i
 );
 
-  // Rings, in the order of their registers. Of the last two the device is the producer: the words of
+  // Rings, in the order of their registers; number 1 does not exist. Of the last two the device is the producer: the words of
   // producer and consumer are in the same places, but the host writes the other one.
   localparam int unsigned NumRings = 5;
   localparam int unsigned RingFault = 3;
@@ -91,7 +90,6 @@ module dev_regs
   assign cpl_timeout_o = timeout_q;
   assign xlat_limits_o = limits_q;
   assign ctrl_ring_o   = ring_q[0];
-  assign copy_ring_o   = ring_q[1];
   assign launch_ring_o = ring_q[2];
   assign fault_ring_o  = ring_q[RingFault];
   assign dirty_ring_o  = ring_q[RingDirty];
@@ -116,7 +114,7 @@ module dev_regs
   assign word       = reg_addr_i[15:3];
   // 0x100..0x1ff: eight words a ring, of which the first four are used.
   assign is_dirty   = word[12:2] == RegDirtyBase[15:5];
-  assign is_ring    = word[12:5] == RegCtrlBase[15:8] && !word[2] || is_dirty;
+  assign is_ring    = word[12:5] == RegCtrlBase[15:8] && !word[2] && word[4:3] != 2'd1 || is_dirty;
   assign ring       = is_dirty ? 3'(RingDirty) : {1'b0, word[4:3]};
   assign from_device = ring == 3'(RingFault) || ring == 3'(RingDirty);
   assign ring_word  = word[1:0];
@@ -127,7 +125,7 @@ module dev_regs
 
   // ------------------------------------------------------------------ read
   logic [NumRings-1:0][31:0] cons;     // the index that the device keeps
-  assign cons = {dirty_prod_i, fault_prod_i, launch_cons_i, copy_cons_i, ctrl_cons_i};
+  assign cons = {dirty_prod_i, fault_prod_i, launch_cons_i, 32'd0, ctrl_cons_i};
 
   always_comb begin
     rdata_d = '0;

@@ -69,8 +69,11 @@ copy_buffer.sv
 copy_slots.sv
 copy_read.sv
 copy_write.sv
+copy_list.sv
 copy_issue.sv
+copy_channel.sv
 copy_engine.sv
+copy_regs.sv
 counters.sv
 counters_compact.sv
 dev_regs.sv

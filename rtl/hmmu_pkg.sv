@@ -31,7 +31,7 @@ package hmmu_pkg;
   typedef logic [PaW-1:0]   pa_t;
 
   // ---------------------------------------------------------------- memory port (single beat)
-  // Read:  returns the aligned 16 bytes that hold addr.
+  // Read:  returns the aligned 16 bytes that hold addr; strb and data are void, and need not be stable.
   // Write: strb names the byte lanes of the aligned 16 bytes (contiguous); no response.
   // Cas:   addr naturally aligned to 8 (cas32: 4) bytes. data[63:0] is the expected value and
   //        data[127:64] the new one (cas32: in bits 31:0 of each). Answers the old value in
@@ -68,11 +68,11 @@ package hmmu_pkg;
   typedef struct packed {
     pa_t         addr;
     logic [8:0]  len;      // bytes, 1..256
-    logic [3:0]  tag;
+    logic [7:0]  tag;
   } burst_t;
 
   typedef struct packed {
-    logic [3:0]        tag;
+    logic [7:0]        tag;
     logic              err;
     logic              last;   // the last beat of this tag that will come
     logic [4:0]        beat;   // index of the beat within the burst, from 0

@@ -12,8 +12,10 @@ module hmmu_sim_top
   parameter int unsigned L2Sets       = 256,
   parameter int unsigned L2Large      = 32,
   parameter int unsigned FaultEntries = 64,
-  parameter int unsigned CopyBursts   = 8,
-  parameter int unsigned LinkTags     = 64,
+  parameter int unsigned CopyChannels = 4,
+  parameter int unsigned CopyBursts   = 128,
+  parameter int unsigned CopyList     = 8,
+  parameter int unsigned LinkTags     = 256,
   parameter int unsigned L1Entries    = 16,
   parameter int unsigned DataSlots    = 16,
   parameter int unsigned FetchSlots   = 8,
@@ -98,7 +100,7 @@ module hmmu_sim_top
 
   hmmu_top #(
     .NumCu(NumCu), .Warps(Warps), .Walkers(Walkers), .L2Sets(L2Sets), .L2Large(L2Large), .FaultEntries(FaultEntries),
-    .CopyBursts(CopyBursts), .LinkTags(LinkTags), .L1Entries(L1Entries), .DataSlots(DataSlots),
+    .CopyChannels(CopyChannels), .CopyBursts(CopyBursts), .CopyList(CopyList), .LinkTags(LinkTags), .L1Entries(L1Entries), .DataSlots(DataSlots),
     .FetchSlots(FetchSlots), .CacheTables(CacheTables), .CacheMiddle(CacheMiddle), .CacheTop(CacheTop),
     .RingDepth(RingDepth), .JobSlots(JobSlots), .Compact(Compact)
   ) u_hmmu (

@@ -25,8 +25,10 @@ module hmmu_top
   parameter int unsigned L2Ways       = 4,
   parameter int unsigned L2Large      = 32,
   parameter int unsigned FaultEntries = 64,   // no fewer than the miss slots of all L1 TLBs
-  parameter int unsigned CopyBursts   = 8,
-  parameter int unsigned LinkTags     = 64,
+  parameter int unsigned CopyChannels = 4,    // 1 to 8
+  parameter int unsigned CopyBursts   = 128,  // of 256 bytes that are under way at once
+  parameter int unsigned CopyList     = 8,    // segments of a list that a channel holds; 0: no lists
+  parameter int unsigned LinkTags     = 256,  // of these three quarters are for bursts
   parameter int unsigned L1Entries    = 16,   // of each L1 TLB
   parameter int unsigned DataSlots    = 16,   // misses at once of a unit's data,
   parameter int unsigned FetchSlots   = 8,    // and of its fetch
@@ -118,14 +120,14 @@ module hmmu_top
 
   logic        reg_valid, reg_ready, reg_write;
   logic [15:0] reg_addr;
-  logic [63:0] reg_wdata, reg_rdata, dev_time;
+  logic [63:0] reg_wdata, reg_rdata, dev_rdata, copy_rdata, dev_time;
   logic [7:0]  reg_wstrb;
 
   logic        enable;
   logic [31:0] cpl_timeout;
   xlat_limits_t xlat_limits;
-  ring_cfg_t   ctrl_ring, copy_ring, launch_ring, fault_ring, dirty_ring;
-  logic [31:0] ctrl_cons, copy_cons, launch_cons, fault_prod, dirty_prod, dirty_next;
+  ring_cfg_t   ctrl_ring, launch_ring, fault_ring, dirty_ring;
+  logic [31:0] ctrl_cons, launch_cons, fault_prod, dirty_prod, dirty_next;
   logic        ctrl_idle, copy_idle, launch_idle, ctrl_stopped, copy_stopped, launch_stopped;
   logic        fault_full, dirty_full;
   logic [7:0]  irq;
@@ -293,7 +295,7 @@ module hmmu_top
   );
 
   // ------------------------------------------------------------------ bus
-  pcie_ep #(.Tags(LinkTags)) u_pcie_ep (
+  pcie_ep #(.Tags(LinkTags), .Bursts(CopyBursts < 16 ? 16 : CopyBursts)) u_pcie_ep (
     .clk_i, .rst_ni,
     .rx_valid_i           (rx_valid),
     .rx_ready_o           (rx_ready),
@@ -467,7 +469,7 @@ module hmmu_top
   // ------------------------------------------------------------------ registers
   dev_regs #(
     .NumErrors(NumErrors), .Units(NumCu), .Warps(Warps), .Walkers(Walkers), .FaultEntries(FaultEntries),
-    .CopyChannels(1), .L2Sets(L2Sets), .JobSlots(JobSlots), .IncW(IncW), .Compact(Compact)
+    .CopyChannels(CopyChannels), .L2Sets(L2Sets), .JobSlots(JobSlots), .IncW(IncW), .Compact(Compact)
   ) u_regs (
     .clk_i, .rst_ni,
     .reg_valid_i      (reg_valid),
@@ -476,20 +478,18 @@ module hmmu_top
     .reg_addr_i       (reg_addr),
     .reg_wdata_i      (reg_wdata),
     .reg_wstrb_i      (reg_wstrb),
-    .reg_rdata_o      (reg_rdata),
+    .reg_rdata_o      (dev_rdata),
     .enable_o         (enable),
     .time_o           (dev_time),
     .cpl_timeout_o    (cpl_timeout),
     .xlat_limits_o    (xlat_limits),
     .ctrl_ring_o      (ctrl_ring),
-    .copy_ring_o      (copy_ring),
     .launch_ring_o    (launch_ring),
     .fault_ring_o     (fault_ring),
     .dirty_ring_o     (dirty_ring),
     .irq_error_o      (irq[VectorError]),
     .vram_size_i      (vram_size_q),
     .ctrl_cons_i      (ctrl_cons),
-    .copy_cons_i      (copy_cons),
     .launch_cons_i    (launch_cons),
     .fault_prod_i     (fault_prod),
     .dirty_prod_i     (dirty_prod),
@@ -552,7 +552,34 @@ module hmmu_top
   );
   assign err_unit[ErrCtrl] = ClientCtrl;
 
-  copy_engine #(.NumBursts(CopyBursts), .TlbEntries(L1Entries), .RingDepth(RingDepth)) u_copy (
+  ring_cfg_t          [CopyChannels-1:0]       copy_ring;
+  logic               [CopyChannels-1:0][31:0] copy_cons;
+  copy_pkg::copy_ctl_t [CopyChannels-1:0]      copy_ctl;
+  copy_pkg::copy_sta_t [CopyChannels-1:0]      copy_sta;
+  copy_pkg::copy_rec_t [CopyChannels-1:0]      copy_rec;
+
+  copy_regs #(.Channels(CopyChannels)) u_copy_regs (
+    .clk_i, .rst_ni,
+    .reg_valid_i (reg_valid),
+    .reg_write_i (reg_write),
+    .reg_addr_i  (reg_addr),
+    .reg_wdata_i (reg_wdata),
+    .reg_wstrb_i (reg_wstrb),
+    .reg_rdata_o (copy_rdata),
+    .ring_o      (copy_ring),
+    .ctl_o       (copy_ctl),
+    .cons_i      (copy_cons),
+    .sta_i       (copy_sta),
+    .rec_i       (copy_rec),
+    .idle_o      (copy_idle),
+    .stopped_o   (copy_stopped)
+  );
+  assign reg_rdata = dev_rdata | copy_rdata;
+
+  copy_engine #(
+    .Channels(CopyChannels), .NumBursts(CopyBursts), .TlbEntries(L1Entries), .RingDepth(RingDepth),
+    .ListDepth(CopyList)
+  ) u_copy (
     .clk_i, .rst_ni,
     .enable_i         (enable),
     .time_i           (dev_time),
@@ -560,8 +587,9 @@ module hmmu_top
     .cfg_mrrs_i       (mrrs_q),
     .ring_i           (copy_ring),
     .cons_o           (copy_cons),
-    .stopped_o        (copy_stopped),
-    .idle_o           (copy_idle),
+    .ctl_i            (copy_ctl),
+    .sta_o            (copy_sta),
+    .rec_o            (copy_rec),
     .irq_copy_o       (irq[VectorCopy]),
     .err_valid_o      (err_valid[ErrCopy]),
     .err_code_o       (err_code[ErrCopy]),

@@ -4,7 +4,9 @@
 //   accepted. Responses belong to the reader: wire them past this block.
 module mem_merge
   import hmmu_pkg::*;
-(
+#(
+  parameter bit ReadsOnly = 1'b0   // the reader makes no swaps: data and strobes are the writer's, void for a read
+) (
   input  logic     clk_i,
   input  logic     rst_ni,
   input  logic     rd_valid_i,
@@ -24,7 +26,13 @@ module mem_merge
 
   assign take_wr         = wr_valid_i && !rd_hold_q;
   assign mem_req_valid_o = wr_valid_i || rd_valid_i;
-  assign mem_req_o       = take_wr ? wr_req_i : rd_req_i;
+  always_comb begin
+    mem_req_o = take_wr ? wr_req_i : rd_req_i;
+    if (ReadsOnly) begin
+      mem_req_o.data = wr_req_i.data;
+      mem_req_o.strb = wr_req_i.strb;
+    end
+  end
   assign wr_ready_o      = mem_req_ready_i && take_wr;
   assign rd_ready_o      = mem_req_ready_i && !take_wr;
 

@@ -13,7 +13,8 @@ module pcie_ep
   import hmmu_regs_pkg::*;
   import pcie_pkg::*;
 #(
-  parameter int unsigned Tags = 64
+  parameter int unsigned Tags   = 64,
+  parameter int unsigned Bursts = 16    // tags of the burst ports
 ) (
   input  logic             clk_i,
   input  logic             rst_ni,
@@ -167,7 +168,7 @@ module pcie_ep
   client_e     tag_client;
   pa_t         tag_addr;
 
-  pcie_requester #(.Tags(Tags)) u_requester (
+  pcie_requester #(.Tags(Tags), .Bursts(Bursts)) u_requester (
     .clk_i, .rst_ni, .cfg_bdf_i, .cfg_mps_i, .cfg_mrrs_i, .cfg_rcb_i, .cpl_timeout_i,
     .sys_req_valid_i, .sys_req_ready_o, .sys_req_i, .sys_req_client_i,
     .sys_rsp_valid_o, .sys_rsp_o, .sys_rsp_client_o,

@@ -12,7 +12,8 @@ module pcie_requester
   import hmmu_regs_pkg::*;
   import pcie_pkg::*;
 #(
-  parameter int unsigned Tags = 64
+  parameter int unsigned Tags   = 64,
+  parameter int unsigned Bursts = 16
 ) (
   input  logic             clk_i,
   input  logic             rst_ni,
@@ -214,12 +215,12 @@ module pcie_requester
   // ------------------------------------------------------------------ tags and completions
   tag_info_t info;
   assign info = src == SrcBrd
-    ? '{burst: 1'b1, cas: 1'b0, client: 4'd6, mtag: {4'd0, brd_i.tag}, addr: r_addr, bytes: r_c.bytes,
+    ? '{burst: 1'b1, cas: 1'b0, client: 4'd6, mtag: brd_i.tag, addr: r_addr, bytes: r_c.bytes,
         beat: 5'(({5'd0, brd_i.addr[3:0]} + r_done_q) >> 4)}
     : '{burst: 1'b0, cas: s_cas, client: sys_req_client_i, mtag: sys_req_i.tag, addr: s_addr[54:0],
         bytes: s_read ? 9'd16 : sys_req_i.cas32 ? 9'd4 : 9'd8, beat: '0};
 
-  pcie_tags #(.Tags(Tags)) u_tags (
+  pcie_tags #(.Tags(Tags), .Bursts(Bursts)) u_tags (
     .clk_i, .rst_ni, .cfg_bdf_i, .cfg_rcb_i, .cpl_timeout_i,
     .alloc_i       (alloc),
     .alloc_first_i (r_done_q == '0),

@@ -15,7 +15,8 @@ module pcie_tags
   import hmmu_regs_pkg::*;
   import pcie_pkg::*;
 #(
-  parameter int unsigned Tags = 64      // a power of two, 8..256
+  parameter int unsigned Tags   = 64,   // a power of two, 8..256
+  parameter int unsigned Bursts = 16    // tags of the burst port, a power of two, 2..256
 ) (
   input  logic             clk_i,
   input  logic             rst_ni,
@@ -49,8 +50,10 @@ module pcie_tags
   output pa_t              err_addr_o
 );
 
-  localparam int unsigned IdxW = $clog2(Tags);
-  typedef logic [IdxW-1:0] idx_t;
+  localparam int unsigned IdxW   = $clog2(Tags);
+  localparam int unsigned BurstW = $clog2(Bursts);
+  typedef logic [IdxW-1:0]   idx_t;
+  typedef logic [BurstW-1:0] burst_idx_t;
 
   // What a completion turned out to be.
   typedef enum logic [1:0] {
@@ -66,8 +69,8 @@ module pcie_tags
   logic [Tags-1:0] bad_q;               // some of its data was poisoned
   // Packed: a loop over an unpacked array costs simulation every cycle, not only at a tick.
   logic [Tags-1:0][3:0] age_q;          // in eighths of the timeout
-  logic [1:0]      pieces_q [16];       // requests of a burst still under way
-  logic [15:0]     burst_bad_q;         // a request of the burst failed
+  logic [1:0]      pieces_q [Bursts];   // requests of a burst still under way
+  logic [Bursts-1:0] burst_bad_q;         // a request of the burst failed
 
   // Free tags, handed out in the order in which they came back.
   idx_t            free_q [Tags];
@@ -194,7 +197,7 @@ module pcie_tags
   assign end_tag  = stall ? scan_q : tag;
   assign end_info = stall ? info_q[scan_q] : info;
   assign poisoned = ep || bad_q[tag];
-  assign burst_last = pieces_q[end_info.mtag[3:0]] == 2'd1;
+  assign burst_last = pieces_q[burst_idx_t'(end_info.mtag)] == 2'd1;
   assign free_push  = (stall && dead_q[scan_q]) || (ends && !late);
   assign free_tag   = end_tag;
 
@@ -254,8 +257,8 @@ module pcie_tags
       else if (data_end)                    mid_q <= 1'b0;
 
       if (ends && end_info.burst)
-        burst_bad_q[end_info.mtag[3:0]] <= !burst_last
-            && (burst_bad_q[end_info.mtag[3:0]] || fail || poisoned);
+        burst_bad_q[burst_idx_t'(end_info.mtag)] <= !burst_last
+            && (burst_bad_q[burst_idx_t'(end_info.mtag)] || fail || poisoned);
 
       drop_o          <= sop && !stall && verdict == CplDrop;
       err_valid_o     <= ends && (fail || poisoned);
@@ -273,9 +276,9 @@ module pcie_tags
     end
     if (free_push) free_q[free_wr_q[IdxW-1:0]] <= free_tag;
     if (alloc_i && alloc_info_i.burst && alloc_first_i)
-      pieces_q[alloc_info_i.mtag[3:0]] <= alloc_pieces_i;
+      pieces_q[burst_idx_t'(alloc_info_i.mtag)] <= alloc_pieces_i;
     if (ends && end_info.burst)
-      pieces_q[end_info.mtag[3:0]] <= pieces_q[end_info.mtag[3:0]] - 2'd1;
+      pieces_q[burst_idx_t'(end_info.mtag)] <= pieces_q[burst_idx_t'(end_info.mtag)] - 2'd1;
 
     if (alloc_i) rem_q[next_tag] <= alloc_info_i.bytes;
     if (data_end && !final_c) rem_q[tag] <= rem - {dws[6:0], 2'd0} + {7'd0, at[1:0]};
@@ -295,10 +298,10 @@ module pcie_tags
 
     sys_rsp_o        <= '{tag: end_info.mtag, err: fail || poisoned, data: sp_data};
     sys_rsp_client_o <= end_info.client;
-    brd_rsp_o        <= '{tag: end_info.mtag[3:0], beat: beat, data: sp_data,
+    brd_rsp_o        <= '{tag: end_info.mtag, beat: beat, data: sp_data,
                           strb: fail || ep ? '0 : strb,
                           last: ends && burst_last,
-                          err: fail || poisoned || (ends && burst_last && burst_bad_q[end_info.mtag[3:0]])};
+                          err: fail || poisoned || (ends && burst_last && burst_bad_q[burst_idx_t'(end_info.mtag)])};
     err_code_o       <= code;
     err_client_o     <= end_info.burst ? ClientCopy : client_of(end_info.client);
     err_addr_o       <= {1'b0, end_info.addr};
@@ -310,7 +313,7 @@ module pcie_tags
       assert (!alloc_i || !busy_q[next_tag]) else $error("pcie_tags: a tag in use is handed out");
       assert (!free_push || busy_q[free_tag]) else $error("pcie_tags: a tag is freed twice");
       assert (free_count <= (IdxW + 1)'(Tags)) else $error("pcie_tags: too many free tags");
-      assert (!(ends && end_info.burst) || pieces_q[end_info.mtag[3:0]] != '0) else $error("pcie_tags: burst ends twice");
+      assert (!(ends && end_info.burst) || pieces_q[burst_idx_t'(end_info.mtag)] != '0) else $error("pcie_tags: burst ends twice");
     end
   end
 

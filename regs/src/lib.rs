@@ -36,7 +36,7 @@ pub mod reg {
     pub const VRAM_SIZE: u64 = 0x0010;
     /// (rw) Bit 0 ENABLE: queues run and clients may issue. Clearing it stops the fetch of new queue entries; work in flight ends.
     pub const CONTROL: u64 = 0x0018;
-    /// (ro) Bit 0 control ring idle, 1 copy channel idle, 2 launch ring idle and no job running, 3 fault ring full (records wait inside the device), 4 dirty log full (stores to clean pages of logged contexts wait), 8 control ring stopped, 9 copy channel stopped, 10 launch ring stopped.
+    /// (ro) Bit 0 control ring idle, 1 all copy channels idle, 2 launch ring idle and no job running, 3 fault ring full (records wait inside the device), 4 dirty log full (stores to clean pages of logged contexts wait), 8 control ring stopped, 9 a copy channel stopped (COPY_STATUS tells which), 10 launch ring stopped.
     pub const STATUS: u64 = 0x0020;
     /// (ro) Device time in clock cycles since reset.
     pub const TIME: u64 = 0x0028;
@@ -56,14 +56,6 @@ pub mod reg {
     pub const CTRL_PROD: u64 = 0x0110;
     /// (ro) Control ring: free-running 32-bit index of entries completed.
     pub const CTRL_CONS: u64 = 0x0118;
-    /// (rw) Copy ring: system address, 64-byte aligned.
-    pub const COPY_BASE: u64 = 0x0140;
-    /// (rw) Copy ring: log2 of its entries (1..15). Writing it resets both indices and restarts a stopped ring.
-    pub const COPY_SIZE: u64 = 0x0148;
-    /// (rw) Copy ring doorbell: free-running 32-bit producer index.
-    pub const COPY_PROD: u64 = 0x0150;
-    /// (ro) Copy ring: free-running 32-bit index of entries completed.
-    pub const COPY_CONS: u64 = 0x0158;
     /// (rw) Launch ring: system address, 64-byte aligned.
     pub const LAUNCH_BASE: u64 = 0x0180;
     /// (rw) Launch ring: log2 of its entries (1..15). Writing it resets both indices and restarts a stopped ring.
@@ -96,6 +88,22 @@ pub mod reg {
     pub const DIRTY_NEXT: u64 = 0x02a0;
     /// (ro) Counter shadows, in the order of enum Counter, as of the last write to SNAPSHOT.
     pub const COUNTER: u64 = 0x0400;
+    /// (rw) Copy channel 0, ring: system address, 64-byte aligned. Channel n has the same registers 64 n bytes further on; CAPS tells how many there are.
+    pub const COPY_BASE: u64 = 0x0c00;
+    /// (rw) Its log2 of entries (1..15). Writing it resets both indices, restarts a stopped channel and clears its error record.
+    pub const COPY_SIZE: u64 = 0x0c08;
+    /// (rw) Doorbell: free-running 32-bit producer index.
+    pub const COPY_PROD: u64 = 0x0c10;
+    /// (ro) Free-running 32-bit index of entries completed.
+    pub const COPY_CONS: u64 = 0x0c18;
+    /// (rw) Bit 0 SUSPEND: the channel starts no further burst; COPY_STATUS QUIET tells when the last one is over. 1 ABORT (write 1; reads 0): the descriptor at work ends with status Killed, what of it is not under way is dropped. 2 HALT: a descriptor that ends with an error stops the channel behind it (not Stopped or Killed), else the channel goes on. 5:4 PRIORITY: of the channels that have a burst ready those with the highest number go first, in turn.
+    pub const COPY_CONTROL: u64 = 0x0c20;
+    /// (ro) Bit 0 IDLE: nothing in the ring or at work. 1 STOPPED: by an entry that is bad or cannot be read, or by HALT. 2 QUIET: no burst under way. 3 PARKED: waits for a translation (a walk or a parked fault). 4 WAITING: a semaphore has not the value yet. 8 LISTS: the channel does Lists (a small build does not: BadEntry).
+    pub const COPY_STATUS: u64 = 0x0c28;
+    /// (rw1c) First error since it was cleared (by any write, or by COPY_SIZE): bits 7:0 enum JobStatus or the code of the Cancel, 8 there is one, 63:32 index of the descriptor.
+    pub const COPY_ERROR: u64 = 0x0c30;
+    /// (ro) The address that belongs to COPY_ERROR: of the access, or of the entry if that is at fault.
+    pub const COPY_ERROR_ADDR: u64 = 0x0c38;
 }
 
 /// Control-ring commands.
@@ -388,24 +396,33 @@ impl Client {
     }
 }
 
-/// Copy-ring commands.
+/// Commands of the copy rings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum CopyOp {
     /// Nothing but the fence.
     Nop = 0,
-    /// Copies len bytes from src to dst.
+    /// Copies rows of len bytes from src to dst.
     Copy = 1,
-    /// Writes the 64-bit pattern src to dst, len bytes.
+    /// Writes the 64-bit pattern src to dst, rows of len bytes.
     Fill = 2,
+    /// Does len segments (CopySegment), which lie one after the other at physical address src. src_va, dst_va and ctx are those of all segments.
+    List = 3,
+    /// Reads the aligned 64-bit word at src again and again until it is at least dst (unsigned), or with the flag equal until it is dst.
+    Wait = 4,
+    /// Writes the 64-bit word src to dst, 8-byte aligned. What the channel wrote before is in memory first.
+    Signal = 5,
 }
 
 impl CopyOp {
     /// All values, in order.
-    pub const ALL: [Self; 3] = [
+    pub const ALL: [Self; 6] = [
         Self::Nop,
         Self::Copy,
         Self::Fill,
+        Self::List,
+        Self::Wait,
+        Self::Signal,
     ];
 
     /// The value with this encoding, if there is one.
@@ -414,6 +431,9 @@ impl CopyOp {
             0 => Some(Self::Nop),
             1 => Some(Self::Copy),
             2 => Some(Self::Fill),
+            3 => Some(Self::List),
+            4 => Some(Self::Wait),
+            5 => Some(Self::Signal),
             _ => None,
         }
     }
@@ -424,6 +444,9 @@ impl CopyOp {
             Self::Nop => "nop",
             Self::Copy => "copy",
             Self::Fill => "fill",
+            Self::List => "list",
+            Self::Wait => "wait",
+            Self::Signal => "signal",
         }
     }
 }
@@ -436,13 +459,13 @@ pub enum JobStatus {
     Ok = 0,
     /// Its context was stopped.
     Stopped = 1,
-    /// KillJob.
+    /// KillJob, or the ABORT of its copy channel.
     Killed = 2,
     /// An instruction the compute unit does not have; info holds its program counter.
     Illegal = 3,
     /// A misaligned access or jump; info holds the address.
     Misaligned = 4,
-    /// A link or memory error (completion timeout, UR, CA, poison); info holds the virtual address.
+    /// A link or memory error (completion timeout, UR, CA, poison); info holds the virtual address; of a copy, the physical address of the burst that could not be read, or the place of the List.
     MemoryError = 5,
     /// A non-canonical address or a context that is off; info holds the address.
     BadAddress = 6,
@@ -754,7 +777,7 @@ pub enum Counter {
     VramReads = 24,
     /// Beats written to VRAM.
     VramWrites = 25,
-    /// Bytes written by the copy channel.
+    /// Bytes written by the copy channels.
     CopyBytes = 26,
     /// TLP bytes received: headers and payload.
     LinkRxBytes = 27,
@@ -1266,7 +1289,7 @@ impl CtrlEntry {
     }
 }
 
-/// Copy-ring entry. An address with its *_va flag is a virtual address of ctx, else physical (bit 55: VRAM).
+/// Entry of a copy ring. An address with its *_va flag is a virtual address of ctx, else physical (bit 55: VRAM).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct CopyEntry(pub [u64; 8]);
 
@@ -1334,6 +1357,18 @@ impl CopyEntry {
         self
     }
 
+    /// Of a Wait: for this very value.
+    pub fn equal(&self) -> u64 {
+        (self.0[0] >> 19) & 0x1
+    }
+
+    /// Sets `equal` (1 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_equal(mut self, value: u64) -> Self {
+        self.0[0] = (self.0[0] & !(0x1 << 19)) | ((value & 0x1) << 19);
+        self
+    }
+
     /// Context of virtual addresses.
     pub fn ctx(&self) -> u64 {
         (self.0[0] >> 24) & 0xf
@@ -1346,7 +1381,7 @@ impl CopyEntry {
         self
     }
 
-    /// Source address, or the pattern of a Fill.
+    /// Source address, the pattern of a Fill, the value of a Signal, the place of a List.
     pub fn src(&self) -> u64 {
         self.0[1]
     }
@@ -1358,7 +1393,7 @@ impl CopyEntry {
         self
     }
 
-    /// Destination address. For a Fill, 8-byte aligned.
+    /// Destination address. For a Fill, 8-byte aligned. The value of a Wait.
     pub fn dst(&self) -> u64 {
         self.0[2]
     }
@@ -1370,15 +1405,51 @@ impl CopyEntry {
         self
     }
 
-    /// Bytes; may be 0. For a Fill, a multiple of 8.
+    /// Bytes of a row; may be 0. For a Fill, a multiple of 8. Segments of a List (below 2^32).
     pub fn len(&self) -> u64 {
-        self.0[3]
+        self.0[3] & 0xffffffffffff
     }
 
-    /// Sets `len` (64 bits; higher bits of `value` are dropped).
+    /// Sets `len` (48 bits; higher bits of `value` are dropped).
     #[must_use]
     pub fn with_len(mut self, value: u64) -> Self {
-        self.0[3] = value;
+        self.0[3] = (self.0[3] & !0xffffffffffff) | (value & 0xffffffffffff);
+        self
+    }
+
+    /// Number of rows; 0 counts as 1.
+    pub fn rows(&self) -> u64 {
+        (self.0[3] >> 48) & 0x7fff
+    }
+
+    /// Sets `rows` (15 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_rows(mut self, value: u64) -> Self {
+        self.0[3] = (self.0[3] & !(0x7fff << 48)) | ((value & 0x7fff) << 48);
+        self
+    }
+
+    /// Bytes from the end of a row to the beginning of the next in the source, signed: the pitch less len.
+    pub fn src_gap(&self) -> u64 {
+        self.0[4] & 0xffffffff
+    }
+
+    /// Sets `src_gap` (32 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_src_gap(mut self, value: u64) -> Self {
+        self.0[4] = (self.0[4] & !0xffffffff) | (value & 0xffffffff);
+        self
+    }
+
+    /// The same in the destination. For a Fill, a multiple of 8.
+    pub fn dst_gap(&self) -> u64 {
+        (self.0[4] >> 32) & 0xffffffff
+    }
+
+    /// Sets `dst_gap` (32 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_dst_gap(mut self, value: u64) -> Self {
+        self.0[4] = (self.0[4] & !(0xffffffff << 32)) | ((value & 0xffffffff) << 32);
         self
     }
 
@@ -1418,6 +1489,119 @@ impl CopyEntry {
     /// From little-endian bytes.
     pub fn from_bytes(bytes: &[u8; Self::BYTES]) -> Self {
         let mut words = [0; 8];
+        for (word, chunk) in words.iter_mut().zip(bytes.chunks_exact(8)) {
+            let mut raw = [0; 8];
+            raw.copy_from_slice(chunk);
+            *word = u64::from_le_bytes(raw);
+        }
+        Self(words)
+    }
+}
+
+/// Segment of a List, 32-byte aligned: words 1 to 4 of a CopyEntry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct CopySegment(pub [u64; 4]);
+
+impl CopySegment {
+    /// Size in bytes.
+    pub const BYTES: usize = 32;
+
+    /// Source address, or the pattern of a fill.
+    pub fn src(&self) -> u64 {
+        self.0[0]
+    }
+
+    /// Sets `src` (64 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_src(mut self, value: u64) -> Self {
+        self.0[0] = value;
+        self
+    }
+
+    /// Destination address. For a fill, 8-byte aligned.
+    pub fn dst(&self) -> u64 {
+        self.0[1]
+    }
+
+    /// Sets `dst` (64 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_dst(mut self, value: u64) -> Self {
+        self.0[1] = value;
+        self
+    }
+
+    /// Bytes of a row; may be 0. For a fill, a multiple of 8.
+    pub fn len(&self) -> u64 {
+        self.0[2] & 0xffffffffffff
+    }
+
+    /// Sets `len` (48 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_len(mut self, value: u64) -> Self {
+        self.0[2] = (self.0[2] & !0xffffffffffff) | (value & 0xffffffffffff);
+        self
+    }
+
+    /// Number of rows; 0 counts as 1.
+    pub fn rows(&self) -> u64 {
+        (self.0[2] >> 48) & 0x7fff
+    }
+
+    /// Sets `rows` (15 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_rows(mut self, value: u64) -> Self {
+        self.0[2] = (self.0[2] & !(0x7fff << 48)) | ((value & 0x7fff) << 48);
+        self
+    }
+
+    /// A fill, else a copy.
+    pub fn fill(&self) -> u64 {
+        (self.0[2] >> 63) & 0x1
+    }
+
+    /// Sets `fill` (1 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_fill(mut self, value: u64) -> Self {
+        self.0[2] = (self.0[2] & !(0x1 << 63)) | ((value & 0x1) << 63);
+        self
+    }
+
+    /// As in CopyEntry.
+    pub fn src_gap(&self) -> u64 {
+        self.0[3] & 0xffffffff
+    }
+
+    /// Sets `src_gap` (32 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_src_gap(mut self, value: u64) -> Self {
+        self.0[3] = (self.0[3] & !0xffffffff) | (value & 0xffffffff);
+        self
+    }
+
+    /// As in CopyEntry.
+    pub fn dst_gap(&self) -> u64 {
+        (self.0[3] >> 32) & 0xffffffff
+    }
+
+    /// Sets `dst_gap` (32 bits; higher bits of `value` are dropped).
+    #[must_use]
+    pub fn with_dst_gap(mut self, value: u64) -> Self {
+        self.0[3] = (self.0[3] & !(0xffffffff << 32)) | ((value & 0xffffffff) << 32);
+        self
+    }
+
+    /// Little-endian bytes, as in memory.
+    pub fn to_bytes(&self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        for (chunk, word) in bytes.chunks_exact_mut(8).zip(self.0) {
+            chunk.copy_from_slice(&word.to_le_bytes());
+        }
+        bytes
+    }
+
+    /// From little-endian bytes.
+    pub fn from_bytes(bytes: &[u8; Self::BYTES]) -> Self {
+        let mut words = [0; 4];
         for (word, chunk) in words.iter_mut().zip(bytes.chunks_exact(8)) {
             let mut raw = [0; 8];
             raw.copy_from_slice(chunk);

@@ -25,10 +25,6 @@ package hmmu_regs_pkg;
   parameter logic [15:0] RegCtrlSize = 16'h0108;
   parameter logic [15:0] RegCtrlProd = 16'h0110;
   parameter logic [15:0] RegCtrlCons = 16'h0118;
-  parameter logic [15:0] RegCopyBase = 16'h0140;
-  parameter logic [15:0] RegCopySize = 16'h0148;
-  parameter logic [15:0] RegCopyProd = 16'h0150;
-  parameter logic [15:0] RegCopyCons = 16'h0158;
   parameter logic [15:0] RegLaunchBase = 16'h0180;
   parameter logic [15:0] RegLaunchSize = 16'h0188;
   parameter logic [15:0] RegLaunchProd = 16'h0190;
@@ -45,6 +41,15 @@ package hmmu_regs_pkg;
   parameter logic [15:0] RegDirtyCons = 16'h0298;
   parameter logic [15:0] RegDirtyNext = 16'h02a0;
   parameter logic [15:0] RegCounter = 16'h0400;
+  parameter logic [15:0] RegCopyBase = 16'h0c00;
+  parameter logic [15:0] RegCopySize = 16'h0c08;
+  parameter logic [15:0] RegCopyProd = 16'h0c10;
+  parameter logic [15:0] RegCopyCons = 16'h0c18;
+  parameter logic [15:0] RegCopyControl = 16'h0c20;
+  parameter logic [63:0] ResetCopyControl = 64'd0;
+  parameter logic [15:0] RegCopyStatus = 16'h0c28;
+  parameter logic [15:0] RegCopyError = 16'h0c30;
+  parameter logic [15:0] RegCopyErrorAddr = 16'h0c38;
 
   // Control-ring commands.
   typedef enum logic [7:0] {
@@ -99,11 +104,14 @@ package hmmu_regs_pkg;
     ClientHost = 4'd8
   } client_e;
 
-  // Copy-ring commands.
+  // Commands of the copy rings.
   typedef enum logic [7:0] {
     CopyOpNop = 8'd0,
     CopyOpCopy = 8'd1,
-    CopyOpFill = 8'd2
+    CopyOpFill = 8'd2,
+    CopyOpList = 8'd3,
+    CopyOpWait = 8'd4,
+    CopyOpSignal = 8'd5
   } copy_op_e;
 
   // How a job or copy descriptor ended. Codes 16..255 are the error code of the Cancel that ended it.
@@ -238,19 +246,34 @@ package hmmu_regs_pkg;
     logic [63:0] pad0;
     logic [63:0] fence_value;
     logic [63:0] fence_addr;
-    logic [63:0] pad1;
-    logic [63:0] len;
+    logic [31:0] dst_gap;
+    logic [31:0] src_gap;
+    logic [0:0] pad1;
+    logic [14:0] rows;
+    logic [47:0] len;
     logic [63:0] dst;
     logic [63:0] src;
     logic [35:0] pad2;
     logic [3:0] ctx;
-    logic [4:0] pad3;
+    logic [3:0] pad3;
+    logic [0:0] equal;
     logic [0:0] dst_va;
     logic [0:0] src_va;
     logic [0:0] irq;
     logic [7:0] op;
     logic [7:0] version;
   } copy_entry_t;
+
+  // CopySegment: 32 bytes.
+  typedef struct packed {
+    logic [31:0] dst_gap;
+    logic [31:0] src_gap;
+    logic [0:0] fill;
+    logic [14:0] rows;
+    logic [47:0] len;
+    logic [63:0] dst;
+    logic [63:0] src;
+  } copy_segment_t;
 
   // LaunchEntry: 64 bytes.
   typedef struct packed {

@@ -60,6 +60,8 @@ pub(crate) const UNITS: usize = 2;
 pub(crate) const WARPS: usize = 16;
 /// Jobs that can run at once.
 pub(crate) const JOB_SLOTS: usize = 4;
+/// Copy channels.
+pub(crate) const COPY_CHANNELS: usize = 4;
 /// Sets of the L2 TLB, a power of two.
 pub(crate) const L2_SETS: usize = 256;
 /// Ways of the L2 TLB.

@@ -15,6 +15,8 @@ mod board;
 mod config;
 mod control;
 mod copy;
+mod copy_run;
+mod copy_walk;
 mod counters;
 mod cu;
 mod device;

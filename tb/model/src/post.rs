@@ -46,6 +46,11 @@ impl Post {
         }
     }
 
+    /// What it tells.
+    pub(crate) fn end(&self) -> End {
+        self.end
+    }
+
     pub(crate) fn next(&self) -> u64 {
         self.first_at.unwrap_or(self.second_at)
     }

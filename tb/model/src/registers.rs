@@ -1,6 +1,6 @@
 //! BAR0: the registers of `regs/hmmu.toml`, the MSI-X table and its pending bits.
 
-use crate::config::{JOB_SLOTS, L2_SETS, UNITS, WARPS};
+use crate::config::{COPY_CHANNELS, JOB_SLOTS, L2_SETS, UNITS, WARPS};
 use crate::device::Device;
 use crate::mmu::Limits;
 use crate::ring::Ring;
@@ -31,8 +31,8 @@ impl Device {
             reg::CTRL_BASE..=reg::CTRL_CONS => {
                 ring_register(&self.control.ring, offset - reg::CTRL_BASE)
             }
-            reg::COPY_BASE..=reg::COPY_CONS => {
-                ring_register(&self.copy.ring, offset - reg::COPY_BASE)
+            _ if copy_word(offset).is_some_and(|(chan, _)| chan < COPY_CHANNELS) => {
+                copy_word(offset).map_or(0, |(chan, word)| self.copy.channels[chan].register(word))
             }
             reg::LAUNCH_BASE..=reg::LAUNCH_CONS => {
                 ring_register(&self.launch.ring, offset - reg::LAUNCH_BASE)
@@ -90,8 +90,10 @@ impl Device {
                 merged,
                 strobe,
             ),
-            reg::COPY_BASE..=reg::COPY_CONS => {
-                write_ring(&mut self.copy.ring, offset - reg::COPY_BASE, merged, strobe)
+            _ if copy_word(offset).is_some_and(|(chan, _)| chan < COPY_CHANNELS) => {
+                if let Some((chan, word)) = copy_word(offset) {
+                    self.copy.channels[chan].set_register(word, merged, strobe);
+                }
             }
             reg::LAUNCH_BASE..=reg::LAUNCH_CONS => write_ring(
                 &mut self.launch.ring,
@@ -119,7 +121,7 @@ impl Device {
             CONTEXTS as u64,
             self.board.config.walkers as u64,
             self.board.config.fault_entries as u64,
-            1,
+            COPY_CHANNELS as u64,
             u64::from(L2_SETS.trailing_zeros()),
             JOB_SLOTS as u64,
         ];
@@ -137,7 +139,7 @@ impl Device {
             (3, self.mmu.fault_ring_full()),
             (4, self.mmu.dirty_log_full()),
             (8, self.control.ring.stopped),
-            (9, self.copy.ring.stopped),
+            (9, self.copy.stopped()),
             (10, self.launch.ring.stopped),
         ];
         bits.iter()
@@ -145,7 +147,13 @@ impl Device {
     }
 }
 
-fn ring_register(ring: &Ring, offset: u64) -> u64 {
+/// The copy channel and the word of its registers that an offset names.
+fn copy_word(offset: u64) -> Option<(usize, u64)> {
+    let from = offset.checked_sub(reg::COPY_BASE)?;
+    Some(((from / 64) as usize, from % 64))
+}
+
+pub(crate) fn ring_register(ring: &Ring, offset: u64) -> u64 {
     match offset {
         BASE => ring.base,
         SIZE => ring.log2,
@@ -155,7 +163,7 @@ fn ring_register(ring: &Ring, offset: u64) -> u64 {
     }
 }
 
-fn write_ring(ring: &mut Ring, offset: u64, value: u64, strobe: u8) {
+pub(crate) fn write_ring(ring: &mut Ring, offset: u64, value: u64, strobe: u8) {
     match offset {
         BASE => ring.base = value,
         SIZE if strobe & 1 != 0 => ring.resize(value),

@@ -26,6 +26,8 @@ pub(crate) struct Ring {
     uncounted: bool,
     /// An entry is being worked on.
     taken: bool,
+    /// Why the ring has stopped, and the address of the entry, until somebody asks.
+    fault: Option<(ErrorCode, u64)>,
 }
 
 impl Ring {
@@ -40,6 +42,7 @@ impl Ring {
             fetch: Fetch::Idle,
             uncounted: false,
             taken: false,
+            fault: None,
         }
     }
 
@@ -116,9 +119,21 @@ impl Ring {
         self.taken = false;
     }
 
+    /// The ring stops behind the entry that was popped.
+    pub(crate) fn halt(&mut self) {
+        self.stopped = true;
+        self.fetch = Fetch::Idle;
+    }
+
+    /// Why the ring has stopped, if it has since this was asked last.
+    pub(crate) fn take_fault(&mut self) -> Option<(ErrorCode, u64)> {
+        self.fault.take()
+    }
+
     /// The entry being worked on, or the one to be fetched, is bad: the ring stops at it.
     pub(crate) fn stop(&mut self, board: &mut Board, code: ErrorCode) {
         board.error(code, self.unit, self.address().0);
+        self.fault = Some((code, self.address().0));
         self.taken = false;
         if !std::mem::take(&mut self.uncounted) {
             self.stopped = true;

@@ -19,6 +19,8 @@ mod accessed;
 mod atomics;
 #[path = "../../model/tests/device/copy.rs"]
 mod copy;
+#[path = "../../model/tests/device/copy_channels.rs"]
+mod copy_channels;
 #[path = "../../model/tests/device/dirty.rs"]
 mod dirty;
 #[path = "../../model/tests/device/dirty_log.rs"]
@@ -69,6 +71,6 @@ pub fn caps() -> [u8; 8] {
     let log2_sets = size("L2Sets=", 256).ilog2() as u8;
     let [units, warps] = [size("NumCu=", 2), size("Warps=", 16)].map(|n| n as u8);
     let [walkers, faults] = [size("Walkers=", 16), size("FaultEntries=", 64)].map(|n| n as u8);
-    let jobs = size("JobSlots=", 4) as u8;
-    [units, warps, 16, walkers, faults, 1, log2_sets, jobs]
+    let [jobs, channels] = [size("JobSlots=", 4), size("CopyChannels=", 4)].map(|n| n as u8);
+    [units, warps, 16, walkers, faults, channels, log2_sets, jobs]
 }

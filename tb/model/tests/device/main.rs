@@ -9,6 +9,7 @@ mod rig;
 mod accessed;
 mod atomics;
 mod copy;
+mod copy_channels;
 mod dirty;
 mod dirty_log;
 mod dirty_storm;
@@ -38,5 +39,5 @@ pub const STEP: usize = 1;
 
 /// What CAPS says, by bytes.
 pub fn caps() -> [u8; 8] {
-    [2, 16, 16, 16, 64, 1, 8, 4]
+    [2, 16, 16, 16, 64, 4, 8, 4]
 }

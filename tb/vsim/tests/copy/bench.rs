@@ -6,8 +6,9 @@ use rand::Rng;
 
 use super::link::Link;
 use super::mmu::Mmu;
+use super::plan::{Piece, pieces};
 use super::space::Space;
-use crate::queue::layout::ring_cfg;
+use crate::queue::layout::{copy_ctl, copy_rec, copy_sta, ring_cfg};
 use crate::queue::mem_port::{MemPort, Names, word};
 use crate::queue::memory::{PAGE, VRAM};
 use crate::queue::{TestRng, chance, rng};
@@ -15,13 +16,23 @@ use crate::queue::{TestRng, chance, rng};
 const RING_BASE: u64 = 0x2_0000;
 const RING_LOG2: u64 = 4;
 const FENCES: u64 = 0x3_0000;
+const FENCE_BYTES: u64 = 0x1_0000;
 const SOURCE_VPN: u64 = 0x7_f000_0120;
 const DEST_VPN: u64 = 0xf_ff80_0050;
 /// Pages of each area.
 pub const AREA: u64 = 6;
+/// Channels.
+pub const CHANNELS: usize = 4;
+/// Pages from one channel's destinations to the next one's.
+const APART: u64 = 8;
+/// Page of semaphores.
+pub const SEMAPHORES: u64 = 0x600 * PAGE;
+/// Lists of segments, and how far apart they are.
+pub(super) const LISTS: u64 = 0x70_0000;
+pub(super) const LIST_BYTES: u64 = 0x800;
 /// Contexts in use.
 pub const CONTEXTS: [u64; 2] = [3, 9];
-const PHYSICAL: [u64; 4] = [0x400, 0x500, VRAM / PAGE | 0x40, VRAM / PAGE | 0x50];
+const PHYSICAL: [u64; 4] = [0x400, 0x500, VRAM / PAGE | 0x40, VRAM / PAGE | 0x80];
 
 const RING: Names = Names {
     req_valid: "ring_req_valid_o",
@@ -46,6 +57,14 @@ pub struct Ending {
     pub result: u64,
 }
 
+/// What a channel was given, and how that ended, in ring order.
+#[derive(Default)]
+struct Chan {
+    submitted: Vec<CopyEntry>,
+    ends: Vec<Ending>,
+    records: Vec<(u64, u64)>,
+}
+
 /// The bench.
 pub struct Bench {
     pub block: Block,
@@ -58,11 +77,11 @@ pub struct Bench {
     pub seed: u64,
     /// Percent of cycles in which some page is taken away.
     pub invalidate: u32,
-    submitted: Vec<CopyEntry>,
-    /// Ends, in ring order.
-    pub ends: Vec<Ending>,
+    chans: [Chan; CHANNELS],
+    pub(super) lists: u64,
     interrupts: u32,
-    bytes_counted: u64,
+    /// Bytes that the engine has counted as written.
+    pub bytes_counted: u64,
     pub errors: Vec<(u64, u64)>,
     /// Stop of this context under way: the engine has not answered yet.
     pub kill: Option<u64>,
@@ -79,14 +98,18 @@ impl Bench {
         for ctx in CONTEXTS {
             for page in 0..AREA {
                 space.add_page((ctx, SOURCE_VPN + page), true, &mut rng);
-                space.add_page((ctx, DEST_VPN + page), true, &mut rng);
+                for chan in 0..CHANNELS as u64 {
+                    space.add_page((ctx, DEST_VPN + chan * APART + page), true, &mut rng);
+                }
             }
         }
-        for base in PHYSICAL {
-            (0..AREA).for_each(|page| space.add_physical(base + page));
+        physical_pages().for_each(|page| space.add_physical(page));
+        space.add_physical(SEMAPHORES / PAGE);
+        for chan in 0..CHANNELS {
+            let of = |field: crate::queue::layout::Field| field.of(chan, ring_cfg::BITS);
+            of(ring_cfg::BASE).set(&mut block, "ring_i", ring_base(chan));
+            of(ring_cfg::SIZE_LOG2).set(&mut block, "ring_i", RING_LOG2);
         }
-        ring_cfg::BASE.set(&mut block, "ring_i", RING_BASE);
-        ring_cfg::SIZE_LOG2.set(&mut block, "ring_i", RING_LOG2);
         for (port, value) in [("enable_i", 1), ("cfg_mps_i", 1), ("cfg_mrrs_i", 2)] {
             block.set(port, value);
         }
@@ -100,8 +123,8 @@ impl Bench {
             rng,
             seed,
             invalidate: 0,
-            submitted: Vec::new(),
-            ends: Vec::new(),
+            chans: std::array::from_fn(|_| Chan::default()),
+            lists: 0,
             interrupts: 0,
             bytes_counted: 0,
             errors: Vec::new(),
@@ -143,65 +166,83 @@ impl Bench {
         }
     }
 
-    /// A random copy or fill.
-    pub fn random_entry(&mut self) -> CopyEntry {
-        let area = AREA * PAGE;
-        let rng = &mut self.rng;
-        let len = match rng.random_range(0..10) {
-            0 => 0,
-            1..4 => rng.random_range(1..48),
-            4..6 => PAGE * rng.random_range(1..4),
-            6..8 => rng.random_range(1..1200),
-            _ => rng.random_range(1..area),
-        };
-        let fill = chance(rng, 15);
-        let aligned = chance(rng, 30);
-        let mut at = |len: u64| {
-            let offset = rng.random_range(0..=area - len);
-            if aligned {
-                offset & !(PAGE - 1)
-            } else if fill {
-                offset & !7
-            } else {
-                offset
-            }
-        };
-        let (from, to) = (at(len), at(len));
-        let [src_va, dst_va, src_vram, dst_vram] = [50, 50, 50, 50].map(|p| chance(rng, p));
-        let src = if fill {
-            rng.random()
-        } else {
-            Self::address(false, src_va, src_vram, from)
-        };
-        CopyEntry::default()
-            .with_version(1)
-            .with_op(if fill { 2 } else { 1 })
-            .with_irq(u64::from(chance(rng, 50)))
-            .with_src_va(u64::from(src_va))
-            .with_dst_va(u64::from(dst_va))
-            .with_ctx(CONTEXTS[rng.random_range(0..2)])
-            .with_src(src)
-            .with_dst(Self::address(true, dst_va, dst_vram, to))
-            .with_len(if fill { len & !7 } else { len })
+    /// As [`Bench::address`], of a channel's own destination.
+    pub fn dest(chan: usize, virt: bool, vram: bool, offset: u64) -> u64 {
+        Self::address(true, virt, vram, chan as u64 * APART * PAGE + offset)
     }
 
-    /// Puts a descriptor into the ring; its fence is filled in here.
+    /// Puts a descriptor into the ring of channel 0.
     pub fn submit(&mut self, entry: CopyEntry) {
-        let number = self.submitted.len() as u64;
+        self.submit_to(0, entry);
+    }
+
+    /// Puts a descriptor into a ring; its fence is filled in here.
+    pub fn submit_to(&mut self, chan: usize, entry: CopyEntry) {
+        let number = self.chans[chan].submitted.len() as u64;
         let entry = entry
-            .with_fence_addr(FENCES + 32 * number)
+            .with_fence_addr(fences(chan) + 32 * number)
             .with_fence_value(0xabc0_0000 + number);
         let slot = number & ((1 << RING_LOG2) - 1);
         self.space
             .memory
-            .write_words(RING_BASE + 64 * slot, &entry.0);
-        self.submitted.push(entry);
-        ring_cfg::INDEX.set(&mut self.block, "ring_i", number + 1);
+            .write_words(ring_base(chan) + 64 * slot, &entry.0);
+        self.chans[chan].submitted.push(entry);
+        ring_cfg::INDEX
+            .of(chan, ring_cfg::BITS)
+            .set(&mut self.block, "ring_i", number + 1);
+    }
+
+    /// Resets a stopped ring, and gives it what it has not done anew.
+    pub fn restart(&mut self, chan: usize) {
+        let reset = ring_cfg::RESET.of(chan, ring_cfg::BITS);
+        let index = ring_cfg::INDEX.of(chan, ring_cfg::BITS);
+        let left = self.chans[chan].submitted[self.chans[chan].ends.len()..].to_vec();
+        for (slot, entry) in (0..).zip(&left) {
+            let at = ring_base(chan) + 64 * slot;
+            self.space.memory.write_words(at, &entry.0);
+        }
+        reset.set(&mut self.block, "ring_i", 1);
+        index.set(&mut self.block, "ring_i", 0);
+        self.step();
+        reset.set(&mut self.block, "ring_i", 0);
+        index.set(&mut self.block, "ring_i", left.len() as u64);
+    }
+
+    /// Sets a field of a channel's control.
+    pub fn control(&mut self, chan: usize, field: crate::queue::layout::Field, value: u64) {
+        field
+            .of(chan, copy_ctl::BITS)
+            .set(&mut self.block, "ctl_i", value);
+    }
+
+    /// A field of a channel's status.
+    pub fn status(&mut self, chan: usize, field: crate::queue::layout::Field) -> bool {
+        field.of(chan, copy_sta::BITS).get(&mut self.block, "sta_o") == 1
+    }
+
+    /// Entries that a channel counts as completed.
+    pub fn cons(&mut self, chan: usize) -> u64 {
+        self.block.get_bits("cons_o", 32 * chan as u32, 32)
+    }
+
+    /// Ends of a channel's descriptors.
+    pub fn ends(&self, chan: usize) -> &[Ending] {
+        &self.chans[chan].ends
+    }
+
+    /// Error records of a channel: status and address.
+    pub fn records(&self, chan: usize) -> &[(u64, u64)] {
+        &self.chans[chan].records
+    }
+
+    /// Descriptors of a channel that have not ended.
+    pub fn open_of(&self, chan: usize) -> usize {
+        self.chans[chan].submitted.len() - self.chans[chan].ends.len()
     }
 
     /// Descriptors that have not ended.
     pub fn open(&self) -> usize {
-        self.submitted.len() - self.ends.len()
+        (0..CHANNELS).map(|chan| self.open_of(chan)).sum()
     }
 
     /// One cycle.
@@ -258,6 +299,14 @@ impl Bench {
             let error = (self.block.get("err_code_o"), self.block.get("err_addr_o"));
             self.errors.push(error);
         }
+        for chan in 0..CHANNELS {
+            let of = |field: crate::queue::layout::Field| field.of(chan, copy_rec::BITS);
+            if of(copy_rec::VALID).get(&mut self.block, "rec_o") == 1 {
+                let status = of(copy_rec::STATUS).get(&mut self.block, "rec_o");
+                let addr = of(copy_rec::ADDR).get(&mut self.block, "rec_o");
+                self.chans[chan].records.push((status, addr));
+            }
+        }
         if self.block.get("kill_done_o") == 1 {
             self.kill = None;
         }
@@ -267,7 +316,10 @@ impl Bench {
     /// Runs until all descriptors have ended and nothing is on its way.
     pub fn finish(&mut self) {
         let limit = self.cycle + 400_000;
-        while self.open() > 0 || self.mmu.is_draining() || self.block.get("idle_o") == 0 {
+        while self.open() > 0
+            || self.mmu.is_draining()
+            || !(0..CHANNELS).all(|chan| self.status(chan, copy_sta::IDLE))
+        {
             self.step();
             assert!(
                 self.cycle < limit,
@@ -281,42 +333,54 @@ impl Bench {
             "seed {}: something is still on its way",
             self.seed
         );
-        assert_eq!(
-            self.block.get("cons_o"),
-            self.ends.len() as u64,
-            "seed {}",
-            self.seed
-        );
-        let wanted = self.submitted.iter().filter(|e| e.irq() == 1).count();
+        for chan in 0..CHANNELS {
+            let ended = self.ends(chan).len() as u64;
+            assert_eq!(self.cons(chan), ended, "seed {}", self.seed);
+            let wrong = |end: &&Ending| ![0, 1, 2].contains(&end.status);
+            let errors: Vec<_> = self.ends(chan).iter().filter(wrong).collect();
+            let told = self
+                .records(chan)
+                .iter()
+                .map(|(status, addr)| (*status as u8, addr << 16 >> 16));
+            assert!(
+                told.eq(errors.iter().map(|end| (end.status, end.info))),
+                "seed {}: records of channel {chan}",
+                self.seed
+            );
+        }
+        let all = || self.chans.iter().flat_map(|chan| &chan.submitted);
+        let wanted = all().filter(|e| e.irq() == 1).count();
         assert_eq!(
             self.interrupts as usize, wanted,
             "seed {}: interrupts",
             self.seed
         );
-        let written: u64 = self.ends.iter().map(|e| e.result).sum();
+        let ends = self.chans.iter().flat_map(|chan| &chan.ends);
+        let written: u64 = ends.map(|e| e.result).sum();
         assert_eq!(
             self.bytes_counted, written,
             "seed {}: bytes counted",
             self.seed
         );
-        let physical: Vec<u64> = PHYSICAL
-            .iter()
-            .flat_map(|&base| base..base + AREA)
-            .collect();
+        let physical: Vec<u64> = physical_pages().collect();
         self.space.compare(&physical, self.seed);
     }
 
     /// A completion has been written: words 2 and 3 first, then 0 and 1.
     fn report(&mut self, addr: u64, data: &[u8; 16]) {
-        let number = self.ends.len();
-        let entry = *self.submitted.get(number).expect("a descriptor is open");
+        let chan = ((addr - FENCES) / FENCE_BYTES) as usize;
+        let number = self.chans[chan].ends.len();
+        let entry = *self.chans[chan]
+            .submitted
+            .get(number)
+            .expect("a descriptor is open");
         if addr == entry.fence_addr() + 16 {
             return;
         }
         assert_eq!(
             addr,
             entry.fence_addr(),
-            "seed {}: place of completion {number}",
+            "seed {}: place of completion {number} of channel {chan}",
             self.seed
         );
         assert_eq!(word(&data[..8]), entry.fence_value(), "seed {}", self.seed);
@@ -332,49 +396,68 @@ impl Bench {
             info: tail >> 16,
             result,
         };
+        let todo = pieces(&entry, &self.space.memory);
+        let bytes: u64 = todo.iter().map(|piece| piece.len).sum();
         assert!(
-            result <= entry.len(),
-            "seed {}: wrote {result} of {}",
-            self.seed,
-            entry.len()
+            result <= bytes,
+            "seed {}: wrote {result} of {bytes}",
+            self.seed
         );
         if ending.status == 0 {
-            assert_eq!(
-                result,
-                entry.len(),
-                "seed {}: descriptor {number}",
-                self.seed
-            );
+            assert_eq!(result, bytes, "seed {}: {number} of {chan}", self.seed);
         }
-        self.apply(&entry, result);
-        self.ends.push(ending);
+        self.apply(&entry, &todo, result);
+        self.chans[chan].ends.push(ending);
     }
 
-    /// Does the copy in the reference, and compares the destination at once.
-    fn apply(&mut self, entry: &CopyEntry, len: u64) {
-        let fill = entry.op() == 2;
+    /// Does the first bytes of a copy in the reference, and compares the destination at once.
+    fn apply(&mut self, entry: &CopyEntry, todo: &[Piece], len: u64) {
         let ctx = entry.ctx();
         let side = |va: u64| (va == 1).then_some(ctx);
-        for k in 0..len {
-            let byte = if fill {
-                entry.src().to_le_bytes()[(k % 8) as usize]
+        let (from, to) = (side(entry.src_va()), side(entry.dst_va()));
+        let bytes = || {
+            let all = todo
+                .iter()
+                .flat_map(|piece| (0..piece.len).map(move |k| (piece, k)));
+            all.take(len as usize)
+        };
+        for (piece, k) in bytes() {
+            let byte = if piece.fill {
+                piece.src.to_le_bytes()[(k % 8) as usize]
             } else {
-                let at = Space::reference_place(entry.src().wrapping_add(k), side(entry.src_va()));
+                let at = Space::reference_place(piece.src.wrapping_add(k), from);
                 self.space.reference.byte(at)
             };
-            let to = entry.dst().wrapping_add(k);
+            let at = piece.dst.wrapping_add(k);
             self.space
                 .reference
-                .write(Space::reference_place(to, side(entry.dst_va())), &[byte]);
-            let is = self
-                .space
-                .memory
-                .byte(self.space.place(to, side(entry.dst_va())));
+                .write(Space::reference_place(at, to), &[byte]);
+        }
+        for (piece, k) in bytes() {
+            let at = piece.dst.wrapping_add(k);
+            let is = self.space.memory.byte(self.space.place(at, to));
+            let must = self.space.reference.byte(Space::reference_place(at, to));
             assert_eq!(
-                is, byte,
-                "seed {}: byte {k} of {entry:?} when its completion came",
+                is, must,
+                "seed {}: byte {k} of {piece:x?} when its completion came",
                 self.seed
             );
         }
     }
+}
+
+fn ring_base(chan: usize) -> u64 {
+    RING_BASE + 0x1000 * chan as u64
+}
+
+fn fences(chan: usize) -> u64 {
+    FENCES + FENCE_BYTES * chan as u64
+}
+
+/// All physical pages that descriptors name.
+fn physical_pages() -> impl Iterator<Item = u64> {
+    let dests = (0..CHANNELS as u64).flat_map(|chan| [1, 3].map(|n| PHYSICAL[n] + chan * APART));
+    dests
+        .chain([PHYSICAL[0], PHYSICAL[2]])
+        .flat_map(|base| base..base + AREA)
 }

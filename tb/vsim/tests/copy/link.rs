@@ -1,5 +1,7 @@
 //! The link side of the burst ports: split, reordered completions and random back-pressure.
 
+use std::collections::VecDeque;
+
 use hmmu_vsim::Block;
 use rand::Rng;
 
@@ -27,8 +29,10 @@ struct Write {
 /// Link model. Each cycle: `drive`, evaluate, `sample`, clock.
 pub struct Link {
     reads: Vec<Read>,
-    write: Option<Write>,
+    /// The write whose data comes, and one behind it.
+    writes: VecDeque<Write>,
     waiting_read: Option<(u64, u64, u64)>,
+    waiting_write: Option<(u64, u64, u64)>,
     waiting_data: Option<(u64, u64)>,
     cycle: u64,
     /// Percent of cycles in which a request or a data beat is taken.
@@ -47,6 +51,8 @@ pub struct Link {
     pub max_burst: u64,
     /// Most reads seen in flight.
     pub most_reads: usize,
+    /// Reads taken.
+    pub reads_taken: u64,
     /// Start addresses of reads that were made to fail.
     pub failed: Vec<u64>,
 }
@@ -56,8 +62,9 @@ impl Link {
     pub fn new() -> Self {
         Self {
             reads: Vec::new(),
-            write: None,
+            writes: VecDeque::new(),
             waiting_read: None,
+            waiting_write: None,
             waiting_data: None,
             cycle: 0,
             ready: 100,
@@ -68,6 +75,7 @@ impl Link {
             errors: 0,
             max_burst: 256,
             most_reads: 0,
+            reads_taken: 0,
             failed: Vec::new(),
         }
     }
@@ -78,11 +86,11 @@ impl Link {
         block.set("brd_ready_i", u64::from(chance(rng, self.ready)));
         block.set(
             "bwr_ready_i",
-            u64::from(self.write.is_none() && chance(rng, self.ready)),
+            u64::from(self.writes.len() < 2 && chance(rng, self.ready)),
         );
         block.set(
             "bwr_data_ready_i",
-            u64::from(self.write.is_some() && chance(rng, self.ready)),
+            u64::from(!self.writes.is_empty() && chance(rng, self.ready)),
         );
         let due: Vec<usize> = (0..self.reads.len())
             .filter(|&i| self.reads[i].due <= self.cycle && (self.reorder || i == 0))
@@ -173,21 +181,35 @@ impl Link {
             done: 0,
             fails,
         });
+        self.reads_taken += 1;
         self.most_reads = self.most_reads.max(self.reads.len());
     }
 
     fn sample_write(&mut self, block: &mut Block, space: &mut Space, seed: u64) {
-        if block.get("bwr_valid_o") == 1 && block.get("bwr_ready_i") == 1 {
-            let (addr, len, _) = self.shown(block, "bwr_o");
-            self.check_burst(addr, len, seed);
-            space.check(addr, true, seed);
-            self.write = Some(Write {
-                addr,
-                len,
-                data: Vec::new(),
-            });
+        self.sample_data(block, space, seed);
+        let shown = (block.get("bwr_valid_o") == 1).then(|| self.shown(block, "bwr_o"));
+        if let Some(before) = self.waiting_write.take() {
+            assert_eq!(
+                Some(before),
+                shown,
+                "seed {seed}: a write changed while it waited"
+            );
+        }
+        let Some((addr, len, _)) = shown else { return };
+        if block.get("bwr_ready_i") == 0 {
+            self.waiting_write = shown;
             return;
         }
+        self.check_burst(addr, len, seed);
+        space.check(addr, true, seed);
+        self.writes.push_back(Write {
+            addr,
+            len,
+            data: Vec::new(),
+        });
+    }
+
+    fn sample_data(&mut self, block: &mut Block, space: &mut Space, seed: u64) {
         let beat = (block.get("bwr_data_valid_o") == 1).then(|| {
             (
                 block.get_bits("bwr_data_o", 0, 64),
@@ -206,7 +228,7 @@ impl Link {
             self.waiting_data = beat;
             return;
         }
-        let write = self.write.as_mut().expect("data follows its burst");
+        let write = self.writes.front_mut().expect("data follows its burst");
         write.data.extend(low.to_le_bytes());
         write.data.extend(high.to_le_bytes());
         let offset = write.addr % 16;
@@ -216,7 +238,7 @@ impl Link {
                 write.addr,
                 &write.data[offset as usize..(offset + write.len) as usize],
             );
-            self.write = None;
+            self.writes.pop_front();
         }
     }
 
@@ -243,6 +265,6 @@ impl Link {
 
     /// Nothing is on its way.
     pub fn is_idle(&self) -> bool {
-        self.reads.is_empty() && self.write.is_none()
+        self.reads.is_empty() && self.writes.is_empty()
     }
 }

@@ -77,6 +77,19 @@ impl Space {
             .write(Self::key(page.0, page.1 * PAGE), &content);
     }
 
+    /// Maps a virtual page to a physical one, whose content it has.
+    pub fn map(&mut self, page: VPage, ppn: u64) {
+        let backing = Backing {
+            ppn,
+            present: true,
+            dirty: false,
+        };
+        self.pages.insert(page, backing);
+        let content = self.memory.read(ppn * PAGE, PAGE as usize);
+        self.reference
+            .write(Self::key(page.0, page.1 * PAGE), &content);
+    }
+
     /// Opens a physical page to descriptors with physical addresses.
     pub fn add_physical(&mut self, ppn: u64) {
         self.readable.insert(ppn);

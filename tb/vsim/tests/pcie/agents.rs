@@ -365,7 +365,7 @@ impl BurstAgent {
 
     fn answer(&mut self, b: &mut Block, who: &str) {
         let (tag, err, last) = (
-            b.get_bits("brd_rsp_o", 151, 4),
+            b.get_bits("brd_rsp_o", 151, 8),
             b.get_bits("brd_rsp_o", 150, 1),
             b.get_bits("brd_rsp_o", 149, 1),
         );
@@ -456,9 +456,9 @@ impl BurstAgent {
 }
 
 fn put_burst(b: &mut Block, port: &str, tag: u64, len: usize, addr: u64) {
-    b.set_bits(port, 0, 4, tag);
-    b.set_bits(port, 4, 9, len as u64);
-    b.set_bits(port, 13, 56, addr);
+    b.set_bits(port, 0, 8, tag);
+    b.set_bits(port, 8, 9, len as u64);
+    b.set_bits(port, 17, 56, addr);
 }
 
 /// An address and a length for a burst of `1..=256` bytes that does not cross 4 KiB. No piece of it looks

@@ -21,6 +21,11 @@ impl Field {
         block.get_bits(port, self.lsb, self.width)
     }
 
+    /// The same field of element `n` in an array of elements of `bits` bits.
+    pub const fn of(self, n: usize, bits: u32) -> Self {
+        field(self.lsb + n as u32 * bits, self.width)
+    }
+
     /// Sets the field of a port.
     pub fn set(self, block: &mut Block, port: &str, value: u64) {
         block.set_bits(port, self.lsb, self.width, value);
@@ -50,9 +55,9 @@ pub mod mem_rsp {
 /// `burst_t`.
 pub mod burst {
     use super::{Field, field};
-    pub const TAG: Field = field(0, 4);
-    pub const LEN: Field = field(4, 9);
-    pub const ADDR: Field = field(13, 56);
+    pub const TAG: Field = field(0, 8);
+    pub const LEN: Field = field(8, 9);
+    pub const ADDR: Field = field(17, 56);
 }
 
 /// `burst_rsp_t`.
@@ -64,16 +69,47 @@ pub mod burst_rsp {
     pub const BEAT: Field = field(144, 5);
     pub const LAST: Field = field(149, 1);
     pub const ERR: Field = field(150, 1);
-    pub const TAG: Field = field(151, 4);
+    pub const TAG: Field = field(151, 8);
 }
 
 /// `ring_cfg_t`.
 pub mod ring_cfg {
     use super::{Field, field};
+    pub const BITS: u32 = 101;
     pub const INDEX: Field = field(0, 32);
     pub const RESET: Field = field(32, 1);
     pub const SIZE_LOG2: Field = field(33, 4);
     pub const BASE: Field = field(37, 64);
+}
+
+/// `copy_ctl_t`.
+pub mod copy_ctl {
+    use super::{Field, field};
+    pub const BITS: u32 = 5;
+    pub const PRIO: Field = field(0, 2);
+    pub const HALT: Field = field(2, 1);
+    pub const SUSPEND: Field = field(3, 1);
+    pub const CANCEL: Field = field(4, 1);
+}
+
+/// `copy_sta_t`.
+pub mod copy_sta {
+    use super::{Field, field};
+    pub const BITS: u32 = 6;
+    pub const IDLE: Field = field(0, 1);
+    pub const STOPPED: Field = field(1, 1);
+    pub const QUIET: Field = field(2, 1);
+    pub const PARKS: Field = field(3, 1);
+    pub const POLLS: Field = field(4, 1);
+}
+
+/// `copy_rec_t`.
+pub mod copy_rec {
+    use super::{Field, field};
+    pub const BITS: u32 = 65;
+    pub const ADDR: Field = field(0, 56);
+    pub const STATUS: Field = field(56, 8);
+    pub const VALID: Field = field(64, 1);
 }
 
 /// `miss_t`.

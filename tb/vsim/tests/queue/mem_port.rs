@@ -169,10 +169,19 @@ fn read_request(block: &mut Block, port: &str) -> Access {
     let mut data = [0; 16];
     data[..8].copy_from_slice(&mem_req::DATA_LO.get(block, port).to_le_bytes());
     data[8..].copy_from_slice(&mem_req::DATA_HI.get(block, port).to_le_bytes());
+    // Void for a read, and not even stable.
+    let strb = if op == 1 {
+        mem_req::STRB.get(block, port) as u16
+    } else {
+        0
+    };
+    if op == 0 {
+        data = [0; 16];
+    }
     Access {
         write: op == 1,
         addr: mem_req::ADDR.get(block, port),
-        strb: mem_req::STRB.get(block, port) as u16,
+        strb,
         data,
         tag: mem_req::TAG.get(block, port) as u8,
     }
