@@ -119,6 +119,9 @@ pub struct DeviceConfig {
     pub migrate_batch: usize,
     /// log2 of the entries of each ring (2..=15).
     pub ring_log2: u32,
+    /// Copy channels that are used, at most: one to the device, one home, one for programs. With a single one the CPU
+    /// moves pages while a program's copy is in it.
+    pub copy_channels: u64,
     /// log2 of the records of the device's dirty log (1..=15), for [`crate::Context::harvest_written`]; `None`: no log.
     pub dirty_log: Option<u32>,
     /// Tells this device from others of the same system (not 0, and no other device's): pages in its memory belong to
@@ -143,6 +146,7 @@ impl Default for DeviceConfig {
             slice: Some(100_000),
             migrate_batch: 64,
             ring_log2: 7,
+            copy_channels: 3,
             dirty_log: None,
             owner: 1,
             tracer: Arc::new(NoTrace),

@@ -1,42 +1,28 @@
-//! The copy channel: physical copies for migration, translated copies for programs.
+//! The copy channels: physical copies for migration, translated copies for programs.
 //!
-//! The channel works in order, and a translated descriptor that faults waits inside it for the fault worker. The
+//! A channel works in order, and a translated descriptor that faults waits inside it for the fault worker. The
 //! fault worker in turn may have to wait for a migration. So a physical copy never queues behind a translated
-//! one: while one is in the channel, the CPU moves the bytes through the VRAM window instead. The CPU also does it
-//! when the channel has failed, so that data in VRAM comes home even then.
+//! one: pages that move to the device, pages that come home and translated copies have channels of their own. On
+//! a device with a single channel the CPU moves the bytes through the VRAM window while a translated copy is in it.
+//! The CPU also does it when a channel has failed, so that data in VRAM comes home even then.
+//!
+//! Pages of a batch that are not neighbours share a descriptor too, as a list. A descriptor that ends with an error
+//! stops its channel of physical copies; who waits for it starts the channel again, and the CPU does what it
+//! left undone.
 
 use crate::commands::CtxId;
+use crate::copy_plan::{Group, LIST_RUNS, PageCopy, Run, Source, groups_of, runs_of, segment};
 use crate::counters::{Counters, Tick};
 use crate::error::DriverError;
 use crate::health::Health;
-use crate::hw::{Hardware, HwError};
-use crate::mem::{DevMem, DevPa};
+use crate::hw::{DmaAddr, Hardware, HwError};
+use crate::mem::DevMem;
 use crate::ring::{Index, Push, Ring, RingRegs};
 use hmm_core::sync::Mutex;
 use hmm_core::{PAGE_SIZE, Va};
-use hmmu_regs::{Completion, CopyEntry, CopyOp, FORMAT_VERSION, JobStatus, reg};
+use hmmu_regs::{Completion, CopyEntry, CopyOp, CopySegment, FORMAT_VERSION, JobStatus, reg};
 use std::collections::VecDeque;
 use std::sync::Arc;
-
-/// Where the bytes of a page come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Source {
-    /// Another page.
-    Page(DevPa),
-    /// Zeros.
-    Zero,
-}
-
-/// Pages with consecutive addresses to be written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct PageCopy {
-    /// The first page.
-    pub dst: DevPa,
-    /// Its new content.
-    pub src: Source,
-    /// How many.
-    pub pages: usize,
-}
 
 /// How a translated copy ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,16 +31,6 @@ pub(crate) struct CopyEnd {
     pub status: u8,
     /// Address of the first error.
     pub info: u64,
-}
-
-/// Copies of consecutive addresses, done by one descriptor.
-#[derive(Clone, Copy)]
-struct Run {
-    /// The first one in the list.
-    first: usize,
-    /// How many copies.
-    items: usize,
-    pages: usize,
 }
 
 /// What became of a physical descriptor.
@@ -67,9 +43,22 @@ enum Issued {
     ByCpu,
 }
 
-/// The copy channel.
-pub(crate) struct Copier {
+/// One channel.
+struct Channel {
     ring: Ring,
+    /// Its number.
+    number: u64,
+    /// Its COPY_CONTROL.
+    control: u64,
+    /// Room for a list for each entry of the ring, if the device does lists.
+    lists: Option<DmaAddr>,
+}
+
+/// The copy channels.
+pub(crate) struct Copier {
+    hw: Hardware,
+    channels: Vec<Channel>,
+    log2: u32,
     mem: Arc<DevMem>,
     health: Arc<Health>,
     counters: Arc<Counters>,
@@ -79,8 +68,23 @@ pub(crate) struct Copier {
     translated: Mutex<Option<Index>>,
 }
 
-/// Most pages in one descriptor that single pages are joined to: a long one delays everybody behind it.
-const RUN_PAGES: usize = 16;
+/// Bytes of a list.
+const LIST_BYTES: u64 = LIST_RUNS as u64 * CopySegment::BYTES as u64;
+/// Channels that are of use here: to the device, home, translated.
+const USED: u64 = 3;
+
+/// Bits of a channel's COPY_STATUS and COPY_CONTROL.
+const IDLE: u64 = 1;
+const STOPPED: u64 = 1 << 1;
+const LISTS: u64 = 1 << 8;
+const HALT: u64 = 1 << 2;
+/// Bit of STATUS: a channel has stopped.
+const SOME_STOPPED: u64 = 1 << 9;
+
+/// Address of a channel's register.
+fn register(first: u64, channel: u64) -> u64 {
+    first + channel * (reg::COPY_ERROR_ADDR + 8 - reg::COPY_BASE)
+}
 
 fn copy_entry(op: CopyOp) -> CopyEntry {
     CopyEntry::default()
@@ -89,80 +93,147 @@ fn copy_entry(op: CopyOp) -> CopyEntry {
 }
 
 impl Copier {
-    /// Sets up the ring.
+    /// Sets up the rings, of a device with `channels` copy channels.
+    #[expect(clippy::too_many_arguments, reason = "called once, by the probe")]
     pub fn new(
         hw: &Hardware,
         mem: Arc<DevMem>,
         health: Arc<Health>,
         counters: Arc<Counters>,
+        channels: u64,
         log2: u32,
         ring_cycles: u64,
         copy_cycles: u64,
     ) -> Result<Self, DriverError> {
-        let regs = RingRegs {
-            name: "copy",
-            base: reg::COPY_BASE,
-            size: reg::COPY_SIZE,
-            prod: reg::COPY_PROD,
-            dead: 1 << 1 | 1 << 9,
-        };
-        let ring = Ring::new(hw, regs, log2)?;
-        let translated = Mutex::new(None);
+        let used = channels.clamp(1, USED);
+        let mut list = Vec::new();
+        for number in 0..used {
+            let regs = RingRegs {
+                name: "copy",
+                base: register(reg::COPY_BASE, number),
+                size: register(reg::COPY_SIZE, number),
+                prod: register(reg::COPY_PROD, number),
+                dead: IDLE | STOPPED,
+            };
+            let ring = Ring::new(hw, regs, log2)?;
+            let translated = number == used - 1;
+            // The driver's Cancels end translated copies: no reason to stop for.
+            let halt = if translated { 0 } else { HALT };
+            hw.bar.write(register(reg::COPY_CONTROL, number), halt)?;
+            let status = hw.bar.read(register(reg::COPY_STATUS, number))?;
+            let lists = if status & LISTS != 0 && (!translated || used == 1) {
+                Some(hw.dma.alloc(LIST_BYTES << log2, 4096)?)
+            } else {
+                None
+            };
+            list.push(Channel {
+                ring,
+                number,
+                control: halt,
+                lists,
+            });
+        }
         Ok(Self {
-            ring,
+            hw: hw.clone(),
+            channels: list,
+            log2,
             mem,
             health,
             counters,
             ring_cycles,
             copy_cycles,
-            translated,
+            translated: Mutex::new(None),
         })
     }
 
-    /// As [`Ring::restart`].
+    /// As [`Ring::restart`]; `status` is register STATUS.
     pub fn restart(&self, status: u64) -> Result<(), HwError> {
-        self.ring.restart(status)
+        if status & SOME_STOPPED == 0 {
+            return Ok(());
+        }
+        self.channels
+            .iter()
+            .try_for_each(|channel| self.revive(channel))
+    }
+
+    /// Starts a channel again if it has stopped.
+    fn revive(&self, channel: &Channel) -> Result<(), HwError> {
+        let epoch = channel.ring.epoch();
+        let status = self
+            .hw
+            .bar
+            .read(register(reg::COPY_STATUS, channel.number))?;
+        channel.ring.restart_in(epoch, status)
+    }
+
+    /// The channel of translated copies.
+    fn translating(&self) -> &Channel {
+        &self.channels[self.channels.len() - 1]
+    }
+
+    /// The channel of pages that go this way.
+    fn physical(&self, to_device: bool) -> &Channel {
+        let home = usize::from(!to_device && self.channels.len() > 2);
+        &self.channels[home]
     }
 
     /// As [`Ring::rearm`].
     pub fn rearm(&self) -> Result<(), HwError> {
         *self.translated.lock() = None;
-        self.ring.rearm()
+        for channel in &self.channels {
+            channel.ring.rearm()?;
+            let control = register(reg::COPY_CONTROL, channel.number);
+            self.hw.bar.write(control, channel.control)?;
+        }
+        Ok(())
     }
 
     /// Does the copies; one result for each. Returns when all are done or have failed.
     pub fn pages(&self, list: &[PageCopy]) -> Vec<Result<(), DriverError>> {
         let mut results: Vec<Result<(), DriverError>> = list.iter().map(|_| Ok(())).collect();
-        let mut issued: VecDeque<(Index, Run)> = VecDeque::new();
-        let mut by_cpu: Vec<Run> = Vec::new();
-        for run in runs_of(list) {
+        let Some(first) = list.first() else {
+            return results;
+        };
+        let channel = self.physical(first.dst.is_vram());
+        let runs = runs_of(list);
+        let most = if channel.lists.is_some() {
+            LIST_RUNS
+        } else {
+            1
+        };
+        let mut issued: VecDeque<(Index, Group)> = VecDeque::new();
+        let mut by_cpu: Vec<Group> = Vec::new();
+        for group in groups_of(&runs, most) {
             loop {
-                match self.issue(list[run.first], run.pages) {
-                    Issued::At(index) => issued.push_back((index, run)),
-                    Issued::ByCpu => by_cpu.push(run),
+                match self.issue(channel, list, &runs[group.first..group.first + group.runs]) {
+                    Issued::At(index) => issued.push_back((index, group)),
+                    Issued::ByCpu => by_cpu.push(group),
                     // Never wait for room while keeping some: the others do as well.
                     Issued::Full => {
                         if let Some((index, done)) = issued.pop_front() {
-                            if !self.finish(index) {
+                            if !self.finish(channel, index) {
                                 by_cpu.push(done);
                             }
                             continue;
                         }
-                        if self.wait_for_room().is_ok() {
+                        if self.wait_for_room(channel).is_ok() {
                             continue;
                         }
-                        by_cpu.push(run);
+                        by_cpu.push(group);
                     }
                 }
                 break;
             }
         }
-        for (index, run) in issued {
-            if !self.finish(index) {
-                by_cpu.push(run);
+        for (index, group) in issued {
+            if !self.finish(channel, index) {
+                by_cpu.push(group);
             }
         }
-        for run in by_cpu {
+        for run in by_cpu
+            .iter()
+            .flat_map(|group| &runs[group.first..group.first + group.runs])
+        {
             for item in run.first..run.first + run.items {
                 results[item] = self.by_cpu(list[item]);
             }
@@ -170,32 +241,51 @@ impl Copier {
         results
     }
 
-    fn wait_for_room(&self) -> Result<(), DriverError> {
+    fn wait_for_room(&self, channel: &Channel) -> Result<(), DriverError> {
         let what = || "the copy ring (full)".to_owned();
-        let room = || self.ring.has_room();
+        let room = || channel.ring.has_room();
         self.health.wait(what, self.ring_cycles, room)
     }
 
-    /// Puts a physical descriptor into the channel.
-    fn issue(&self, first: PageCopy, pages: usize) -> Issued {
+    /// Puts a physical descriptor into a channel: a copy or fill, or a list of them.
+    fn issue(&self, channel: &Channel, list: &[PageCopy], runs: &[Run]) -> Issued {
         if self.health.is_lost() {
             return Issued::ByCpu;
         }
-        let bytes = pages as u64 * PAGE_SIZE;
-        let descriptor = match first.src {
-            Source::Page(src) => copy_entry(CopyOp::Copy).with_src(src.0),
-            Source::Zero => copy_entry(CopyOp::Fill),
-        }
-        .with_dst(first.dst.0)
-        .with_len(bytes);
+        let mut segments = runs.iter().map(|run| segment(list[run.first], run.pages));
+        let Some(first) = segments.next() else {
+            return Issued::ByCpu;
+        };
+        let single = copy_entry(if first.fill() == 1 {
+            CopyOp::Fill
+        } else {
+            CopyOp::Copy
+        })
+        .with_src(first.src())
+        .with_dst(first.dst())
+        .with_len(first.len());
+        let rest: Vec<CopySegment> = segments.collect();
+        let describe = |index: Index| {
+            let at = channel.lists.filter(|_| !rest.is_empty())?;
+            // The place of the entry's list is free as long as the entry's own is.
+            let at = DmaAddr(at.0 + (index.0 & ((1 << self.log2) - 1)) * LIST_BYTES);
+            for (n, segment) in (0u64..).zip(std::iter::once(&first).chain(&rest)) {
+                let place = DmaAddr(at.0 + n * CopySegment::BYTES as u64);
+                self.hw.dma.write(place, &segment.to_bytes());
+            }
+            let count = rest.len() as u64 + 1;
+            Some(copy_entry(CopyOp::List).with_src(at.0).with_len(count))
+        };
         // Taken first, so that no translated descriptor gets in between the look and the push.
         let translated = self.translated.lock();
-        let clear = translated.is_none_or(|index| self.ring.completed(index));
-        let push = self.ring.try_push(
+        let clear =
+            self.channels.len() > 1 || translated.is_none_or(|index| channel.ring.completed(index));
+        let push = channel.ring.try_push(
             true,
             || clear,
-            |ticket, _| {
-                descriptor
+            |ticket, index| {
+                describe(index)
+                    .unwrap_or(single)
                     .with_fence_addr(ticket.fence_addr.0)
                     .with_fence_value(ticket.fence_value)
                     .to_bytes()
@@ -209,16 +299,20 @@ impl Copier {
         }
     }
 
-    /// Waits for a physical descriptor; true when it was done.
-    fn finish(&self, index: Index) -> bool {
-        let waited = self.ring.wait(
+    /// Waits for a physical descriptor; true when it was done. An error has stopped the channel behind it.
+    fn finish(&self, channel: &Channel, index: Index) -> bool {
+        let waited = channel.ring.wait(
             &self.health,
             index,
             || "the copy channel".to_owned(),
             self.copy_cycles,
         );
-        let status = Completion::from_bytes(&self.ring.completion(index)).status();
-        self.ring.release(index);
+        let status = Completion::from_bytes(&channel.ring.completion(index)).status();
+        channel.ring.release(index);
+        if waited.is_ok() && status != JobStatus::Ok as u64 {
+            // Those behind it look for a stopped channel now and then, should this not work.
+            let _ = self.revive(channel);
+        }
         waited.is_ok() && status == JobStatus::Ok as u64
     }
 
@@ -264,13 +358,14 @@ impl Copier {
             .with_src(src.0)
             .with_dst(dst.0)
             .with_len(len);
+        let ring = &self.translating().ring;
         let mut pushed = None;
         self.health.wait(
             || "the copy ring (full)".to_owned(),
             self.ring_cycles,
             || {
                 let mut translated = self.translated.lock();
-                let push = self.ring.try_push(true, &gate, |ticket, _| {
+                let push = ring.try_push(true, &gate, |ticket, _| {
                     descriptor
                         .with_fence_addr(ticket.fence_addr.0)
                         .with_fence_value(ticket.fence_value)
@@ -303,69 +398,15 @@ impl Copier {
                 )
             },
             self.copy_cycles,
-            || self.ring.completed(index),
+            || ring.completed(index),
             excused,
         );
-        let completion = Completion::from_bytes(&self.ring.completion(index));
-        self.ring.release(index);
+        let completion = Completion::from_bytes(&ring.completion(index));
+        ring.release(index);
         waited?;
         Ok(CopyEnd {
             status: completion.status() as u8,
             info: completion.info(),
         })
-    }
-}
-
-/// Groups copies whose sources and destinations follow each other. Long ones stay alone.
-fn runs_of(list: &[PageCopy]) -> Vec<Run> {
-    let mut runs: Vec<Run> = Vec::new();
-    for (i, copy) in list.iter().enumerate() {
-        if let Some(run) = runs.last_mut() {
-            let bytes = run.pages as u64 * PAGE_SIZE;
-            let first = list[run.first];
-            let follows = match (first.src, copy.src) {
-                (Source::Page(a), Source::Page(b)) => a.add(bytes) == b,
-                (Source::Zero, Source::Zero) => true,
-                _ => false,
-            };
-            let short = run.pages + copy.pages <= RUN_PAGES;
-            if follows && first.dst.add(bytes) == copy.dst && short {
-                run.pages += copy.pages;
-                run.items += 1;
-                continue;
-            }
-        }
-        runs.push(Run {
-            first: i,
-            items: 1,
-            pages: copy.pages,
-        });
-    }
-    runs
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn runs_join_only_pages_that_follow_on_both_sides() {
-        let page = |dst: u64, src: Option<u64>, pages| PageCopy {
-            dst: DevPa(dst * PAGE_SIZE),
-            src: src.map_or(Source::Zero, |s| Source::Page(DevPa(s * PAGE_SIZE))),
-            pages,
-        };
-        let list = [
-            page(10, Some(1), 1),
-            page(11, Some(2), 1),
-            page(12, Some(4), 1),
-            page(13, None, 1),
-            page(14, None, 1),
-            page(16, None, 1),
-            page(17, None, 512),
-            page(529, None, 1),
-        ];
-        let lengths: Vec<usize> = runs_of(&list).iter().map(|r| r.pages).collect();
-        assert_eq!(lengths, [2, 1, 2, 1, 512, 1]);
     }
 }

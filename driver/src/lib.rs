@@ -15,6 +15,7 @@ mod commands;
 pub mod config;
 pub mod context;
 mod copier;
+mod copy_plan;
 mod core;
 mod counters;
 pub mod device;

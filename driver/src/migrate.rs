@@ -3,7 +3,7 @@
 //! The device's tables are not touched here: the invalidation that a migration sends takes the old entries away
 //! before anything is copied, and new ones are looked up afterwards like any other, checked against later changes.
 
-use crate::copier::{PageCopy, Source};
+use crate::copy_plan::{PageCopy, Source};
 use crate::core::Core;
 use crate::counters::Tick;
 use crate::mem::DevPa;

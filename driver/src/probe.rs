@@ -176,6 +176,7 @@ pub(crate) fn probe(
         Arc::clone(&mem),
         Arc::clone(&health),
         Arc::clone(&counters),
+        cap(caps, 40).min(config.copy_channels),
         log2,
         limits.ring,
         limits.copy,

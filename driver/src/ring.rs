@@ -24,7 +24,8 @@ pub(crate) struct RingRegs {
     pub dead: u64,
 }
 
-/// How often a ring that the device has stopped is started again. A device that stops more often is broken.
+/// How often a ring that the device has stopped is started again at the same entry. A device that stops more often is
+/// broken.
 pub(crate) const RESTARTS: u32 = 8;
 
 /// The memory of a ring's entries.
@@ -85,6 +86,7 @@ struct State {
     /// The entry that the device counts as its first: it counts from its last reset.
     origin: u64,
     restarts: u32,
+    epoch: u64,
     /// Slots whose completion somebody still has to read.
     held: Vec<bool>,
 }
@@ -114,6 +116,7 @@ impl Ring {
             produced: 0,
             origin: 0,
             restarts: 0,
+            epoch: 0,
             held: vec![false; count as usize],
         };
         Ok(Self {
@@ -199,19 +202,38 @@ impl Ring {
     /// Starts the ring again when register STATUS, just read as `status`, says that it has stopped (an entry could
     /// not be read) and that nothing of it is worked on. Entries that have not completed are issued once more.
     pub fn restart(&self, status: u64) -> Result<(), HwError> {
+        self.restart_in(self.epoch(), status)
+    }
+
+    /// How often the ring was started again.
+    pub fn epoch(&self) -> u64 {
+        self.state.lock().epoch
+    }
+
+    /// As [`Ring::restart`], unless somebody has started the ring since it was in `epoch`, when the status was read.
+    pub fn restart_in(&self, epoch: u64, status: u64) -> Result<(), HwError> {
         if status & self.regs.dead != self.regs.dead {
             return Ok(());
         }
         let mut state = self.state.lock();
+        if state.epoch != epoch {
+            return Ok(());
+        }
         let oldest = state
             .produced
             .saturating_sub(self.count())
             .max(state.origin);
         let first = (oldest..state.produced).find(|index| !self.completed(Index(*index)));
-        let Some(first) = first.filter(|_| state.restarts < RESTARTS) else {
+        // A ring with nothing left to do is started too: what comes later must not wait.
+        let first = first.unwrap_or(state.produced);
+        if first > state.origin {
+            state.restarts = 0;
+        }
+        if state.restarts >= RESTARTS {
             return Ok(());
-        };
+        }
         state.restarts += 1;
+        state.epoch += 1;
         self.hw.bar.write(self.regs.size, u64::from(self.log2))?;
         self.entries.rewind(
             &self.hw,
@@ -237,6 +259,7 @@ impl Ring {
         }
         state.origin = state.produced;
         state.restarts = 0;
+        state.epoch += 1;
         self.hw.bar.write(self.regs.base, self.entries.base().0)?;
         self.hw.bar.write(self.regs.size, u64::from(self.log2))
     }

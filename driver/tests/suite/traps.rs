@@ -1,7 +1,7 @@
 //! Traps: each of these fails when one rule of the driver is dropped.
 
 use crate::common::programs::{fill, store};
-use crate::common::{PAGE, Process, for_seeds};
+use crate::common::{Machine, PAGE, Process, Setup, for_seeds, run};
 use hmm_core::{Errno, MmapOptions, Prot, Va, sync};
 
 /// Maps pages at a place that all processes of a test share.
@@ -19,23 +19,32 @@ const HERE: Va = Va(0x7000_0000_0000);
 /// The fault of a translated copy may need a migration, which needs the copy channel.
 #[test]
 fn a_copy_that_waits_for_a_migration_gets_it() {
-    for_seeds(0..10, |m| {
-        let p = m.process();
-        let (src, dst) = (p.map(6), p.map(6));
-        p.cpu_fill(src, 6, 40);
-        p.cpu_fill(dst, 6, 1);
-        p.to_device(dst, 6);
-        // Shared with the child, so that a write has to bring the page home and copy it.
-        let child = p.mm.fork().expect("fork");
-        p.context.copy(dst, src, 6 * PAGE).expect("copy");
-        assert!(m.stat("driver_pages_by_cpu") > 0);
-        p.cpu_check(dst, 6, 40);
-        let mut word = [0; 8];
-        child.load(dst, &mut word).expect("load");
-        assert_eq!(u64::from_le_bytes(word), 1);
-        child.exit();
-        p.end();
-    });
+    for channels in [1, 3] {
+        for seed in 0..10 {
+            let mut setup = Setup::new(seed);
+            setup.config.copy_channels = channels;
+            run(setup, move |m| copy_over_shared_pages(m, channels == 1));
+        }
+    }
+}
+
+fn copy_over_shared_pages(m: &Machine, by_cpu: bool) {
+    let p = m.process();
+    let (src, dst) = (p.map(6), p.map(6));
+    p.cpu_fill(src, 6, 40);
+    p.cpu_fill(dst, 6, 1);
+    p.to_device(dst, 6);
+    // Shared with the child, so that a write has to bring the page home and copy it.
+    let child = p.mm.fork().expect("fork");
+    p.context.copy(dst, src, 6 * PAGE).expect("copy");
+    // A channel of its own leaves the other ones to the migration.
+    assert_eq!(m.stat("driver_pages_by_cpu") > 0, by_cpu);
+    p.cpu_check(dst, 6, 40);
+    let mut word = [0; 8];
+    child.load(dst, &mut word).expect("load");
+    assert_eq!(u64::from_le_bytes(word), 1);
+    child.exit();
+    p.end();
 }
 
 /// As above, when it is the CPU that touches a page while a copy waits.
