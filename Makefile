@@ -1,5 +1,5 @@
 # hmmu: `make run` shows the device at work, `make test` passes the tests. Both set up what they need.
-.PHONY: help setup regs run test test-host bench-host bench-mmu lint synth pnr bench-fpga conformance mutants soak preempt inject clean
+.PHONY: help setup regs run test test-host bench-host bench-mmu bench-copy lint synth pnr bench-fpga conformance mutants soak preempt inject clean
 SHELL := /bin/bash
 CARGO ?= cargo
 
@@ -45,6 +45,11 @@ bench-mmu: setup ## address translation against an ideal MMU and others' figures
 	@mkdir -p build
 	@$(CARGO) build --release --quiet -p hmmu
 	@./target/release/hmmu bench mmu --json build/bench-mmu.json
+
+bench-copy: setup ## what the copy channels move, beside others' figures; build/bench-copy.json
+	@mkdir -p build
+	@$(CARGO) build --release --quiet -p hmmu
+	@./target/release/hmmu bench copy --json build/bench-copy.json
 
 mutants:         ## break one rule of the host side at a time and see which test notices (long)
 	@tools/mutants.py

@@ -8,7 +8,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::bench::{BenchError, Plan, Report, Results, Size, WORKLOADS};
+use crate::bench::{BenchError, CopyFigures, CopyReport, Plan, Report, Results, Size, WORKLOADS};
 use crate::cli::{FAILED, unusable};
 use crate::complain;
 use crate::machine::{Backend, MAX_CYCLES, MachineConfig};
@@ -25,6 +25,25 @@ pub struct BenchArgs {
 enum What {
     /// Address translation: against an ideal MMU, others' figures and the targets.
     Mmu(MmuArgs),
+    /// The copy channels: rates, latencies and shares of the link.
+    Copy(CopyArgs),
+}
+
+/// Arguments of `hmmu bench copy`.
+#[derive(Args, Debug)]
+struct CopyArgs {
+    /// The device: the verilated design or the functional model.
+    #[arg(long, value_enum, default_value = "rtl")]
+    backend: Backend,
+    /// Seed of all latencies.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Writes every figure to this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// A run fails after this many device cycles.
+    #[arg(long, value_name = "N", default_value_t = MAX_CYCLES)]
+    max_cycles: u64,
 }
 
 /// Arguments of `hmmu bench mmu`.
@@ -60,7 +79,55 @@ fn names() -> PossibleValuesParser {
 /// Runs a benchmark; the exit status.
 #[must_use]
 pub fn run(args: &BenchArgs) -> u8 {
-    let What::Mmu(args) = &args.what;
+    match &args.what {
+        What::Mmu(args) => run_mmu(args),
+        What::Copy(args) => run_copy(args),
+    }
+}
+
+fn run_copy(args: &CopyArgs) -> u8 {
+    if cfg!(not(feature = "rtl")) && args.backend == Backend::Rtl {
+        return unusable(crate::machine::NO_RTL);
+    }
+    if let Some(Err(text)) = args.json.as_deref().map(writable) {
+        return unusable(&text);
+    }
+    let machine = MachineConfig {
+        max_cycles: args.max_cycles,
+        ..MachineConfig::new(args.backend, args.seed)
+    };
+    let bar = std::io::stderr()
+        .is_terminal()
+        .then(ProgressBar::new_spinner);
+    let progress = |what: &str| {
+        if let Some(bar) = &bar {
+            bar.set_message(what.to_string());
+            bar.tick();
+        }
+    };
+    let measured = CopyFigures::measure(&machine, &progress);
+    if let Some(bar) = &bar {
+        bar.finish_and_clear();
+    }
+    let figures = match measured {
+        Ok(figures) => figures,
+        Err(BenchError::Unusable(text)) => return unusable(&text),
+        Err(BenchError::Failed(text)) => {
+            complain!("hmmu: {text} (seed {})", args.seed);
+            return FAILED;
+        }
+    };
+    let report = CopyReport::new(&machine, &figures);
+    report.print();
+    if let Some(path) = &args.json
+        && let Err(error) = std::fs::write(path, format!("{:#}\n", report.json()))
+    {
+        return unusable(&format!("cannot write {}: {error}", path.display()));
+    }
+    0
+}
+
+fn run_mmu(args: &MmuArgs) -> u8 {
     let plan = match plan(args) {
         Ok(plan) => plan,
         Err(text) => return unusable(&text),

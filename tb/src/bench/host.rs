@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use hmmu_regs::{
-    Completion, Counter, CtrlEntry, CtrlOp, CtxMode, FORMAT_VERSION, FaultRecord, JobStatus,
-    LaunchEntry, reg,
+    Completion, CopyEntry, Counter, CtrlEntry, CtrlOp, CtxMode, FORMAT_VERSION, FaultRecord,
+    JobStatus, LaunchEntry, reg,
 };
 use thiserror::Error;
 
@@ -53,6 +53,8 @@ pub struct Caps {
     pub walkers: u64,
     /// Faults parked at most.
     pub faults: u64,
+    /// Copy channels.
+    pub channels: u64,
     /// Sets of the L2 TLB.
     pub l2_sets: u64,
 }
@@ -65,6 +67,7 @@ impl Caps {
             warps: byte(8),
             walkers: byte(24),
             faults: byte(32),
+            channels: byte(40),
             l2_sets: 1 << (byte(48) & 31),
         }
     }
@@ -91,6 +94,14 @@ struct Ring {
     given: u64,
 }
 
+/// Which ring.
+#[derive(Clone, Copy)]
+enum Queue {
+    Ctrl,
+    Launch,
+    Copy(usize),
+}
+
 /// One device and its host.
 pub struct BareHost {
     device: Box<dyn Device>,
@@ -101,6 +112,7 @@ pub struct BareHost {
     limit: u64,
     ctrl: Ring,
     launch: Ring,
+    copies: Vec<Ring>,
     faults: u64,
     faults_taken: u64,
 }
@@ -138,6 +150,7 @@ impl BareHost {
             limit: config.max_cycles,
             ctrl,
             launch,
+            copies: Vec::new(),
             faults,
             faults_taken: 0,
         };
@@ -271,7 +284,7 @@ impl BareHost {
             .with_op(op as u64)
             .with_fence_addr(ticket.at)
             .with_fence_value(ticket.value);
-        self.give(false, &entry.to_bytes());
+        self.give(Queue::Ctrl, &entry.to_bytes());
         Ok(ticket)
     }
 
@@ -311,15 +324,72 @@ impl BareHost {
             .with_job(ticket.value)
             .with_fence_addr(ticket.at)
             .with_fence_value(ticket.value);
-        self.give(true, &entry.to_bytes());
+        self.give(Queue::Launch, &entry.to_bytes());
         Ok(ticket)
     }
 
-    fn give(&mut self, launch: bool, entry: &[u8]) {
-        let ring = if launch {
-            &mut self.launch
-        } else {
-            &mut self.ctrl
+    /// Allocates system memory that the device reaches.
+    ///
+    /// # Errors
+    /// There is no room.
+    pub fn alloc(&self, bytes: u64) -> Result<u64, BenchError> {
+        let at = self.memory.alloc(bytes, 4096);
+        at.ok_or_else(|| BenchError::Unusable(format!("no room for {bytes} bytes")))
+    }
+
+    /// Writes system memory. No time passes.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn system_write(&self, at: u64, data: &[u8]) -> Result<(), BenchError> {
+        let written = self.memory.bus_write(at, data);
+        written.map_err(|_| BenchError::Failed(format!("no system memory at {at:#x}")))
+    }
+
+    /// Sets up the rings of all copy channels.
+    ///
+    /// # Errors
+    /// There is no room for them.
+    pub fn add_copy_rings(&mut self) -> Result<(), BenchError> {
+        let stride = reg::COPY_ERROR_ADDR + 8 - reg::COPY_BASE;
+        for channel in 0..self.caps.channels {
+            let ring = Ring {
+                base: self.alloc(RING * CopyEntry::BYTES as u64)?,
+                doorbell: reg::COPY_PROD + channel * stride,
+                fences: self.alloc(RING * FENCE_BYTES)?,
+                given: 0,
+            };
+            self.write(reg::COPY_BASE + channel * stride, ring.base);
+            self.write(reg::COPY_SIZE + channel * stride, RING_LOG2);
+            self.copies.push(ring);
+        }
+        Ok(())
+    }
+
+    /// Gives a descriptor to a copy channel.
+    ///
+    /// # Errors
+    /// There is no such channel, or its ring is full and does not move.
+    pub fn copy(&mut self, channel: usize, entry: CopyEntry) -> Result<Ticket, BenchError> {
+        let none = || BenchError::Unusable(format!("no copy channel {channel}"));
+        let ring = self.copies.get(channel).ok_or_else(none)?;
+        let ticket = ring.next();
+        if let Some(oldest) = ring.reuses() {
+            self.wait(oldest, PATIENCE)?;
+        }
+        let entry = entry
+            .with_version(FORMAT_VERSION)
+            .with_fence_addr(ticket.at)
+            .with_fence_value(ticket.value);
+        self.give(Queue::Copy(channel), &entry.to_bytes());
+        Ok(ticket)
+    }
+
+    fn give(&mut self, queue: Queue, entry: &[u8]) {
+        let ring = match queue {
+            Queue::Ctrl => &mut self.ctrl,
+            Queue::Launch => &mut self.launch,
+            Queue::Copy(channel) => &mut self.copies[channel],
         };
         let at = ring.base + (ring.given % RING) * entry.len() as u64;
         ring.given += 1;

@@ -7,6 +7,8 @@
 
 #[cfg_attr(not(feature = "rtl"), path = "no_block.rs")]
 mod block;
+mod copy;
+mod copy_report;
 mod counts;
 mod cpu_time;
 mod events;
@@ -23,6 +25,8 @@ mod workload;
 mod workloads;
 
 pub use block::Block;
+pub use copy::{CopyFigures, Rate};
+pub use copy_report::CopyReport;
 pub use counts::Counts;
 pub use cpu_time::CpuTime;
 pub use events::{Events, FaultFigures, InvalidateFigures, OtherFigures};

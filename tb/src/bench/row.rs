@@ -71,6 +71,22 @@ impl Row {
         })
     }
 
+    /// As a line beside one peer, the last one.
+    pub fn beside_one(&self) -> String {
+        let value = format!("{:.*}", self.digits, self.value);
+        let met = match self.target.met(self.value) {
+            Some(true) => "yes",
+            Some(false) => "NO",
+            None => "",
+        };
+        let (peer, target) = (self.peers[2], self.target());
+        let line = format!(
+            "{:<56} {value:>9} {peer:>11} {target:>10}  {met}",
+            self.label
+        );
+        line.trim_end().to_string()
+    }
+
     fn target(&self) -> String {
         self.target.text(self.digits.min(2))
     }

@@ -5,6 +5,7 @@ mod common;
 mod bad_calls;
 mod bad_input;
 mod bench;
+mod bench_copy;
 mod completions;
 mod conformance;
 mod elf;

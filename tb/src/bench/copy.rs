@@ -1,0 +1,311 @@
+//! What the copy channels move, measured on the whole device over its link.
+//!
+//! Work begins when a semaphore opens and ends with its Completion; what is told are the device's own stamps. Rates
+//! are of the second half of a row of equal copies, so the first one's latency does not count.
+
+use hmmu_regs::{CopyEntry, CopyOp, CtxMode};
+
+use super::host::{BareHost, BenchError, Ticket};
+use super::tables::{PageSize, TRANSLATED, Tables, VRAM, resident};
+use crate::machine::MachineConfig;
+use crate::rc::LinkSpec;
+
+/// Bytes of the device's data path, a cycle.
+pub const WIDTH: f64 = 16.0;
+/// Payload and framing of the packets that the theory counts with: a header of 12 bytes, 8 of framing.
+const PAYLOAD: f64 = 256.0;
+const OVERHEAD: f64 = 20.0;
+/// Lengths of the copies.
+pub const LENGTHS: [u64; 5] = [64, 256, 1024, 4096, 65536];
+/// Round trips in cycles.
+pub const LATENCIES: [u64; 4] = [100, 500, 1000, 2000];
+/// Where unaligned copies begin on both sides.
+const SHIFT: [u64; 2] = [13, 5];
+/// Bytes of the buffers.
+const BUFFER: u64 = 1 << 20;
+/// Places in device memory: a semaphore, tables, and two buffers.
+const GATE: u64 = 0;
+const TABLES: u64 = 0x1_0000;
+const NEAR: [u64; 2] = [2 << 20, 4 << 20];
+const VRAM_BYTES: u64 = 16 << 20;
+/// No measurement takes longer.
+const PATIENCE: u64 = 5_000_000;
+
+/// Bytes a cycle.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rate {
+    /// Length of each copy in bytes.
+    pub len: u64,
+    /// Both sides at multiples of 256.
+    pub aligned: f64,
+    /// The source 13, the destination 5 bytes behind.
+    pub unaligned: f64,
+}
+
+/// The figures.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CopyFigures {
+    /// From system memory, by length.
+    pub read: Vec<Rate>,
+    /// To system memory, by length.
+    pub write: Vec<Rate>,
+    /// The narrow link on which shares are measured, and what it can carry, bytes a cycle.
+    pub link: LinkSpec,
+    /// Its limit with packets of 256 bytes.
+    pub theory: f64,
+    /// Share of it, reading and writing.
+    pub link_share: [f64; 2],
+    /// Share of the width each way, from system memory to system memory.
+    pub both_ways: f64,
+    /// Share of the width each way, to device memory and from it at once, which have one port there.
+    pub both_ways_vram: [f64; 2],
+    /// 64 bytes, from Completion to Completion, less the link's nominal round trip for the read.
+    pub latency: [f64; 2],
+    /// Reads of 4 KiB at round trips of so many cycles, bytes a cycle.
+    pub tolerance: Vec<(u64, f64)>,
+    /// Copies of 64 bytes within device memory, each a descriptor, by all channels.
+    pub descriptors: f64,
+    /// Virtual on both sides against physical, reading and writing.
+    pub translated: [f64; 2],
+    /// Channels.
+    pub channels: u64,
+}
+
+/// Copies of equal length, one behind the other.
+#[derive(Clone, Copy)]
+struct Rows {
+    src: u64,
+    dst: u64,
+    len: u64,
+    virt: bool,
+}
+
+impl Rows {
+    fn entry(self, rows: u64) -> CopyEntry {
+        // The next one begins at a multiple of 256 on the same place.
+        let gap = self.len.next_multiple_of(256) - self.len;
+        CopyEntry::default()
+            .with_op(CopyOp::Copy as u64)
+            .with_src(self.src)
+            .with_dst(self.dst)
+            .with_len(self.len)
+            .with_rows(rows)
+            .with_src_gap(gap)
+            .with_dst_gap(gap)
+            .with_src_va(u64::from(self.virt))
+            .with_dst_va(u64::from(self.virt))
+    }
+}
+
+/// A device with buffers.
+struct Bench {
+    host: BareHost,
+    far: [u64; 2],
+    opened: u64,
+}
+
+impl Bench {
+    fn new(config: &MachineConfig) -> Result<Self, BenchError> {
+        let config = MachineConfig {
+            vram: VRAM_BYTES,
+            ..config.clone()
+        };
+        let mut host = BareHost::new(&config)?;
+        host.add_copy_rings()?;
+        let far = [host.alloc(BUFFER)?, host.alloc(BUFFER)?];
+        let bytes: Vec<u8> = (0..BUFFER).map(|at| (at * 7 + at / 256) as u8).collect();
+        host.system_write(far[0], &bytes)?;
+        host.poke(NEAR[0], &bytes);
+        Ok(Self {
+            host,
+            far,
+            opened: 0,
+        })
+    }
+
+    /// Cycles from the opening of the gate to the end of all work, which channels begin together.
+    fn cycles(&mut self, work: &[(usize, CopyEntry)]) -> Result<u64, BenchError> {
+        self.opened += 1;
+        let gate = CopyEntry::default()
+            .with_op(CopyOp::Wait as u64)
+            .with_src(VRAM | GATE)
+            .with_dst(self.opened);
+        let mut gates: Vec<(usize, Ticket)> = Vec::new();
+        let mut ends = Vec::new();
+        for &(channel, entry) in work {
+            if gates.iter().all(|(of, _)| *of != channel) {
+                gates.push((channel, self.host.copy(channel, gate)?));
+            }
+            ends.push(self.host.copy(channel, entry)?);
+        }
+        let ready = self.host.now() + 8000;
+        while self.host.now() < ready {
+            self.host.run(1000)?;
+        }
+        self.host.post(GATE, &self.opened.to_le_bytes());
+        for &end in &ends {
+            self.host.wait(end, PATIENCE)?;
+            self.host.completion(end)?;
+        }
+        let begin = gates.iter().map(|(_, gate)| self.host.stamp(*gate)).min();
+        let end = ends.iter().map(|end| self.host.stamp(*end)).max();
+        Ok(end.unwrap_or(0) - begin.unwrap_or(0))
+    }
+
+    /// Bytes a cycle of copies of one length by a channel.
+    fn rate(&mut self, rows: Rows) -> Result<f64, BenchError> {
+        let count = ((BUFFER / 8) / rows.len).clamp(2, 256);
+        let short = self.cycles(&[(0, rows.entry(count))])?;
+        let long = self.cycles(&[(0, rows.entry(2 * count))])?;
+        Ok((count * rows.len) as f64 / (long - short) as f64)
+    }
+
+    fn rates(&mut self, src: u64, dst: u64) -> Result<Vec<Rate>, BenchError> {
+        let mut rates = Vec::new();
+        for len in LENGTHS {
+            let rows = Rows {
+                src,
+                dst,
+                len,
+                virt: false,
+            };
+            let shifted = Rows {
+                src: src + SHIFT[0],
+                dst: dst + SHIFT[1],
+                ..rows
+            };
+            rates.push(Rate {
+                len,
+                aligned: self.rate(rows)?,
+                unaligned: self.rate(shifted)?,
+            });
+        }
+        Ok(rates)
+    }
+
+    /// A context that maps the buffers one after the other: system memory, then device memory.
+    fn map(&mut self) -> Result<(), BenchError> {
+        let pages = BUFFER / 4096;
+        let places = [self.far[0], self.far[1], VRAM | NEAR[0], VRAM | NEAR[1]];
+        let leaf = |at: u64| {
+            let page = (at & !VRAM) / 4096;
+            let of = (page / pages) as usize;
+            resident(places[of.min(3)] + page % pages * 4096)
+        };
+        let tables = Tables::new(TABLES, 4 * BUFFER, PageSize::Base, leaf);
+        self.host.poke(TABLES, &tables.bytes());
+        self.host.set_context(0, tables.root(), CtxMode::Translate)
+    }
+}
+
+/// A round trip of so many cycles, all of it on the link but the memory's part.
+fn at_latency(config: &MachineConfig, cycles: u64) -> MachineConfig {
+    let total = cycles * 1_000_000_000 / config.clock_hz;
+    MachineConfig {
+        link_latency_ns: total.saturating_sub(config.memory_latency_ns) / 2,
+        ..config.clone()
+    }
+}
+
+impl CopyFigures {
+    /// Measures. `progress` is told what comes next.
+    ///
+    /// # Errors
+    /// No device, or a copy that does not end well.
+    pub fn measure(config: &MachineConfig, progress: &dyn Fn(&str)) -> Result<Self, BenchError> {
+        progress("rates by length");
+        let mut bench = Bench::new(config)?;
+        let channels = bench.host.caps().channels;
+        let (far, near) = (bench.far, NEAR.map(|at| VRAM | at));
+        let read = bench.rates(far[0], near[1])?;
+        let write = bench.rates(near[0], far[1])?;
+        progress("both directions");
+        let len = 4096;
+        let physical = |src, dst| Rows {
+            src,
+            dst,
+            len,
+            virt: false,
+        };
+        let both_ways = bench.rate(physical(far[0], far[1]))? / WIDTH;
+        let second = usize::from(channels > 1);
+        let two = |rows| {
+            [
+                (0, physical(far[0], near[1]).entry(rows)),
+                (second, physical(near[0], far[1]).entry(rows)),
+            ]
+        };
+        let (short, long) = (bench.cycles(&two(32))?, bench.cycles(&two(96))?);
+        let each = (64 * len) as f64 / (long - short) as f64 / WIDTH;
+        progress("latency");
+        let round_trip = 2 * config.link_latency_ns + config.memory_latency_ns;
+        let round_trip = (round_trip * config.clock_hz / 1_000_000_000) as f64;
+        let small = |src, dst| physical(src, dst).entry(1).with_len(64);
+        let latency = [
+            bench.cycles(&[(0, small(far[0], near[1]))])? as f64 - round_trip,
+            bench.cycles(&[(0, small(near[0], far[1]))])? as f64,
+        ];
+        progress("descriptors");
+        let many = |count: u64| -> Vec<(usize, CopyEntry)> {
+            (0..count)
+                .map(|n| ((n % channels) as usize, small(near[0], near[1] + 64 * n)))
+                .collect()
+        };
+        let (few, more) = (bench.cycles(&many(32))?, bench.cycles(&many(96))?);
+        let descriptors = 64.0 / (more - few) as f64;
+        progress("translation");
+        bench.map()?;
+        let at = |n: u64| TRANSLATED + n * BUFFER;
+        let mut translated = [0.0; 2];
+        for (share, (src, dst, from, to)) in translated.iter_mut().zip([
+            (at(0), at(3), far[0], near[1]),
+            (at(2), at(1), near[0], far[1]),
+        ]) {
+            let virt = Rows {
+                virt: true,
+                ..physical(src, dst)
+            };
+            // The first pass fills the L2 TLB, for both.
+            bench.rate(virt)?;
+            *share = bench.rate(virt)? / bench.rate(physical(from, to))?;
+        }
+        let mut tolerance = Vec::new();
+        for cycles in LATENCIES {
+            progress(&format!("round trip of {cycles} cycles"));
+            let mut bench = Bench::new(&at_latency(config, cycles))?;
+            let rows = physical(bench.far[0], near[1]);
+            tolerance.push((cycles, bench.rate(rows)?));
+        }
+        progress("a narrow link");
+        let link = LinkSpec {
+            generation: 3,
+            lanes: 4,
+        };
+        let raw = link.bytes_per_second() as f64 / config.clock_hz as f64;
+        let theory = (raw * PAYLOAD / (PAYLOAD + OVERHEAD)).min(WIDTH);
+        let narrow = MachineConfig {
+            link,
+            ..config.clone()
+        };
+        let mut bench = Bench::new(&narrow)?;
+        let (from, to) = (bench.far[0], bench.far[1]);
+        let link_share = [
+            bench.rate(physical(from, near[1]))? / theory,
+            bench.rate(physical(near[0], to))? / theory,
+        ];
+        Ok(Self {
+            read,
+            write,
+            link,
+            theory,
+            link_share,
+            both_ways,
+            both_ways_vram: [each, each],
+            latency,
+            tolerance,
+            descriptors,
+            translated,
+            channels,
+        })
+    }
+}
