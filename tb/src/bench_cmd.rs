@@ -1,18 +1,19 @@
 //! `hmmu bench`.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::Value;
 
 use crate::bench::{BenchError, CopyFigures, CopyReport, Plan, Report, Results, Size, WORKLOADS};
 use crate::cli::{FAILED, unusable};
 use crate::complain;
 use crate::machine::{Backend, MAX_CYCLES, MachineConfig};
-use crate::outputs::writable;
+use crate::outputs::{writable, write_json};
 
 /// Arguments of `hmmu bench`.
 #[derive(Args, Debug)]
@@ -85,11 +86,35 @@ pub fn run(args: &BenchArgs) -> u8 {
     }
 }
 
-fn run_copy(args: &CopyArgs) -> u8 {
-    if cfg!(not(feature = "rtl")) && args.backend == Backend::Rtl {
-        return unusable(crate::machine::NO_RTL);
+/// Checks that this build has the device and that the figures can be written.
+fn usable(backend: Backend, json: Option<&Path>) -> Result<(), String> {
+    if cfg!(not(feature = "rtl")) && backend == Backend::Rtl {
+        return Err(crate::machine::NO_RTL.into());
     }
-    if let Some(Err(text)) = args.json.as_deref().map(writable) {
+    json.map_or(Ok(()), writable)
+}
+
+/// The exit status of a benchmark that ended without figures.
+fn ended(error: &BenchError, seed: u64) -> u8 {
+    match error {
+        BenchError::Unusable(text) => unusable(text),
+        BenchError::Failed(text) => {
+            complain!("hmmu: {text} (seed {seed})");
+            FAILED
+        }
+    }
+}
+
+/// Writes the figures; the exit status.
+fn written(json: Option<&Path>, figures: impl FnOnce() -> Value) -> u8 {
+    match write_json(json, figures) {
+        Ok(()) => 0,
+        Err(text) => unusable(&text),
+    }
+}
+
+fn run_copy(args: &CopyArgs) -> u8 {
+    if let Err(text) = usable(args.backend, args.json.as_deref()) {
         return unusable(&text);
     }
     let machine = MachineConfig {
@@ -111,20 +136,11 @@ fn run_copy(args: &CopyArgs) -> u8 {
     }
     let figures = match measured {
         Ok(figures) => figures,
-        Err(BenchError::Unusable(text)) => return unusable(&text),
-        Err(BenchError::Failed(text)) => {
-            complain!("hmmu: {text} (seed {})", args.seed);
-            return FAILED;
-        }
+        Err(error) => return ended(&error, args.seed),
     };
     let report = CopyReport::new(&machine, &figures);
     report.print();
-    if let Some(path) = &args.json
-        && let Err(error) = std::fs::write(path, format!("{:#}\n", report.json()))
-    {
-        return unusable(&format!("cannot write {}: {error}", path.display()));
-    }
-    0
+    written(args.json.as_deref(), || report.json())
 }
 
 fn run_mmu(args: &MmuArgs) -> u8 {
@@ -134,29 +150,15 @@ fn run_mmu(args: &MmuArgs) -> u8 {
     };
     let results = match measured(&plan) {
         Ok(results) => results,
-        Err(BenchError::Unusable(text)) => return unusable(&text),
-        Err(BenchError::Failed(text)) => {
-            complain!("hmmu: {text} (seed {})", args.seed);
-            return FAILED;
-        }
+        Err(error) => return ended(&error, args.seed),
     };
     let report = Report::new(&plan, &results);
     report.print();
-    if let Some(path) = &args.json
-        && let Err(error) = std::fs::write(path, format!("{:#}\n", report.json()))
-    {
-        return unusable(&format!("cannot write {}: {error}", path.display()));
-    }
-    0
+    written(args.json.as_deref(), || report.json())
 }
 
 fn plan(args: &MmuArgs) -> Result<Plan, String> {
-    if cfg!(not(feature = "rtl")) && args.backend == Backend::Rtl {
-        return Err(crate::machine::NO_RTL.into());
-    }
-    if let Some(path) = &args.json {
-        writable(path)?;
-    }
+    usable(args.backend, args.json.as_deref())?;
     let all = args.workload.is_empty();
     let chosen = |name: &str| all || args.workload.iter().any(|chosen| chosen == name);
     Ok(Plan {

@@ -15,7 +15,7 @@ use crate::explore::{
     Batch, Failure, Outcome, Plan, Shrunk, Strategies, describe, first_failure, shrink,
 };
 use crate::machine::{Backend, MAX_CYCLES, MachineConfig};
-use crate::outputs::writable;
+use crate::outputs::{writable, write, write_json};
 use crate::run_cmd::{collect, each_variant};
 use crate::schedule_args::{DEPTH, Strategy, length, text};
 use crate::script::{Script, Variant, run_script};
@@ -127,10 +127,8 @@ pub fn run(args: &ExploreArgs) -> u8 {
             break;
         }
     }
-    if let Some(path) = &args.json
-        && let Err(error) = std::fs::write(path, format!("{:#}\n", json!({ "scripts": reports })))
-    {
-        return unusable(&format!("cannot write {}: {error}", path.display()));
+    if let Err(text) = write_json(args.json.as_deref(), || json!({ "scripts": reports })) {
+        return unusable(&text);
     }
     status
 }
@@ -276,8 +274,7 @@ fn show(
     };
     let shown = show_shrunk(args, script, plan, seed, &shrunk);
     if let Some(path) = &args.out {
-        std::fs::write(path, format!("{shown:#}\n"))
-            .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        write(path, format!("{shown:#}\n"))?;
     }
     value["shrunk"] = shown;
     Ok(value)

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::cli::{FAILED, unusable};
 use crate::fuzz::{Difference, Failure, Program, Shrunk, compare, script, shrink};
 use crate::machine::Backend;
-use crate::outputs::writable;
+use crate::outputs::{writable, write};
 use crate::{complain, say};
 
 /// Programs that shrinking tries at most.
@@ -160,8 +160,8 @@ pub fn run(args: &FuzzArgs) -> u8 {
             work.cycles.into_inner(),
             shrunk.as_ref(),
         );
-        if let Err(error) = std::fs::write(path, format!("{value:#}\n")) {
-            return unusable(&format!("cannot write {}: {error}", path.display()));
+        if let Err(text) = write(path, format!("{value:#}\n")) {
+            return unusable(&text);
         }
     }
     match shrunk {
@@ -235,8 +235,8 @@ fn report_failure(args: &FuzzArgs, seed: u64, failure: Failure) -> Shrunk {
     if let Some(path) = &args.script {
         match script(&shrunk.program) {
             Some(text) => {
-                if let Err(error) = std::fs::write(path, text) {
-                    complain!("cannot write {}: {error}", path.display());
+                if let Err(text) = write(path, text) {
+                    complain!("{text}");
                 }
             }
             None => complain!("no script: the program has several threads"),

@@ -13,7 +13,7 @@ use crate::graph::{
     search_nodes,
 };
 use crate::machine_args::MachineArgs;
-use crate::outputs::outputs;
+use crate::outputs::{outputs, write_json};
 use crate::rc::LinkBytes;
 use crate::session::RunError;
 use crate::summary::{link_line, machine_line, stats_json, translation_line};
@@ -86,10 +86,8 @@ pub fn run(args: &GraphArgs) -> u8 {
     if let Err(text) = waved {
         return unusable(&text);
     }
-    if let Some(path) = &args.common.json
-        && let Err(error) = std::fs::write(path, format!("{:#}\n", report.json()))
-    {
-        return unusable(&format!("cannot write {}: {error}", path.display()));
+    if let Err(text) = write_json(args.common.json.as_deref(), || report.json()) {
+        return unusable(&text);
     }
     0
 }

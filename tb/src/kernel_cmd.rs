@@ -11,7 +11,7 @@ use crate::cli::{Common, FAILED, unusable};
 use crate::elf;
 use crate::kernel::{KernelArg, KernelFigures, KernelPlan, SaveArg, run as run_plan};
 use crate::machine_args::MachineArgs;
-use crate::outputs::{outputs, writable};
+use crate::outputs::{self, writable, write_json};
 use crate::session::RunError;
 use crate::summary::{link_line, machine_line, stats_json, translation_line};
 use crate::wave::WaveFile;
@@ -111,7 +111,7 @@ fn plan(args: &KernelArgs) -> Result<(KernelPlan, Option<WaveFile>), String> {
     for save in &args.save {
         writable(&save.file)?;
     }
-    let (outputs, wave) = outputs(&args.common)?;
+    let (outputs, wave) = outputs::outputs(&args.common)?;
     let plan = KernelPlan {
         machine,
         outputs,
@@ -176,20 +176,12 @@ fn write(
     figures: &KernelFigures,
     wall: f64,
 ) -> Result<(), String> {
-    let put = |path: &Path, bytes: &[u8]| {
-        std::fs::write(path, bytes)
-            .map_err(|error| format!("cannot write {}: {error}", path.display()))
-    };
     for (save, bytes) in args.save.iter().zip(&figures.memory) {
-        put(&save.file, bytes)?;
+        outputs::write(&save.file, bytes)?;
     }
-    if let Some(path) = &args.common.json {
-        put(
-            path,
-            format!("{:#}\n", json(args, plan, figures, wall)).as_bytes(),
-        )?;
-    }
-    Ok(())
+    write_json(args.common.json.as_deref(), || {
+        json(args, plan, figures, wall)
+    })
 }
 
 fn json(args: &KernelArgs, plan: &KernelPlan, figures: &KernelFigures, wall: f64) -> Value {

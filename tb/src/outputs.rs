@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use serde_json::Value;
+
 use crate::cli::Common;
 use crate::machine::{Backend, NO_RTL};
 use crate::wave::WaveFile;
@@ -38,4 +40,20 @@ pub fn writable(path: &Path) -> Result<(), String> {
     std::fs::File::create(path)
         .map(|_| ())
         .map_err(|error| format!("cannot write {}: {error}", path.display()))
+}
+
+/// Writes a file.
+///
+/// # Errors
+/// One line.
+pub fn write(path: &Path, bytes: impl AsRef<[u8]>) -> Result<(), String> {
+    std::fs::write(path, bytes).map_err(|error| format!("cannot write {}: {error}", path.display()))
+}
+
+/// Writes figures, if they were asked for.
+///
+/// # Errors
+/// One line.
+pub fn write_json(path: Option<&Path>, figures: impl FnOnce() -> Value) -> Result<(), String> {
+    path.map_or(Ok(()), |path| write(path, format!("{:#}\n", figures())))
 }

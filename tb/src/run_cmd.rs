@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use crate::cli::{Common, FAILED, unusable};
-use crate::outputs::outputs;
+use crate::outputs::{outputs, write_json};
 use crate::schedule_args::ScheduleArgs;
 use crate::script::{ScenarioResult, Script, Stats, Variant, run_script, variants};
 use crate::wave::WaveFile;
@@ -80,10 +80,8 @@ pub fn run(args: &RunArgs) -> u8 {
     {
         return unusable(&text);
     }
-    if let Some(path) = &common.json
-        && let Err(error) = std::fs::write(path, format!("{:#}\n", report(common, &results)))
-    {
-        return unusable(&format!("cannot write {}: {error}", path.display()));
+    if let Err(text) = write_json(common.json.as_deref(), || report(common, &results)) {
+        return unusable(&text);
     }
     if results.iter().any(|result| result.unusable) {
         crate::cli::UNUSABLE
