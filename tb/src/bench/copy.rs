@@ -12,9 +12,9 @@ use crate::rc::LinkSpec;
 
 /// Bytes of the device's data path, a cycle.
 pub const WIDTH: f64 = 16.0;
-/// Payload and framing of the packets that the theory counts with: a header of 12 bytes, 8 of framing.
-const PAYLOAD: f64 = 256.0;
-const OVERHEAD: f64 = 20.0;
+/// Payload and header of the packets that the theory counts with, bytes.
+const PAYLOAD: u64 = 256;
+const HEADER: u64 = 12;
 /// Lengths of the copies.
 pub const LENGTHS: [u64; 5] = [64, 256, 1024, 4096, 65536];
 /// Round trips in cycles.
@@ -281,8 +281,9 @@ impl CopyFigures {
             generation: 3,
             lanes: 4,
         };
-        let raw = link.bytes_per_second() as f64 / config.clock_hz as f64;
-        let theory = (raw * PAYLOAD / (PAYLOAD + OVERHEAD)).min(WIDTH);
+        let theory = link
+            .payload_rate(config.clock_hz, PAYLOAD, HEADER)
+            .min(WIDTH);
         let narrow = MachineConfig {
             link,
             ..config.clone()
