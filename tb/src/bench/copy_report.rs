@@ -55,7 +55,7 @@ impl<'a> CopyReport<'a> {
             say!("{}", row.beside_one());
         }
         say!("");
-        say!("peer: verilog-pcie, its data path's share (../shared/reference has the widths)");
+        say!("peer: verilog-pcie, its share of its own data path's width");
     }
 
     /// Every figure, by key.
