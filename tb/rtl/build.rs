@@ -1,10 +1,10 @@
 //! Verilates the whole device (rtl/files.f and the simulation wrapper). `HMMU_RTL="NumCu=1 Warps=4"` in the
 //! environment builds one of another size: parameters of hmmu_sim_top. `HMMU_RTL=small` takes those of the
-//! configuration rtl/config/small.
+//! configuration rtl/config/small. `HMMU_PROFILE=record:FOLDER|use:FOLDER` is for tools/fast.sh.
 
 use std::path::PathBuf;
 
-use hmmu_verilate::{Model, compiled, locate, repo_root};
+use hmmu_verilate::{Model, Profile, checking, compiled, locate, repo_root};
 
 fn main() {
     if let Err(message) = build() {
@@ -70,8 +70,12 @@ fn build() -> Result<(), String> {
         args,
         opt_level: 2,
         trace: true,
+        profile: Profile::from_env()?,
         includes: includes.clone(),
     };
+    if checking() {
+        return model.lint(&verilator);
+    }
     let dir = model.build(&verilator, &out, |_| {
         Ok("// Nothing beside the model.\n".to_string())
     })?;

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use hmmu_verilate::{Model, compiled, locate, repo_root};
+use hmmu_verilate::{Model, checking, compiled, locate, repo_root};
 
 struct Entry {
     name: String,
@@ -68,10 +68,18 @@ fn build() -> Result<(), String> {
             args: [vec!["-Wno-UNUSEDPARAM".to_string()], entry.args].concat(),
             opt_level: 1,
             trace: false,
+            profile: None,
             includes: vec![cpp.clone()],
         };
+        if checking() {
+            model.lint(&verilator)?;
+            continue;
+        }
         model.build(&verilator, &out, |dir| wrapper(dir, &prefix, &entry.name))?;
         built.push(entry.name);
+    }
+    if checking() {
+        return Ok(());
     }
     compiled(&verilator, &out, false, &[])?;
     let factory = out.join("factory.cpp");

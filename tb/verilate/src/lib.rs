@@ -4,6 +4,8 @@
 
 mod locate;
 mod model;
+mod profile;
 
 pub use locate::{Verilator, locate};
-pub use model::{Model, compiled, repo_root};
+pub use model::{Model, checking, compiled, repo_root};
+pub use profile::Profile;

@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::Verilator;
+use crate::{Profile, Verilator};
 
 /// The folder of the repository, from the manifest folder of a crate in it.
 ///
@@ -19,6 +19,14 @@ pub fn repo_root() -> PathBuf {
         .find(|dir| dir.join("regs/hmmu.toml").is_file())
         .map(Path::to_path_buf)
         .unwrap_or(manifest)
+}
+
+/// Clippy runs this build script, which has a folder of its own then: nothing will be linked, so that a
+/// model need not be compiled once more.
+#[must_use]
+pub fn checking() -> bool {
+    std::env::var_os("RUSTC_WORKSPACE_WRAPPER")
+        .is_some_and(|wrapper| wrapper.to_string_lossy().contains("clippy"))
 }
 
 /// A model to be built.
@@ -36,6 +44,8 @@ pub struct Model {
     pub opt_level: u32,
     /// Builds with FST tracing.
     pub trace: bool,
+    /// Records how often each branch is taken, or compiles for what was recorded.
+    pub profile: Option<Profile>,
     /// C++ include folders beside Verilator's own.
     pub includes: Vec<PathBuf>,
 }
@@ -57,6 +67,9 @@ impl Model {
         let stamp_file = dir.join("stamp");
         let library = format!("{}_model", self.prefix.to_lowercase());
         let stamp = self.stamp(verilator)?;
+        if matches!(self.profile, Some(Profile::Record(_))) {
+            println!("cargo:rustc-link-lib=gcov");
+        }
         if std::fs::read_to_string(&stamp_file).is_ok_and(|old| old == stamp) {
             println!("cargo:rustc-link-search=native={}", dir.display());
             println!("cargo:rustc-link-lib=static={library}");
@@ -79,6 +92,9 @@ impl Model {
         let mut build = self.compiler(verilator, self.opt_level, &dir, &fast);
         for object in objects {
             build.object(object);
+        }
+        if let Some(profile) = &self.profile {
+            profile.apply(&mut build)?;
         }
         build
             .try_compile(&library)
@@ -106,33 +122,45 @@ impl Model {
         build
     }
 
+    /// Runs Verilator for its messages only: nothing is written and nothing compiled.
+    ///
+    /// # Errors
+    /// Verilator's own message.
+    pub fn lint(&self, verilator: &Verilator) -> Result<(), String> {
+        let mut command = self.command(verilator);
+        command.arg("--lint-only");
+        self.run(command, verilator)
+    }
+
     fn verilate(&self, verilator: &Verilator, dir: &Path) -> Result<(), String> {
-        let mut command = Command::new(&verilator.program);
-        command
-            .env("VERILATOR_ROOT", &verilator.root)
-            .args([
-                "--cc",
-                "--assert",
-                "-Wall",
-                "--prefix",
-                &self.prefix,
-                "--top-module",
-                &self.top,
-            ])
-            .args([
-                "-O3",
-                "--x-assign",
-                "fast",
-                "--x-initial",
-                "fast",
-                "--noassert-case",
-                "--Mdir",
-            ])
-            .arg(dir)
-            .args(&self.args);
+        let mut command = self.command(verilator);
+        command.arg("--cc").arg("--Mdir").arg(dir);
+        command.args([
+            "-O3",
+            "--x-assign",
+            "fast",
+            "--x-initial",
+            "fast",
+            "--noassert-case",
+        ]);
         if self.trace {
             command.args(["--trace-fst", "--trace-structs"]);
         }
+        self.run(command, verilator)
+    }
+
+    /// What each run of Verilator has.
+    fn command(&self, verilator: &Verilator) -> Command {
+        let mut command = Command::new(&verilator.program);
+        command
+            .env("VERILATOR_ROOT", &verilator.root)
+            .args(["--assert", "-Wall", "--prefix", &self.prefix])
+            .args(["--top-module", &self.top])
+            .args(&self.args);
+        command
+    }
+
+    fn run(&self, mut command: Command, verilator: &Verilator) -> Result<(), String> {
         command.args(&self.sources);
         let run = command
             .output()
