@@ -2,6 +2,7 @@
 //
 // The host_*_i inputs change nothing: they are registered into host_state_q, host_page_q and
 // host_fault_id_q so that a wave shows driver and device together. Not for synthesis.
+// The event log gets the steps of translations from a probe in the MMU.
 module hmmu_sim_top
   import hmmu_pkg::*;
 #(
@@ -59,7 +60,10 @@ module hmmu_sim_top
   input  logic [DataW-1:0] vram_rsp_rdata_i,
   input  logic [7:0]       host_state_i,
   input  logic [51:0]      host_page_i,
-  input  logic [31:0]      host_fault_id_i
+  input  logic [31:0]      host_fault_id_i,
+  // What happened in the MMU in the cycle before: mmu_probe.
+  output logic [7:0]        steps_o,
+  output logic [7:0][127:0] step_o
 );
 
   // What the driver does.
@@ -86,6 +90,33 @@ module hmmu_sim_top
     host_page_q     <= host_page_i;
     host_fault_id_q <= host_fault_id_i;
   end
+
+  bind mmu mmu_probe u_probe (
+    .clk_i,
+    .rst_ni,
+    .event_i        (event_bus),
+    .miss_valid_i   (l2_req_valid && l2_req_ready),
+    .miss_i         (l2_req),
+    .hit_valid_i    (hit_valid && hit_ready),
+    .hit_i          (hit),
+    .walk_valid_i   (walk_req_valid && walk_req_ready),
+    .walk_i         (walk_req),
+    .read_valid_i   (mem_req_valid_o && mem_req_ready_i),
+    .read_op_i      (mem_req_o.op),
+    .read_i         (u_walker.miss_q[mem_req_o.tag[$clog2(Walkers)-1:0]]),
+    .read_level_i   (u_walker.level_q[mem_req_o.tag[$clog2(Walkers)-1:0]]),
+    .data_valid_i   (mem_rsp_valid_i),
+    .data_i         (u_walker.miss_q[u_walker.rsp]),
+    .data_level_i   (u_walker.level_q[u_walker.rsp]),
+    .fault_valid_i  (fault_valid && fault_ready),
+    .fault_i        (fault),
+    .fault_reason_i (fault_reason),
+    .record_valid_i (u_fault_unit.fw_q == u_fault_unit.FwLow && rec_ready && !u_fault_unit.void_q),
+    .record_i       (u_fault_unit.rec_q)
+  );
+
+  assign steps_o = u_hmmu.u_mmu.u_probe.steps_q;
+  assign step_o  = u_hmmu.u_mmu.u_probe.step_q;
 
   // BAR2 is the power of two that holds the memory. Only reset computes it.
   logic [39:0] bar2_size_q;

@@ -147,6 +147,14 @@ fn serve(core: &Arc<Core>, context: &Arc<Context>, work: Work) -> Result<(), Dri
 }
 
 fn replay(core: &Core, context: &Context, range: PageRange) -> Result<(), DriverError> {
+    core.trace(
+        "replay",
+        &[
+            ("ctx", u64::from(context.id)),
+            ("start", range.start.0),
+            ("end", range.end.0),
+        ],
+    );
     core.commands
         .replay(context.id, range.start, range.end - range.start)
 }

@@ -53,7 +53,7 @@ fn build() -> Result<(), String> {
     let text = std::fs::read_to_string(&list).map_err(|e| format!("{}: {e}", list.display()))?;
     let mut sources = vec![rtl.join("lint.vlt")];
     sources.extend(entries(&text).map(|file| rtl.join(file)));
-    sources.push(rtl.join("hmmu_sim_top.sv"));
+    sources.extend(["mmu_probe.sv", "hmmu_sim_top.sv"].map(|file| rtl.join(file)));
     for source in &sources {
         println!("cargo:rerun-if-changed={}", source.display());
     }

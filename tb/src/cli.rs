@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::complain;
 use crate::machine::{Backend, MAX_CYCLES, MachineConfig};
-use crate::{bench_cmd, explore_cmd, fuzz_cmd, graph_cmd, kernel_cmd, run_cmd};
+use crate::{bench_cmd, explain_cmd, explore_cmd, fuzz_cmd, graph_cmd, kernel_cmd, run_cmd};
 
 /// Exit status of a failed check.
 pub const FAILED: u8 = 1;
@@ -36,6 +36,8 @@ enum Command {
     Fuzz(fuzz_cmd::FuzzArgs),
     /// Measures parts of the device.
     Bench(bench_cmd::BenchArgs),
+    /// Tells what an event log says: faults by stage, the slowest, invalidations, pages that go to and fro.
+    Explain(explain_cmd::ExplainArgs),
 }
 
 /// Options of every command that runs a machine.
@@ -56,6 +58,9 @@ pub struct Common {
     /// Writes waves to this file, FILE.fst or FILE.vcd.
     #[arg(long, value_name = "FILE")]
     pub wave: Option<PathBuf>,
+    /// Writes a timeline to this file, a trace for ui.perfetto.dev: host threads, faults with their stages, walks.
+    #[arg(long, value_name = "FILE")]
+    pub timeline: Option<PathBuf>,
     /// Ends the run with an error after this many device cycles.
     #[arg(long, value_name = "N", default_value_t = MAX_CYCLES)]
     pub max_cycles: u64,
@@ -84,6 +89,7 @@ pub fn main() -> ExitCode {
         Command::Kernel(args) => kernel_cmd::run(&args),
         Command::Fuzz(args) => fuzz_cmd::run(&args),
         Command::Bench(args) => bench_cmd::run(&args),
+        Command::Explain(args) => explain_cmd::run(&args),
     };
     ExitCode::from(status)
 }

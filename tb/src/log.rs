@@ -8,6 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hmm_core::Tracer;
 
+use crate::trace::Event;
+
+/// A number with its name.
+type Field = (&'static str, u64);
+
 /// The device clock, for whoever notes a time.
 #[derive(Debug, Default)]
 pub struct Now(AtomicU64);
@@ -25,8 +30,8 @@ impl Now {
     }
 }
 
-/// The event log. Every event counts in its hash; with a file, each becomes a line of text there:
-/// `cycle thread event field=value ...`.
+/// The event log: what host threads say, and the steps of translation in verilated devices. Every event
+/// counts in its hash; with a file, each becomes a line of text there ([`Event`]).
 pub struct EventLog {
     now: Arc<Now>,
     state: Mutex<State>,
@@ -39,6 +44,8 @@ pub type Listener = Box<dyn Fn(&'static str, &[(&'static str, u64)]) + Send>;
 struct State {
     hash: u64,
     events: u64,
+    steps: u64,
+    kept: Option<Vec<Event>>,
     file: Option<BufWriter<File>>,
     error: Option<String>,
 }
@@ -48,12 +55,17 @@ const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
 const PRIME: u64 = 0x0100_0000_01b3;
 
 impl EventLog {
+    /// The field of an event that tells which device it is about; those of the first one have none.
+    pub const DEVICE: &str = "device";
+
     /// An empty log without a file.
     #[must_use]
     pub fn new(now: Arc<Now>) -> Self {
         let state = State {
             hash: OFFSET,
             events: 0,
+            steps: 0,
+            kept: None,
             file: None,
             error: None,
         };
@@ -90,10 +102,27 @@ impl EventLog {
         self.lock().hash
     }
 
-    /// Number of events so far.
+    /// Number of events of host threads so far.
     #[must_use]
     pub fn events(&self) -> u64 {
         self.lock().events
+    }
+
+    /// Number of steps of devices so far.
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.lock().steps
+    }
+
+    /// Keeps all further events in memory, for [`EventLog::take`].
+    pub fn keep(&self) {
+        self.lock().kept.get_or_insert_default();
+    }
+
+    /// The events that were kept, in the order in which they were noted.
+    #[must_use]
+    pub fn take(&self) -> Vec<Event> {
+        self.lock().kept.take().unwrap_or_default()
     }
 
     /// Writes out what is buffered.
@@ -121,31 +150,44 @@ fn feed(hash: u64, bytes: &[u8]) -> u64 {
     })
 }
 
+impl EventLog {
+    /// Something that a device did in `cycle`, which may be over. Nobody is called back.
+    pub fn step(&self, cycle: u64, name: &'static str, fields: &[(&'static str, u64)]) {
+        let mut state = self.lock();
+        state.steps += 1;
+        state.add(cycle, "device", name, fields);
+    }
+}
+
+impl State {
+    fn add(&mut self, cycle: u64, thread: &str, name: &'static str, fields: &[Field]) {
+        let mut hash = feed(self.hash, &cycle.to_le_bytes());
+        hash = feed(hash, thread.as_bytes());
+        hash = feed(hash, name.as_bytes());
+        for (field, value) in fields {
+            hash = feed(hash, field.as_bytes());
+            hash = feed(hash, &value.to_le_bytes());
+        }
+        self.hash = hash;
+        if let Some(kept) = &mut self.kept {
+            kept.push(Event::new(cycle, thread, name, fields));
+        }
+        if let Some(file) = &mut self.file
+            && let Err(error) = writeln!(file, "{}", Event::new(cycle, thread, name, fields))
+        {
+            self.error.get_or_insert(error.to_string());
+        }
+    }
+}
+
 impl Tracer for EventLog {
-    fn event(&self, name: &'static str, fields: &[(&'static str, u64)]) {
+    fn event(&self, name: &'static str, fields: &[Field]) {
         let cycle = self.now.get();
         let thread = hmm_core::sync::thread_name();
         {
             let mut state = self.lock();
-            let mut hash = feed(state.hash, &cycle.to_le_bytes());
-            hash = feed(hash, thread.as_bytes());
-            hash = feed(hash, name.as_bytes());
-            for (field, value) in fields {
-                hash = feed(hash, field.as_bytes());
-                hash = feed(hash, &value.to_le_bytes());
-            }
-            state.hash = hash;
             state.events += 1;
-            if let Some(file) = &mut state.file {
-                let mut line = format!("{cycle} {} {name}", thread.replace(' ', "_"));
-                for (field, value) in fields {
-                    line.push_str(&format!(" {field}={value:#x}"));
-                }
-                line.push('\n');
-                if let Err(error) = file.write_all(line.as_bytes()) {
-                    state.error.get_or_insert(error.to_string());
-                }
-            }
+            state.add(cycle, &thread, name, fields);
         }
         if let Some(listener) = &*self.listener.lock().unwrap_or_else(PoisonError::into_inner) {
             listener(name, fields);

@@ -20,12 +20,16 @@ pub fn outputs(common: &Common) -> Result<(Outputs, Option<WaveFile>), String> {
     if common.wave.is_some() && common.backend == Backend::Model {
         return Err("the functional model has no waves: use --backend rtl".into());
     }
-    for file in [&common.json, &common.log].into_iter().flatten() {
+    for file in [&common.json, &common.log, &common.timeline]
+        .into_iter()
+        .flatten()
+    {
         writable(file)?;
     }
     let wave = common.wave.as_deref().map(WaveFile::new).transpose()?;
     let outputs = Outputs {
         log: common.log.clone(),
+        timeline: common.timeline.clone(),
         wave: wave.as_ref().map(|wave| wave.fst().to_path_buf()),
         ..Outputs::default()
     };

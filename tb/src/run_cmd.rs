@@ -163,9 +163,10 @@ pub fn collect(named: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
 
 /// Checks what can be checked before anything runs, and opens what is to be written.
 fn outputs_of(common: &Common, runs: usize) -> Result<(Outputs, Option<WaveFile>), String> {
-    if runs > 1 && (common.wave.is_some() || common.log.is_some()) {
+    let one = [&common.wave, &common.log, &common.timeline];
+    if runs > 1 && one.iter().any(|file| file.is_some()) {
         return Err(format!(
-            "--wave and --log take one run, these are {runs} (scripts and their variants)"
+            "--wave, --log and --timeline take one run, these are {runs} (scripts and their variants)"
         ));
     }
     outputs(common)

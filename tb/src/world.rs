@@ -9,6 +9,8 @@ use hmmu_driver::{Context, Device, DeviceConfig};
 use crate::log::EventLog;
 use crate::machine::{HostMark, HostState, Machine, MachineConfig, hardware};
 use crate::oracle::{Mismatch, Oracle};
+use crate::outputs::write_json;
+use crate::trace::timeline;
 
 /// Choices for a run that are not the machine's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,6 +19,8 @@ pub struct Outputs {
     pub log: Option<PathBuf>,
     /// Where waves go (FST).
     pub wave: Option<PathBuf>,
+    /// Where the timeline goes.
+    pub timeline: Option<PathBuf>,
     /// Nothing that a script prints is shown.
     pub quiet: bool,
     /// Leave out the check of the rules after every call of a script; those at its end stay.
@@ -35,6 +39,7 @@ pub struct World {
     pub oracle: Oracle,
     start: Baseline,
     checks: bool,
+    timeline: Option<PathBuf>,
     alive: Mutex<Vec<Arc<Mm>>>,
     /// Contexts and the numbers of their devices.
     open: Mutex<Vec<(usize, Arc<Context>)>>,
@@ -70,6 +75,9 @@ impl World {
             machine.open_wave(path).map_err(|error| error.to_string())?;
             log.listen(marker(Arc::downgrade(&machine)));
         }
+        if outputs.timeline.is_some() {
+            log.keep();
+        }
         let memory = Arc::clone(machine.memory());
         let tracer: Arc<dyn Tracer> = log;
         let system = System::new(SystemConfig::new(memory.ram_pages()), memory, tracer);
@@ -86,6 +94,7 @@ impl World {
             oracle: Oracle::default(),
             start,
             checks: !outputs.no_checks,
+            timeline: outputs.timeline.clone(),
             alive: Mutex::default(),
             open: Mutex::default(),
             failure: Mutex::default(),
@@ -254,6 +263,10 @@ impl World {
         }
         self.machine.log().unlisten();
         self.machine.log().flush()?;
+        if let Some(path) = &self.timeline {
+            let clock = self.machine.config().clock_hz;
+            write_json(Some(path), || timeline(&self.machine.log().take(), clock))?;
+        }
         self.machine
             .close_wave()
             .map_err(|error| error.to_string())?;
@@ -349,20 +362,17 @@ struct DeviceTracer {
 impl Tracer for DeviceTracer {
     fn event(&self, name: &'static str, fields: &[(&'static str, u64)]) {
         let mut all = fields.to_vec();
-        all.push((DEVICE_FIELD, self.device));
+        all.push((EventLog::DEVICE, self.device));
         self.log.event(name, &all);
     }
 }
-
-/// The field of an event that tells which device it is about.
-const DEVICE_FIELD: &str = "device";
 
 /// Shows in the waves what the driver says that it does.
 fn marker(machine: Weak<Machine>) -> crate::log::Listener {
     let mark = Mutex::new(HostMark::default());
     Box::new(move |name, fields| {
         // Waves are those of the first device.
-        if fields.iter().any(|(name, _)| *name == DEVICE_FIELD) {
+        if fields.iter().any(|(name, _)| *name == EventLog::DEVICE) {
             return;
         }
         let state = match name {

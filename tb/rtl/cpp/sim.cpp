@@ -103,8 +103,15 @@ void Device::tick(const In& in, Out& out) {
         out.vram_req_wstrb = t.vram_req_wstrb_o;
     }
     out.vram_rsp_ready = t.vram_rsp_ready_o;
+    out.steps = t.steps_o;
     half(true);
     ++cycle_;
+}
+
+std::array<uint64_t, 2> Device::step(uint8_t kind) const {
+    const auto& words = top_->step_o;
+    const int low = 4 * (kind % 8);
+    return {words[low] | uint64_t(words[low + 1]) << 32, words[low + 2] | uint64_t(words[low + 3]) << 32};
 }
 
 void Device::trace_open(const std::string& path) {

@@ -1,5 +1,7 @@
 // The verilated device behind one call per clock.
 #pragma once
+#include <array>
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -20,6 +22,8 @@ public:
     // All throw std::runtime_error when the design stops or a file cannot be written.
     void reset();
     void tick(const In& input, Out& output);
+    // What the last step of a kind was about, step_t of mmu_probe, low word first.
+    std::array<uint64_t, 2> step(uint8_t kind) const;
     void trace_open(const std::string& path);
     void trace_close();
     uint64_t cycle() const { return cycle_; }

@@ -58,6 +58,8 @@ pub mod bridge {
         vram_req_wstrb: u16,
         /// The device takes VRAM read data.
         vram_rsp_ready: bool,
+        /// Kinds of steps that translation made in the clock before, one bit each.
+        steps: u8,
     }
 
     /// What the link's configuration space tells the device; constant after reset.
@@ -85,6 +87,7 @@ pub mod bridge {
         fn new_device(config: &Config) -> Result<UniquePtr<Device>>;
         fn reset(self: Pin<&mut Device>) -> Result<()>;
         fn tick(self: Pin<&mut Device>, input: &In, output: &mut Out) -> Result<()>;
+        fn step(&self, kind: u8) -> [u64; 2];
         fn trace_open(self: Pin<&mut Device>, path: &CxxString) -> Result<()>;
         fn trace_close(self: Pin<&mut Device>);
         fn cycle(&self) -> u64;

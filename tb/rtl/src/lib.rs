@@ -3,6 +3,7 @@
 //! The ports are those of `rtl/hmmu_sim_top.sv`; docs/tlp-ports.md describes the TLP streams.
 
 mod ffi;
+mod step;
 
 use std::path::Path;
 
@@ -11,6 +12,7 @@ pub use ffi::bridge::{Config, In, Out};
 // Verilator's FST writer calls these two C libraries.
 use libz_sys as _;
 use lz4_sys as _;
+pub use step::{Step, StepKind};
 use thiserror::Error;
 
 /// The design stopped: an assertion failed, or a wave file could not be written.
@@ -68,6 +70,15 @@ impl Sim {
                 message: error.to_string(),
             }),
         }
+    }
+
+    /// The steps of address translation in the clock before the last [`Sim::tick`], which gave `out`.
+    pub fn steps(&self, out: &Out) -> impl Iterator<Item = (StepKind, Step)> + '_ {
+        let steps = out.steps;
+        StepKind::ALL
+            .into_iter()
+            .filter(move |kind| steps >> *kind as u8 & 1 == 1)
+            .map(|kind| (kind, Step::from_words(self.inner.step(kind as u8))))
     }
 
     /// Starts an FST waveform from here on; it ends with [`Sim::trace_close`] or the device.

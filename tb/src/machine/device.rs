@@ -1,10 +1,12 @@
 //! What a machine needs of a device, however it is made.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use thiserror::Error;
 
 use super::host::HostSide;
+use crate::log::EventLog;
 use crate::rc::{
     Direction, Injection, LinkBytes, ReadFault, RootComplex, Struck, TlpCounts, TlpKind,
 };
@@ -112,6 +114,11 @@ pub trait Device: Send {
     /// # Errors
     /// The simulation failed.
     fn reset(&mut self, host: &mut HostSide) -> Result<(), DeviceFailure>;
+
+    /// Notes its steps in the log from now on, if it can tell them. `number`: which of the machine's devices it is.
+    fn attach(&mut self, log: &Arc<EventLog>, number: usize) {
+        let _ = (log, number);
+    }
 
     /// Its link as TLPs, if it has one.
     fn tlps(&mut self) -> Option<&mut dyn Tlps> {

@@ -14,6 +14,8 @@ mod paged;
 #[cfg(feature = "rtl")]
 mod rtl;
 #[cfg(feature = "rtl")]
+mod steps;
+#[cfg(feature = "rtl")]
 mod vram;
 
 pub use config::{Backend, MAX_CYCLES, MAX_DEVICES, MachineConfig, PcieConfig};
@@ -153,11 +155,12 @@ impl Machine {
         config.check()?;
         let now = Arc::new(Now::default());
         let memory = Arc::new(SystemMemory::new(config.ram));
-        let slot = |device| {
-            Ok(Slot {
-                device: make_device(&config, &memory, device)?,
-                host: HostSide::new(Arc::clone(&memory)),
-            })
+        let log = Arc::new(EventLog::new(Arc::clone(&now)));
+        let slot = |number| {
+            let mut device = make_device(&config, &memory, number)?;
+            device.attach(&log, number);
+            let host = HostSide::new(Arc::clone(&memory));
+            Ok(Slot { device, host })
         };
         let slots = (0..config.devices)
             .map(slot)
@@ -174,7 +177,7 @@ impl Machine {
             lines: (0..config.devices).map(|_| Line::new()).collect(),
             hung: (0..config.devices).map(|_| AtomicBool::default()).collect(),
             config,
-            log: Arc::new(EventLog::new(Arc::clone(&now))),
+            log,
             now,
             memory,
             bus: Mutex::new(bus),
@@ -401,12 +404,23 @@ impl Machine {
             let raised = bus.slots.iter_mut().map(|slot| slot.host.take_raised());
             (result, raised.collect::<Vec<_>>())
         };
-        for (line, raised) in self.lines.iter().zip(raised) {
+        for (number, (line, raised)) in self.lines.iter().zip(raised).enumerate() {
+            self.note_interrupts(number, raised);
             line.raise(raised);
         }
         result
             .map(|_| ())
             .map_err(|failure| HwError::Model(failure.0))
+    }
+
+    fn note_interrupts(&self, device: usize, raised: [bool; VECTORS]) {
+        for vector in (0..VECTORS).filter(|vector| raised[*vector]) {
+            let mut fields = vec![("vector", vector as u64)];
+            if device > 0 {
+                fields.push((EventLog::DEVICE, device as u64));
+            }
+            self.log.step(self.now(), "interrupt", &fields);
+        }
     }
 
     fn post(&self, device: usize, window: Window, offset: u64, data: &[u8]) -> Result<(), HwError> {

@@ -1,13 +1,16 @@
 //! The verilated device behind the root complex, with its memory.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use hmmu_rtl::{Config, In, Sim};
 
 use super::config::MachineConfig;
 use super::device::{Device, DeviceFailure, HostMark, Tlps};
 use super::host::HostSide;
+use super::steps::note;
 use super::vram::{Vram, VramRequest};
+use crate::log::EventLog;
 use crate::rc::{Beat, HostPort, LinkBytes, RcConfig, ReadFault, RootComplex};
 
 /// Bus addresses of the device's windows, above and below 4 GiB as firmware places them.
@@ -22,6 +25,9 @@ pub struct RtlDevice {
     complex: RootComplex,
     vram: Vram,
     mark: HostMark,
+    /// Clocks since the machine was made.
+    clocks: u64,
+    log: Option<(Arc<EventLog>, usize)>,
 }
 
 impl RtlDevice {
@@ -60,6 +66,8 @@ impl RtlDevice {
             complex,
             vram,
             mark: HostMark::default(),
+            clocks: 0,
+            log: None,
         })
     }
 
@@ -89,6 +97,15 @@ impl RtlDevice {
             .sim
             .tick(&input)
             .map_err(|error| DeviceFailure(error.to_string()))?;
+        if out.steps != 0
+            && let Some((log, number)) = &self.log
+        {
+            for (kind, step) in self.sim.steps(&out) {
+                // The probe shows them a clock late.
+                note(log, *number, self.clocks.saturating_sub(1), kind, &step);
+            }
+        }
+        self.clocks += 1;
         let sent = (out.tx_valid && input.tx_ready).then(|| Beat {
             sop: out.tx_sop,
             eop: out.tx_eop,
@@ -166,6 +183,10 @@ impl Device for RtlDevice {
             self.sim.reset().map_err(|e| DeviceFailure(e.to_string()))?;
         }
         Ok(())
+    }
+
+    fn attach(&mut self, log: &Arc<EventLog>, number: usize) {
+        self.log = Some((Arc::clone(log), number));
     }
 
     fn tlps(&mut self) -> Option<&mut dyn Tlps> {

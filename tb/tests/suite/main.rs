@@ -26,5 +26,6 @@ mod seeds;
 #[cfg(feature = "rtl")]
 mod sweep;
 mod tlp;
+mod traces;
 #[cfg(feature = "rtl")]
 mod waves;
