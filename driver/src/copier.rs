@@ -292,7 +292,10 @@ impl Copier {
             },
         );
         match push {
-            Push::At(index) => Issued::At(index),
+            Push::At(index) => {
+                self.counters.add(Tick::PageCopies, 1);
+                Issued::At(index)
+            }
             // A full ring with a translated descriptor in it may not move for long.
             Push::Full if clear => Issued::Full,
             Push::Full | Push::Refused | Push::Failed(_) => Issued::ByCpu,

@@ -49,7 +49,7 @@ pub(crate) struct Group {
 const RUN_PAGES: usize = 16;
 const LIST_PAGES: usize = 64;
 /// Most runs in one list.
-pub(crate) const LIST_RUNS: usize = 16;
+pub(crate) const LIST_RUNS: usize = 32;
 
 /// Groups copies whose sources and destinations follow each other. Long ones stay alone.
 pub(crate) fn runs_of(list: &[PageCopy]) -> Vec<Run> {
@@ -124,7 +124,7 @@ mod tests {
             let runs: Vec<Run> = pages.iter().map(|n| run(*n)).collect();
             groups_of(&runs, most).iter().map(|g| g.runs).collect()
         };
-        assert_eq!(sizes(&[1; 40], LIST_RUNS), [16, 16, 8]);
+        assert_eq!(sizes(&[1; 80], LIST_RUNS), [32, 32, 16]);
         assert_eq!(sizes(&[16, 16, 16, 16, 1, 512, 1], LIST_RUNS), [4, 1, 1, 1]);
         assert_eq!(sizes(&[1; 3], 1), [1, 1, 1]);
         assert_eq!(sizes(&[], LIST_RUNS), [0; 0]);

@@ -40,6 +40,7 @@ ticks! {
     CpuAccesses = "driver_cpu_accesses", "CPU loads and stores in coherent device memory, by page.";
     ForeignHome = "driver_foreign_home", "Pages in other devices' coherent memory that were sent home for a fault.";
     MigrateFailed = "driver_migrate_failed", "Pages that were to move and stayed.";
+    PageCopies = "driver_page_copies", "Descriptors that moved pages.";
     PagesByCpu = "driver_pages_by_cpu", "Pages moved by the CPU instead of the copy channel.";
     Jobs = "driver_jobs", "Jobs launched.";
     JobSaves = "driver_job_saves", "Jobs saved to memory to make room for others.";

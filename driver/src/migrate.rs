@@ -78,31 +78,55 @@ fn batch_end(core: &Core, at: Va, end: Va) -> Va {
     end.min(batch).min((at + HUGE_SIZE).huge_align_down())
 }
 
-/// Migrates to device memory what is easily moved: within the mapping of the range's pages, without errors for
-/// those that stay.
-pub(crate) fn prefer_device(core: &Core, mm: &Arc<Mm>, range: PageRange) -> Result<u64, Errno> {
+/// Migrates to device memory what is easily moved of some ranges: the pages of private mappings, without errors for those
+/// that stay. Their contents go in common batches. Returns how many pages moved.
+pub(crate) fn prefer_device(core: &Core, mm: &Arc<Mm>, ranges: &[PageRange]) -> u64 {
+    let most = core.config.migrate_batch.max(1) as u64;
+    let mut left = ranges.iter().copied().peekable();
     let mut moved = 0;
+    while left.peek().is_some() {
+        let guard = mm.mmap_read_lock();
+        let mut batch = Vec::new();
+        let mut pages = 0;
+        while pages < most
+            && let Some(range) = left.next()
+        {
+            for piece in private_pieces(&guard, range) {
+                let mut args = arguments(core, piece, Direction::ToDevice);
+                if migrate_vma_setup(&guard, &mut args).is_ok() {
+                    pages += args.npages() as u64;
+                    batch.push(args);
+                }
+            }
+        }
+        moved += complete(core, &guard, &mut batch, Direction::ToDevice, |_| true).moved;
+    }
+    moved
+}
+
+/// The parts of a range that lie in private mappings that can be read.
+fn private_pieces(guard: &MmapReadGuard<'_>, range: PageRange) -> Vec<PageRange> {
+    let mut pieces = Vec::new();
     let mut at = range.start;
     while at < range.end {
-        let guard = mm.mmap_read_lock();
-        match guard
+        let vma = guard
             .find_vma(at)
-            .filter(|vma| vma.prot.read && !vma.shared)
-        {
+            .filter(|vma| vma.prot.read && !vma.shared);
+        let end = match vma {
             Some(vma) => {
                 let end = range.end.min(vma.end);
-                moved += piece(
-                    core,
-                    &guard,
-                    PageRange { start: at, end },
-                    Direction::ToDevice,
-                )?;
-                at = end;
+                pieces.push(PageRange { start: at, end });
+                end
             }
-            None => at = at + PAGE_SIZE,
-        }
+            None => at + PAGE_SIZE,
+        };
+        at = end;
     }
-    Ok(moved)
+    pieces
+}
+
+fn arguments(core: &Core, range: PageRange, way: Direction) -> MigrateVma {
+    MigrateVma::new(range.start, range.end, way.select(core), core.owner())
 }
 
 /// Migrates the pages of a range inside one mapping.
@@ -112,8 +136,8 @@ pub(crate) fn piece(
     range: PageRange,
     way: Direction,
 ) -> Result<u64, Errno> {
-    let mut args = MigrateVma::new(range.start, range.end, way.select(core), core.owner());
-    run(core, guard, &mut args, way, |_| true).map(|done| done.moved)
+    let args = arguments(core, range, way);
+    run(core, guard, args, way, |_| true).map(|done| done.moved)
 }
 
 /// Brings a page home for a CPU fault, and with it all 2 MiB that the process maps by one entry, if there is room for
@@ -131,13 +155,10 @@ pub(crate) fn home(core: &Core, fault: &DevFault<'_>) -> Result<(), Errno> {
         start,
         end: start + HUGE_SIZE,
     });
-    let select = Direction::ToSystem.select(core);
-    let mut args = MigrateVma::new(range.start, range.end, select, core.owner());
+    let mut args = arguments(core, range, Direction::ToSystem);
     args.fault_page = Some(fault.pfn);
     let page = ((fault.va - range.start) / PAGE_SIZE) as usize;
-    let done = run(core, fault.guard, &mut args, Direction::ToSystem, |i| {
-        i == page
-    })?;
+    let done = run(core, fault.guard, args, Direction::ToSystem, |i| i == page)?;
     match done {
         Done { filled: true, .. } | Done { tried: false, .. } => Ok(()),
         Done {
@@ -162,41 +183,56 @@ struct Done {
 fn run(
     core: &Core,
     guard: &MmapReadGuard<'_>,
-    args: &mut MigrateVma,
+    mut args: MigrateVma,
     way: Direction,
     singly: impl Fn(usize) -> bool,
 ) -> Result<Done, Errno> {
-    migrate_vma_setup(guard, args)?;
-    let asked = asked(&args.src);
+    migrate_vma_setup(guard, &mut args)?;
+    Ok(complete(core, guard, &mut [args], way, singly))
+}
+
+/// Does the rest of migrations of one process that were set up; the pages of all are copied together. Entries count over
+/// all of them for `singly`, which is as for [`fill`].
+fn complete(
+    core: &Core,
+    guard: &MmapReadGuard<'_>,
+    all: &mut [MigrateVma],
+    way: Direction,
+    singly: impl Fn(usize) -> bool,
+) -> Done {
+    let sources: Vec<MigratePfn> = all.iter().flat_map(|args| &args.src).copied().collect();
     let tried =
         |(i, src): (usize, &MigratePfn)| src.is_migrate() && (src.is_compound() || singly(i));
-    let tried = args.src.iter().enumerate().any(tried);
-    let (dst, no_memory) = fill(core, &args.src, way, singly);
-    args.dst = dst;
-    let filled = args.dst.iter().any(|dst| dst.pfn().is_some());
-    migrate_vma_pages(guard, args);
-    let moved = count(&args.src, &args.dst);
-    core.trace(
-        if way == Direction::ToDevice {
-            "migrate_to_device"
-        } else {
-            "migrate_to_system"
-        },
-        &[
+    let tried = sources.iter().enumerate().any(tried);
+    let (dst, no_memory) = fill(core, &sources, way, singly);
+    let mut done = Done {
+        moved: 0,
+        tried,
+        filled: dst.iter().any(|dst| dst.pfn().is_some()),
+        no_memory,
+    };
+    let mut dst = dst.into_iter();
+    for args in all {
+        args.dst = dst.by_ref().take(args.src.len()).collect();
+        let asked = asked(&args.src);
+        migrate_vma_pages(guard, args);
+        let moved = count(&args.src, &args.dst);
+        let name = match way {
+            Direction::ToDevice => "migrate_to_device",
+            Direction::ToSystem => "migrate_to_system",
+        };
+        let fields = [
             ("start", args.start.0),
             ("end", args.end.0),
             ("asked", asked),
             ("moved", moved),
-        ],
-    );
-    note(core, way, asked, moved);
-    migrate_vma_finalize(guard, args);
-    Ok(Done {
-        moved,
-        tried,
-        filled,
-        no_memory,
-    })
+        ];
+        core.trace(name, &fields);
+        note(core, way, asked, moved);
+        migrate_vma_finalize(guard, args);
+        done.moved += moved;
+    }
+    done
 }
 
 /// Pages that can move.

@@ -13,7 +13,7 @@ use crate::job::cancel_code;
 use crate::lookup::{Lookup, look_up};
 use crate::policy::PageRange;
 use crate::pte;
-use hmm_core::{Errno, PAGE_SIZE};
+use hmm_core::{Errno, Mm, PAGE_SIZE};
 use hmmu_regs::{Access, FaultReason, Vector};
 use std::sync::Arc;
 
@@ -53,14 +53,43 @@ fn serve_batch(core: &Arc<Core>, faults: Vec<Fault>) {
             ],
         );
     }
+    let mut served = Vec::new();
     for work in merge(faults, core.config.policy.as_ref()) {
         core.counters.add(Tick::FaultRanges, 1);
         // A context that is gone has dropped its faults.
-        if let Some(context) = core.context(work.ctx)
-            && let Err(error) = serve(core, &context, work)
-        {
-            core.trace("fault_error", &[("errno", u64::from(error.errno().raw()))]);
+        if let Some(context) = core.context(work.ctx) {
+            match sort_out(core, &context, work) {
+                Ok(Some(work)) => served.push((context, work)),
+                Ok(None) => {}
+                Err(error) => note_error(core, &error),
+            }
         }
+    }
+    migrate(core, &served);
+    for (context, work) in served {
+        if let Err(error) = serve_range(core, &context, work.around, &work.faults) {
+            note_error(core, &error);
+        }
+    }
+}
+
+fn note_error(core: &Core, error: &DriverError) {
+    core.trace("fault_error", &[("errno", u64::from(error.errno().raw()))]);
+}
+
+/// Moves what the faults' policy wants to have in device memory, the pages of each process together. What cannot move is
+/// mapped where it is.
+fn migrate(core: &Core, served: &[(Arc<Context>, Work)]) {
+    let mut left: Vec<(&Arc<Mm>, PageRange)> = served
+        .iter()
+        .filter_map(|(context, work)| Some((&context.mm, work.migrate?)))
+        .collect();
+    while let Some(&(mm, _)) = left.first() {
+        let (ours, others): (Vec<_>, Vec<_>) =
+            left.into_iter().partition(|(of, _)| Arc::ptr_eq(of, mm));
+        left = others;
+        let ranges: Vec<PageRange> = ours.into_iter().map(|(_, range)| range).collect();
+        crate::migrate::prefer_device(core, mm, &ranges);
     }
 }
 
@@ -114,7 +143,13 @@ fn walk_failed(core: &Core, context: &Context, fault: &Fault) -> Result<(), Driv
     core.commands.replay(fault.ctx, fault.addr, PAGE_SIZE)
 }
 
-fn serve(core: &Arc<Core>, context: &Arc<Context>, work: Work) -> Result<(), DriverError> {
+/// Ends the faults that cannot be served, and lets those go on whose pages are there by now. What is left to do comes
+/// back.
+fn sort_out(
+    core: &Arc<Core>,
+    context: &Arc<Context>,
+    work: Work,
+) -> Result<Option<Work>, DriverError> {
     let mut open = Vec::new();
     let mut stale = 0;
     for fault in work.faults {
@@ -123,27 +158,22 @@ fn serve(core: &Arc<Core>, context: &Arc<Context>, work: Work) -> Result<(), Dri
         } else if !fault.in_user_half() || fault.access == Access::Execute {
             // The driver's half never faults on a right access, and processes have no executable memory.
             cancel(core, context, &fault, Errno::EFAULT)?;
-        } else if needs(context, &fault) {
-            stale += 1;
-            open.push((fault, true));
         } else {
-            open.push((fault, false));
+            stale += usize::from(needs(context, &fault));
+            open.push(fault);
         }
     }
-    core.counters.add(Tick::FaultsStale, stale);
-    let all_stale = open.iter().all(|(_, ready)| *ready);
-    let faults: Vec<Fault> = open.into_iter().map(|(fault, _)| fault).collect();
-    if faults.is_empty() {
-        return Ok(());
+    core.counters.add(Tick::FaultsStale, stale as u64);
+    if open.is_empty() {
+        return Ok(None);
     }
-    if all_stale {
-        return replay(core, context, work.around);
+    if stale == open.len() {
+        return replay(core, context, work.around).map(|()| None);
     }
-    if let Some(range) = work.migrate {
-        // What cannot move is mapped where it is.
-        let _ = crate::migrate::prefer_device(core, &context.mm, range);
-    }
-    serve_range(core, context, work.around, &faults)
+    Ok(Some(Work {
+        faults: open,
+        ..work
+    }))
 }
 
 fn replay(core: &Core, context: &Context, range: PageRange) -> Result<(), DriverError> {
@@ -259,14 +289,14 @@ fn bring_to_device(core: &Arc<Core>, context: &Context, fault: &Fault) -> Result
         start: fault.addr,
         end: fault.addr + PAGE_SIZE,
     };
-    let moved = crate::migrate::prefer_device(core, &context.mm, page);
+    let moved = crate::migrate::prefer_device(core, &context.mm, &[page]);
     let found = (0..ATTEMPTS).find_map(|_| match look_up(core, context, page, |_| Some(true)) {
         Lookup::Retry => None,
         other => Some(other),
     });
     if let Some(Lookup::Failed(errno)) = found {
         Err(errno)
-    } else if needs(context, fault) || matches!(moved, Ok(pages) if pages > 0) {
+    } else if needs(context, fault) || moved > 0 {
         Ok(())
     } else {
         // It is shared, pinned, or there is no room: this device cannot do it.

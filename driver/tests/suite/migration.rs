@@ -304,6 +304,34 @@ fn the_migrating_policy_moves_what_the_device_touches() {
     }
 }
 
+/// Threads that fault on pages far apart at the same time have them moved together.
+#[test]
+fn pages_far_apart_share_descriptors() {
+    let mut setup = Setup::new(9);
+    setup.config.policy = Arc::new(MigrateOnFault { block_pages: 1 });
+    run(setup, |m| {
+        let (threads, apart) = (8, 16);
+        let p = m.process();
+        let buf = p.map(threads * apart);
+        p.cpu_fill(buf, threads * apart, 1);
+        let program = crate::common::programs::add_far();
+        for page in 0..4 {
+            p.run(&program, &[(buf + page * PAGE).0], threads as u32)
+                .expect("the job");
+        }
+        let moved = m.stat("driver_pages_to_device");
+        assert_eq!(moved, 4 * threads);
+        let copies = m.stat("driver_page_copies");
+        assert!(copies <= moved / 2, "{copies} descriptors, {moved} pages");
+        for at in (0..threads).flat_map(|thread| (0..4).map(move |page| apart * thread + page)) {
+            assert_eq!(p.words(buf + at * PAGE, 1), ["rw dev"]);
+            assert_eq!(p.cpu_load(buf + at * PAGE), 2 + at);
+            assert_eq!(p.cpu_load(buf + at * PAGE + 4088), !(1 + at));
+        }
+        p.end();
+    });
+}
+
 #[test]
 fn the_migrating_policy_works_in_little_memory() {
     let mut setup = Setup::new(7);

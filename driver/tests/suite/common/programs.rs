@@ -43,6 +43,18 @@ pub fn fetch_add() -> Program {
     ])
 }
 
+/// Thread i adds 1 to the word 16 pages times i behind args[0].
+pub fn add_far() -> Program {
+    Program(vec![
+        ld(T[0], A0, 0),
+        slli(T[1], A1, 16),
+        add(T[0], T[0], T[1]),
+        addi(T[1], 0, 1),
+        amoadd_d(A0, T[0], T[1]),
+        ECALL,
+    ])
+}
+
 /// Adds 1 to the word whose address is at byte `place` of the program; result: what it was.
 pub fn add_at_word(place: i32) -> Program {
     Program(vec![

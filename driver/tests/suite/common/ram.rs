@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// Bytes of DMA memory behind the pages of hmm-core.
-const DMA_BYTES: u64 = 4 << 20;
+const DMA_BYTES: u64 = 8 << 20;
 
 pub struct Ram {
     bytes: Mutex<Vec<u8>>,
