@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
-use crate::bench::{BenchError, CopyFigures, CopyReport, Plan, Report, Results, Size, WORKLOADS};
+use crate::bench::{
+    BenchError, CopyFigures, CopyPart, CopyReport, Plan, Report, Results, Size, WORKLOADS,
+};
 use crate::cli::{FAILED, unusable};
 use crate::complain;
 use crate::machine::{Backend, MAX_CYCLES, MachineConfig};
@@ -36,6 +38,9 @@ struct CopyArgs {
     /// The device: the verilated design or the functional model.
     #[arg(long, value_enum, default_value = "rtl")]
     backend: Backend,
+    /// Only this; may be given several times.
+    #[arg(long, value_enum, value_name = "PART")]
+    part: Vec<CopyPart>,
     /// Seed of all latencies.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -130,7 +135,11 @@ fn run_copy(args: &CopyArgs) -> u8 {
             bar.tick();
         }
     };
-    let measured = CopyFigures::measure(&machine, &progress);
+    let parts = match &args.part[..] {
+        [] => CopyPart::value_variants(),
+        some => some,
+    };
+    let measured = CopyFigures::measure(&machine, parts, &progress);
     if let Some(bar) = &bar {
         bar.finish_and_clear();
     }

@@ -6,15 +6,24 @@
 use hmmu_regs::{CopyEntry, CopyOp, CtxMode};
 
 use super::host::{BareHost, BenchError, Ticket};
+use super::migrate::MigrateFigures;
 use super::tables::{PageSize, TRANSLATED, Tables, VRAM, resident};
 use crate::machine::MachineConfig;
-use crate::rc::LinkSpec;
+use crate::rc::{LinkSpec, Split, tlp_bytes};
 
 /// Bytes of the device's data path, a cycle.
 pub const WIDTH: f64 = 16.0;
-/// Payload and header of the packets that the theory counts with, bytes.
+/// The link on which shares are measured.
+pub const NARROW: LinkSpec = LinkSpec {
+    generation: 3,
+    lanes: 4,
+};
+/// Usual payload, and header of the packets that the theory counts with, bytes.
 const PAYLOAD: u64 = 256;
 const HEADER: u64 = 12;
+/// Bytes of the device's read requests.
+const REQUEST: u64 = 512;
+const PAGE: u64 = 4096;
 /// Lengths of the copies.
 pub const LENGTHS: [u64; 5] = [64, 256, 1024, 4096, 65536];
 /// Round trips in cycles.
@@ -42,33 +51,67 @@ pub struct Rate {
     pub unaligned: f64,
 }
 
-/// The figures.
-#[derive(Clone, Debug, PartialEq)]
+/// What is measured, each by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum CopyPart {
+    /// Rates by length, and both directions at once.
+    Rates,
+    /// Starting a copy, and many short ones.
+    Start,
+    /// Translated copies against physical ones.
+    Translation,
+    /// Reads at long round trips.
+    Latency,
+    /// Shares of a link that is narrower than the data path.
+    Link,
+    /// Pages that move, with the driver.
+    Migration,
+}
+
+/// Both directions at once, share of the width each way.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BothWays {
+    /// From system memory to system memory.
+    pub system: f64,
+    /// To device memory and from it at once.
+    pub vram: f64,
+}
+
+/// Share of what a link can carry.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LinkShare {
+    /// Max_Payload_Size, bytes.
+    pub mps: u64,
+    /// Bytes of a completion: as large as can be, or one read completion boundary.
+    pub completion: u64,
+    /// What it can carry with packets of these sizes, reading and writing, bytes a cycle.
+    pub theory: [f64; 2],
+    /// Shares of it.
+    pub share: [f64; 2],
+}
+
+/// The figures of the parts that were measured.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct CopyFigures {
-    /// From system memory, by length.
-    pub read: Vec<Rate>,
-    /// To system memory, by length.
-    pub write: Vec<Rate>,
-    /// The narrow link on which shares are measured, and what it can carry, bytes a cycle.
-    pub link: LinkSpec,
-    /// Its limit with packets of 256 bytes.
-    pub theory: f64,
-    /// Share of it, reading and writing.
-    pub link_share: [f64; 2],
-    /// Share of the width each way, from system memory to system memory.
-    pub both_ways: f64,
-    /// Share of the width each way, to device memory and from it at once, which have one port there.
-    pub both_ways_vram: [f64; 2],
-    /// 64 bytes, from Completion to Completion, less the link's nominal round trip for the read.
-    pub latency: [f64; 2],
-    /// Reads of 4 KiB at round trips of so many cycles, bytes a cycle.
-    pub tolerance: Vec<(u64, f64)>,
-    /// Copies of 64 bytes within device memory, each a descriptor, by all channels.
-    pub descriptors: f64,
-    /// Virtual on both sides against physical, reading and writing.
-    pub translated: [f64; 2],
     /// Channels.
     pub channels: u64,
+    /// From system memory and to it, by length.
+    pub rates: Option<[Vec<Rate>; 2]>,
+    /// Both directions at once.
+    pub both_ways: Option<BothWays>,
+    /// 64 bytes read and written, from Completion to Completion, less the nominal latency of the memory that they come
+    /// from.
+    pub latency: Option<[f64; 2]>,
+    /// Copies of 64 bytes within device memory, each a descriptor, by all channels.
+    pub descriptors: Option<f64>,
+    /// Virtual on both sides against physical, reading and writing.
+    pub translated: Option<[f64; 2]>,
+    /// Reads of 4 KiB at round trips of so many cycles, bytes a cycle.
+    pub tolerance: Vec<(u64, f64)>,
+    /// Shares of [`NARROW`].
+    pub link: Vec<LinkShare>,
+    /// What migration moves over [`NARROW`], and its theory in bytes a cycle.
+    pub migration: Option<(MigrateFigures, f64)>,
 }
 
 /// Copies of equal length, one behind the other.
@@ -97,6 +140,16 @@ impl Rows {
     }
 }
 
+/// Copies of 4 KiB between physical addresses.
+fn physical(src: u64, dst: u64) -> Rows {
+    Rows {
+        src,
+        dst,
+        len: PAGE,
+        virt: false,
+    }
+}
+
 /// A device with buffers.
 struct Bench {
     host: BareHost,
@@ -121,6 +174,11 @@ impl Bench {
             far,
             opened: 0,
         })
+    }
+
+    /// The buffers in device memory.
+    fn near(&self) -> [u64; 2] {
+        NEAR.map(|at| VRAM | at)
     }
 
     /// Cycles from the opening of the gate to the end of all work, which channels begin together.
@@ -207,28 +265,71 @@ fn at_latency(config: &MachineConfig, cycles: u64) -> MachineConfig {
     }
 }
 
+/// A machine whose link is narrower than the data path, with completions as large as can be.
+fn narrow(config: &MachineConfig, mps: u64, split: Split) -> MachineConfig {
+    let mut machine = MachineConfig {
+        link: NARROW,
+        ..config.clone()
+    };
+    machine.pcie.mps = mps;
+    machine.pcie.completer.split = split;
+    machine
+}
+
+/// What the narrow link carries of payload in packets of so many bytes, bytes a cycle.
+fn theory(config: &MachineConfig, payload: u64) -> f64 {
+    NARROW
+        .payload_rate(config.clock_hz, payload, HEADER)
+        .min(WIDTH)
+}
+
+/// Cycles from a read request's last byte on its way to that of its data: both ways, the memory, and the time that the
+/// packets take of the link.
+fn round_trip(config: &MachineConfig, bytes: u64) -> u64 {
+    let packets = tlp_bytes(HEADER, 0) + tlp_bytes(HEADER, bytes);
+    let wire = (packets * config.clock_hz).div_ceil(config.link.bytes_per_second());
+    let ways = 2 * config.cycles_of(config.link_latency_ns);
+    ways + config.cycles_of(config.memory_latency_ns) + wire
+}
+
 impl CopyFigures {
-    /// Measures. `progress` is told what comes next.
+    /// Measures some parts. `progress` is told what comes next.
     ///
     /// # Errors
     /// No device, or a copy that does not end well.
-    pub fn measure(config: &MachineConfig, progress: &dyn Fn(&str)) -> Result<Self, BenchError> {
-        progress("rates by length");
+    pub fn measure(
+        config: &MachineConfig,
+        parts: &[CopyPart],
+        progress: &dyn Fn(&str),
+    ) -> Result<Self, BenchError> {
+        let mut figures = Self::default();
         let mut bench = Bench::new(config)?;
-        let channels = bench.host.caps().channels;
-        let (far, near) = (bench.far, NEAR.map(|at| VRAM | at));
-        let read = bench.rates(far[0], near[1])?;
-        let write = bench.rates(near[0], far[1])?;
+        figures.channels = bench.host.caps().channels;
+        for part in parts {
+            match part {
+                CopyPart::Rates => figures.rates(&mut bench, progress)?,
+                CopyPart::Start => figures.start(config, progress)?,
+                CopyPart::Translation => figures.translation(&mut bench, progress)?,
+                CopyPart::Latency => figures.latency(config, progress)?,
+                CopyPart::Link => figures.link(config, progress)?,
+                CopyPart::Migration => {
+                    progress("migration");
+                    let machine = narrow(config, PAYLOAD, Split::Largest);
+                    let moved = MigrateFigures::measure(&machine)?;
+                    figures.migration = Some((moved, theory(config, PAYLOAD)));
+                }
+            }
+        }
+        Ok(figures)
+    }
+
+    fn rates(&mut self, bench: &mut Bench, progress: &dyn Fn(&str)) -> Result<(), BenchError> {
+        progress("rates by length");
+        let (far, near) = (bench.far, bench.near());
+        self.rates = Some([bench.rates(far[0], near[1])?, bench.rates(near[0], far[1])?]);
         progress("both directions");
-        let len = 4096;
-        let physical = |src, dst| Rows {
-            src,
-            dst,
-            len,
-            virt: false,
-        };
-        let both_ways = bench.rate(physical(far[0], far[1]))? / WIDTH;
-        let second = usize::from(channels > 1);
+        let system = bench.rate(physical(far[0], far[1]))? / WIDTH;
+        let second = usize::from(self.channels > 1);
         let two = |rows| {
             [
                 (0, physical(far[0], near[1]).entry(rows)),
@@ -236,25 +337,42 @@ impl CopyFigures {
             ]
         };
         let (short, long) = (bench.cycles(&two(32))?, bench.cycles(&two(96))?);
-        let each = (64 * len) as f64 / (long - short) as f64 / WIDTH;
-        progress("latency");
-        let round_trip = 2 * config.link_latency_ns + config.memory_latency_ns;
-        let round_trip = (round_trip * config.clock_hz / 1_000_000_000) as f64;
+        let vram = (64 * PAGE) as f64 / (long - short) as f64 / WIDTH;
+        self.both_ways = Some(BothWays { system, vram });
+        Ok(())
+    }
+
+    fn start(&mut self, config: &MachineConfig, progress: &dyn Fn(&str)) -> Result<(), BenchError> {
+        progress("single copies");
+        let mut steady = config.clone();
+        steady.pcie.completer.jitter = 0;
+        let mut bench = Bench::new(&steady)?;
+        let (far, near) = (bench.far, bench.near());
         let small = |src, dst| physical(src, dst).entry(1).with_len(64);
-        let latency = [
-            bench.cycles(&[(0, small(far[0], near[1]))])? as f64 - round_trip,
-            bench.cycles(&[(0, small(near[0], far[1]))])? as f64,
-        ];
+        self.latency = Some([
+            bench.cycles(&[(0, small(far[0], near[1]))])? as f64 - round_trip(&steady, 64) as f64,
+            bench.cycles(&[(0, small(near[0], far[1]))])? as f64 - config.vram_latency as f64,
+        ]);
         progress("descriptors");
+        let channels = self.channels;
         let many = |count: u64| -> Vec<(usize, CopyEntry)> {
             (0..count)
                 .map(|n| ((n % channels) as usize, small(near[0], near[1] + 64 * n)))
                 .collect()
         };
         let (few, more) = (bench.cycles(&many(32))?, bench.cycles(&many(96))?);
-        let descriptors = 64.0 / (more - few) as f64;
+        self.descriptors = Some(64.0 / (more - few) as f64);
+        Ok(())
+    }
+
+    fn translation(
+        &mut self,
+        bench: &mut Bench,
+        progress: &dyn Fn(&str),
+    ) -> Result<(), BenchError> {
         progress("translation");
         bench.map()?;
+        let (far, near) = (bench.far, bench.near());
         let at = |n: u64| TRANSLATED + n * BUFFER;
         let mut translated = [0.0; 2];
         for (share, (src, dst, from, to)) in translated.iter_mut().zip([
@@ -269,44 +387,51 @@ impl CopyFigures {
             bench.rate(virt)?;
             *share = bench.rate(virt)? / bench.rate(physical(from, to))?;
         }
-        let mut tolerance = Vec::new();
+        self.translated = Some(translated);
+        Ok(())
+    }
+
+    fn latency(
+        &mut self,
+        config: &MachineConfig,
+        progress: &dyn Fn(&str),
+    ) -> Result<(), BenchError> {
         for cycles in LATENCIES {
             progress(&format!("round trip of {cycles} cycles"));
             let mut bench = Bench::new(&at_latency(config, cycles))?;
-            let rows = physical(bench.far[0], near[1]);
-            tolerance.push((cycles, bench.rate(rows)?));
+            let rows = physical(bench.far[0], bench.near()[1]);
+            self.tolerance.push((cycles, bench.rate(rows)?));
         }
-        progress("a narrow link");
-        let link = LinkSpec {
-            generation: 3,
-            lanes: 4,
-        };
-        let theory = link
-            .payload_rate(config.clock_hz, PAYLOAD, HEADER)
-            .min(WIDTH);
-        let narrow = MachineConfig {
-            link,
-            ..config.clone()
-        };
-        let mut bench = Bench::new(&narrow)?;
-        let (from, to) = (bench.far[0], bench.far[1]);
-        let link_share = [
-            bench.rate(physical(from, near[1]))? / theory,
-            bench.rate(physical(near[0], to))? / theory,
-        ];
-        Ok(Self {
-            read,
-            write,
-            link,
-            theory,
-            link_share,
-            both_ways,
-            both_ways_vram: [each, each],
-            latency,
-            tolerance,
-            descriptors,
-            translated,
-            channels,
-        })
+        Ok(())
+    }
+
+    fn link(&mut self, config: &MachineConfig, progress: &dyn Fn(&str)) -> Result<(), BenchError> {
+        let rcb = config.pcie.completer.rcb;
+        for (mps, split) in [
+            (128, Split::Largest),
+            (256, Split::Largest),
+            (512, Split::Largest),
+            (256, Split::Smallest),
+        ] {
+            progress(&format!("{NARROW}, packets of {mps} bytes"));
+            let completion = if split == Split::Largest { mps } else { rcb };
+            let mut theory = [completion, mps].map(|payload| theory(config, payload));
+            // The requests are acknowledged, and get their credits back, between the completions.
+            let request = REQUEST / completion * tlp_bytes(HEADER, completion);
+            theory[0] *= 1.0 - NARROW.dllp_share_every(mps, request);
+            let mut bench = Bench::new(&narrow(config, mps, split))?;
+            let (far, near) = (bench.far, bench.near());
+            let share = [
+                bench.rate(physical(far[0], near[1]))? / theory[0],
+                bench.rate(physical(near[0], far[1]))? / theory[1],
+            ];
+            self.link.push(LinkShare {
+                mps,
+                completion,
+                theory,
+                share,
+            });
+        }
+        Ok(())
     }
 }

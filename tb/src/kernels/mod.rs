@@ -22,7 +22,7 @@ pub use gups::{gups, gups_next};
 pub use hash_join::{join_build, join_probe};
 pub use histogram::histogram;
 pub use stream::triad;
-pub use stride::stride;
+pub use stride::{stride, touch};
 pub use transpose::transpose;
 
 use dynasmrt::VecAssembler;

@@ -47,3 +47,38 @@ pub fn stride() -> Result<Program, KernelError> {
         );
     })
 }
+
+/// Looks at the first word of each page of a range and says whether all are as they should be: that of page k is k. Thread
+/// i takes pages `f * i`, `f * (i + threads)`, ... modulo their number: with the factor `f` 1 the threads go
+/// through the range side by side, with another odd one they jump. Arguments: address, pages (a power of two), factor.
+/// Result 1, or 0.
+///
+/// # Errors
+/// The assembler refused it.
+pub fn touch() -> Result<Program, KernelError> {
+    assemble("touch", |ops| {
+        dynasm!(ops
+            ; .arch riscv64 ; .feature ma
+            ; ld t0, [a0, 0]
+            ; ld t1, [a0, 8]
+            ; ld t2, [a0, 16]
+            ; addi t3, t1, -1
+            ; next:
+            ; bgeu a1, t1, >good
+            ; mul t4, a1, t2
+            ; and t4, t4, t3
+            ; slli t5, t4, 12
+            ; add t5, t5, t0
+            ; ld t6, [t5, 0]
+            ; bne t6, t4, >bad
+            ; add a1, a1, a2
+            ; jal zero, <next
+            ; bad:
+            ; addi a0, zero, 0
+            ; ecall
+            ; good:
+            ; addi a0, zero, 1
+            ; ecall
+        );
+    })
+}

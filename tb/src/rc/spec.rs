@@ -92,10 +92,16 @@ impl LinkSpec {
     /// direction then carries `payload_share * (1 - dllp_share)` of its rate.
     #[must_use]
     pub fn dllp_share(self, mps: u64) -> f64 {
-        let tlp = tlp_bytes(12, mps);
-        let n = self.ack_limit(mps) * u64::from(self.lanes) / tlp + 1;
+        self.dllp_share_every(mps, tlp_bytes(12, mps))
+    }
+
+    /// The same of a direction that is full while the other one sends a TLP for every `bytes` bytes of it: read
+    /// requests for the completions that this one carries.
+    #[must_use]
+    pub fn dllp_share_every(self, mps: u64, bytes: u64) -> f64 {
+        let n = self.ack_limit(mps) * u64::from(self.lanes) / bytes + 1;
         let dllps = 2 * DLLP_BYTES;
-        dllps as f64 / (n * tlp + dllps) as f64
+        dllps as f64 / (n * bytes + dllps) as f64
     }
 }
 
