@@ -15,13 +15,12 @@ module copy_channel
   parameter int unsigned RingDepth = 2,
   parameter int unsigned ListDepth = 8,     // 0: no lists
   parameter int unsigned Slots     = 2,
+  parameter int unsigned BurstBytes = 512,
   localparam int unsigned MissW    = $clog2(Slots)
 ) (
   input  logic             clk_i,
   input  logic             rst_ni,
   input  logic             enable_i,
-  input  logic [2:0]       cfg_mps_i,
-  input  logic [2:0]       cfg_mrrs_i,
   input  ring_cfg_t        ring_i,
   output logic [31:0]      cons_o,
   input  copy_ctl_t        ctl_i,
@@ -57,7 +56,7 @@ module copy_channel
   output copy_slot_t       slot_o,
   output logic             discard_o,
   input  logic             done_i,
-  input  logic [8:0]       done_len_i,
+  input  logic [9:0]       done_len_i,
   input  logic             fail_i,
   input  pa_t              fail_addr_i,
   input  logic             poll_i,
@@ -131,8 +130,8 @@ module copy_channel
     assign unused_list = ^{list_start, list_stop, list_pop, rd_ready_i[1]};
   end
 
-  copy_issue #(.Chan(Chan), .CountW(CountW), .Lists(ListDepth != 0), .Slots(Slots)) u_issue (
-    .clk_i, .rst_ni, .cfg_mps_i, .cfg_mrrs_i, .ctl_i,
+  copy_issue #(.Chan(Chan), .CountW(CountW), .BurstBytes(BurstBytes), .Lists(ListDepth != 0), .Slots(Slots)) u_issue (
+    .clk_i, .rst_ni, .ctl_i,
     .entry_valid_i (entry_valid),
     .entry_ready_o (entry_ready),
     .entry_i       (entry_s),

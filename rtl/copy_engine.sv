@@ -11,7 +11,7 @@
 //   one that cannot be read stops it. Other channels go on. Nothing outside the destination is touched.
 // Choice: of the channels with a burst ready those of the highest priority go, in turn. Bursts leave in
 //   the order in which they went; a channel that waits for a translation or a semaphore has none under way.
-// Throughput: NumBursts bursts of 256 bytes in flight, a beat each cycle, whatever the alignment.
+// Throughput: NumBursts bursts of BurstBytes in flight, a beat each cycle, whatever the alignment.
 // Drain: see copy_slots. Kill: kill_valid_i stays until kill_done_o.
 module copy_engine
   import hmmu_pkg::*;
@@ -19,7 +19,8 @@ module copy_engine
   import copy_pkg::*;
 #(
   parameter int unsigned Channels   = 4,    // 1..8
-  parameter int unsigned NumBursts  = 128,  // a power of two, 2..256
+  parameter int unsigned NumBursts  = 64,   // a power of two, 2..256
+  parameter int unsigned BurstBytes = 512,  // a power of two, 128..512
   parameter int unsigned TlbEntries = 16,
   parameter int unsigned RingDepth  = 2,    // entries that a ring's fetch holds
   parameter int unsigned ListDepth  = 8     // segments of a list that a channel holds; 0: no lists
@@ -28,8 +29,6 @@ module copy_engine
   input  logic             rst_ni,
   input  logic             enable_i,
   input  logic [63:0]      time_i,
-  input  logic [2:0]       cfg_mps_i,
-  input  logic [2:0]       cfg_mrrs_i,
   input  ring_cfg_t [Channels-1:0]       ring_i,
   output logic      [Channels-1:0][31:0] cons_o,
   input  copy_ctl_t [Channels-1:0]       ctl_i,
@@ -76,7 +75,7 @@ module copy_engine
   // Counters: pulses, and the bytes of a burst that was written.
   output logic             cnt_lookup_o,
   output logic             cnt_hit_o,
-  output logic [8:0]       cnt_bytes_o
+  output logic [9:0]       cnt_bytes_o
 );
 
   localparam int unsigned SlotW = $clog2(NumBursts);
@@ -105,7 +104,7 @@ module copy_engine
   logic [7:0]       wake_code;
   logic             done, fail, poll;
   chan_t            done_chan;
-  logic [8:0]       done_len;
+  logic [9:0]       done_len;
   pa_t              fail_addr;
   logic [63:0]      poll_data;
 
@@ -113,8 +112,8 @@ module copy_engine
     assign chan_is[c] = done_chan == chan_t'(c);
 
     copy_channel #(.Chan(chan_t'(c)), .CountW(SlotW + 1), .RingDepth(RingDepth), .ListDepth(ListDepth),
-                   .Slots(Slots)) u_channel (
-      .clk_i, .rst_ni, .enable_i, .cfg_mps_i, .cfg_mrrs_i,
+                   .Slots(Slots), .BurstBytes(BurstBytes)) u_channel (
+      .clk_i, .rst_ni, .enable_i,
       .ring_i         (ring_i[c]),
       .cons_o         (cons_o[c]),
       .ctl_i          (ctl_i[c]),

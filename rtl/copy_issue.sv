@@ -1,8 +1,11 @@
 // Runs the copy descriptors of a channel: walks their segments and rows, cuts these into bursts,
 // translates both sides of every burst, hands the bursts out in order, and reports the end.
 //
-// A burst ends at a multiple of 256 bytes of the destination (128 if MPS or MRRS is 128) and at the
-// end of the source page, so it stays within one page on both sides and within the link's limits.
+// A burst ends at a multiple of BurstBytes of the destination and at the end of the source page, so it
+// stays within one page on both sides.
+// Where it ends within a beat of 16 bytes of the source that the row goes on in, it reads the whole beat (more)
+// and the next one needs not (held), unless an Invalidate or Stop event came between the two. One that is not
+// held ends early where it would need more beats of the source than BurstBytes have.
 // Translation: the source is looked up as Read, then the destination as Write; the burst goes out
 // (push_valid_o && push_ready_i) only if both hit and no Invalidate or Stop event came from the first
 // lookup's cycle to the push's, both included. A miss parks the channel until its wake; then the burst
@@ -22,14 +25,13 @@ module copy_issue
   parameter chan_t       Chan    = '0,
   parameter int unsigned CountW  = 8,            // of bursts under way
   parameter int unsigned PollGap = 64,
+  parameter int unsigned BurstBytes = 512,       // a power of two, 128..512
   parameter bit          Lists   = 1'b1,
   parameter int unsigned Slots   = 2,            // miss slots of the L1 TLB
   localparam int unsigned MissW  = $clog2(Slots)
 ) (
   input  logic             clk_i,
   input  logic             rst_ni,
-  input  logic [2:0]       cfg_mps_i,
-  input  logic [2:0]       cfg_mrrs_i,
   input  copy_ctl_t        ctl_i,
   // The descriptor: stays until popped.
   input  logic             entry_valid_i,
@@ -68,7 +70,7 @@ module copy_issue
   output copy_slot_t       slot_o,
   output logic             discard_o,
   input  logic             done_i,               // one of this channel has left
-  input  logic [8:0]       done_len_i,           // with so many bytes written
+  input  logic [9:0]       done_len_i,           // with so many bytes written
   input  logic             fail_i,               // the oldest one could not be read
   input  pa_t              fail_addr_i,
   input  logic             poll_i,               // the answer to a Wait
@@ -102,6 +104,7 @@ module copy_issue
   } copy_e;
 
   localparam int unsigned GapW = $clog2(PollGap);
+  localparam int unsigned EndW = $clog2(BurstBytes);
 
   copy_e             state_q;
   logic [PaW-1:0]    src_q, dst_q;         // where the next burst begins
@@ -112,7 +115,9 @@ module copy_issue
   logic              fill_q;
   logic [63:48]      pattern_q;            // of a fill: the upper bits; src_q has 47:0
   logic [47:0]       written_q;
-  logic [8:0]        burst_q;
+  logic [9:0]        burst_q;
+  logic              join_q;               // the burst before has read the next one's first beat
+  logic              held_q;               // the same of this one
   ppn_t              sppn_q, dppn_q;
   logic              stale_q;              // an event came since the lookups began
   logic              dst_turn_q;           // the lookup under way is the destination's
@@ -167,8 +172,8 @@ module copy_issue
                                     || (seg.rows > 15'd1 && seg.dst_gap[2:0] != '0));
 
   // ------------------------------------------------------------------ the next burst
-  logic        short_burst, src_ok, dst_ok, src_here;
-  logic [8:0]  len, dst_room;
+  logic        src_ok, dst_ok, src_here, joined, wide, more;
+  logic [9:0]  len, dst_room;
   logic [12:0] src_room;
 
   // An address that the device can form: canonical if virtual, 56 bits if physical.
@@ -180,16 +185,18 @@ module copy_issue
   endfunction
 
   assign src_here    = src_va && !fill_q;
-  assign short_burst = cfg_mps_i == '0 || cfg_mrrs_i == '0;
-  assign dst_room    = short_burst ? 9'd128 - {2'd0, dst_q[6:0]} : 9'd256 - {1'b0, dst_q[7:0]};
+  assign dst_room    = 10'(BurstBytes) - 10'(dst_q[EndW-1:0]);
   assign src_room    = 13'h1000 - {1'b0, src_q[11:0]};
   assign src_ok      = fill_q || (!src_bad_q && low_ok(src_q[PaW-1:VaW-1], src_va));
   assign dst_ok      = !dst_bad_q && low_ok(dst_q[PaW-1:VaW-1], dst_va);
 
+  assign joined = join_q && !(drop && src_here);
+  assign wide   = !fill_q && !joined && {6'd0, src_q[3:0]} + dst_room > 10'(BurstBytes);
+
   always_comb begin
-    len = dst_room;
-    if (!fill_q && src_room < {4'd0, len}) len = src_room[8:0];
-    if (rem_q < {39'd0, len})              len = rem_q[8:0];
+    len = wide ? dst_room - 10'(BurstBytes / 2) : dst_room;
+    if (!fill_q && src_room < {3'd0, len}) len = src_room[9:0];
+    if (rem_q < {38'd0, len})              len = rem_q[9:0];
   end
 
   assign lkp_valid_o = state_q == CopySrc || state_q == CopyDst;
@@ -205,15 +212,16 @@ module copy_issue
   assign slot_o = '{chan: Chan,
                     src: fill_q ? {pattern_q, src_q[47:0]} : {8'd0, sppn_q, src_q[11:0]},
                     dst: {dppn_q, dst_q[11:0]}, len: burst_q, fill: fill_q, poll: is_wait,
-                    xlat: src_here || dst_va};
+                    xlat: src_here || dst_va, held: held_q, more: more};
 
   // The step to the next burst, or from the end of a row to the next one.
   logic        next_row;
   logic [55:0] src_step, dst_step, src_next, dst_next;
   logic        src_carry, dst_carry;
   assign next_row = state_q == CopyPlan;
-  assign src_step = next_row ? {{24{src_gap_q[31]}}, src_gap_q} : {47'd0, burst_q};
-  assign dst_step = next_row ? {{24{dst_gap_q[31]}}, dst_gap_q} : {47'd0, burst_q};
+  assign src_step = next_row ? {{24{src_gap_q[31]}}, src_gap_q} : {46'd0, burst_q};
+  assign dst_step = next_row ? {{24{dst_gap_q[31]}}, dst_gap_q} : {46'd0, burst_q};
+  assign more     = !fill_q && rem_q != {38'd0, burst_q} && src_next[3:0] != '0;
   assign {src_carry, src_next} = {1'b0, src_q} + {1'b0, src_step};
   assign {dst_carry, dst_next} = {1'b0, dst_q} + {1'b0, dst_step};
 
@@ -248,6 +256,7 @@ module copy_issue
     if (!rst_ni) begin
       state_q    <= CopyIdle;
       written_q  <= '0;
+      join_q     <= 1'b0;
       stale_q    <= 1'b0;
       dst_turn_q <= 1'b0;
       park_q     <= '0;
@@ -258,7 +267,9 @@ module copy_issue
       under_q    <= '0;
     end else begin
       if (drop) stale_q <= 1'b1;
-      if (done_i) written_q <= written_q + {39'd0, done_len_i};
+      if (push)                            join_q <= more;
+      else if (load || (drop && src_here)) join_q <= 1'b0;
+      if (done_i) written_q <= written_q + {38'd0, done_len_i};
       if (push != done_i) under_q <= push ? under_q + 1'b1 : under_q - 1'b1;
 
       unique case (state_q)
@@ -373,11 +384,12 @@ module copy_issue
       // A step out of the physical space.
       if (!src_va && !fill_q && src_carry != src_step[55]) src_bad_q <= 1'b1;
       if (!dst_va && dst_carry != dst_step[55]) dst_bad_q <= 1'b1;
-      rem_q <= next_row ? (rows_q == '0 ? '0 : len_q) : rem_q - {39'd0, burst_q};
+      rem_q <= next_row ? (rows_q == '0 ? '0 : len_q) : rem_q - {38'd0, burst_q};
       if (next_row && rows_q != '0) rows_q <= rows_q - 15'd1;
     end
     if (next_row) begin
       burst_q <= len;
+      held_q  <= joined;
       sppn_q  <= src_q[PaW-1:12];
       dppn_q  <= dst_q[PaW-1:12];
     end
@@ -392,6 +404,8 @@ module copy_issue
       assert (state_q == CopyIdle || state_q == CopyHalt || entry_valid_i)
         else $error("copy_issue: descriptor lost");
       assert (!push || burst_q != '0) else $error("copy_issue: empty burst");
+      assert (!push || fill_q || 32'(copy_beats(src_q[3:0], burst_q)) <= BurstBytes / 16 + 32'(held_q))
+        else $error("copy_issue: more beats than a burst has");
       assert (state_q != CopyPost || under_q == '0) else $error("copy_issue: report before the data");
       assert (!done_i || under_q != '0) else $error("copy_issue: end of no burst");
     end

@@ -8,15 +8,18 @@ package copy_pkg;
 
   typedef logic [ChanW-1:0] chan_t;
 
-  // One burst: at most 256 bytes, within one page on both sides, translated for good.
+  // One burst: at most 512 bytes and, but for one that is held, 32 beats of the source, within one page on both
+  // sides, translated for good.
   typedef struct packed {
     chan_t       chan;   // whose it is
     logic [63:0] src;    // physical address; the pattern of a fill
     pa_t         dst;
-    logic [8:0]  len;    // bytes, 1..256
+    logic [9:0]  len;    // bytes
     logic        fill;
     logic        poll;   // what is read is shown to the channel, and written nowhere
     logic        xlat;   // a side was translated: an invalidation waits for this burst
+    logic        held;   // the channel's burst before has read the first beat of this one's source
+    logic        more;   // the channel's next burst begins in the last beat of this one's source: read it whole
   } copy_slot_t;
 
   // Lookup in the L1 TLB.
@@ -61,10 +64,10 @@ package copy_pkg;
     pa_t        addr;
   } copy_rec_t;
 
-  // Beats of 16 bytes that `len` bytes from a given offset touch: 1..17.
-  function automatic logic [4:0] copy_beats(logic [3:0] offset, logic [8:0] len);
-    logic [8:0] last = {5'd0, offset} + len + 9'd15;
-    return last[8:4];
+  // Beats of 16 bytes that `len` bytes from a given offset touch: 1..33.
+  function automatic logic [5:0] copy_beats(logic [3:0] offset, logic [9:0] len);
+    logic [9:0] last = {6'd0, offset} + len + 10'd15;
+    return last[9:4];
   endfunction
 
 endpackage

@@ -4,6 +4,7 @@
 // Data goes to two buffers, because the link and VRAM may each bring a beat in the same cycle and
 // neither can wait. A burst that is a fill, or is dropped (discard_i of its channel), sends nothing.
 // VRAM tags are {tracker, beat}: eight bursts can read VRAM at once, however many slots there are.
+// The beats of a burst whose first one is held elsewhere (slot_i.held) are counted from its second one.
 module copy_read
   import hmmu_pkg::*;
   import copy_pkg::*;
@@ -65,17 +66,28 @@ module copy_read
   logic [2:0] vram_trk_q;
 
   // Bursts that read VRAM.
-  logic [7:0][4:0]       trk_left_q;   // beats that have not come back
+  logic [7:0][5:0]       trk_left_q;   // beats that have not come back
   logic [7:0][SlotW-1:0] trk_slot_q;
   logic [2:0]            slot_trk, rsp_trk;
   logic                  free, skip, start_vram, start_link, end_link, end_vram;
+
+  // What is to be read of a slot: from a byte of its first beat (16: from the second one on) to another.
+  logic [5:0] beats, left;
+  logic [4:0] from;
+  logic [9:0] stop;
+  pa_t        addr;
+  assign beats = copy_beats(slot_i.src[3:0], slot_i.len);
+  assign left  = beats - 6'(slot_i.held);
+  assign from  = slot_i.held ? 5'd16 : {1'b0, slot_i.src[3:0]};
+  assign stop  = slot_i.more ? {beats, 4'd0} : {6'd0, slot_i.src[3:0]} + slot_i.len;
+  assign addr  = slot_i.held ? {slot_i.src[PaW-1:4] + 52'd1, 4'd0} : slot_i.src[PaW-1:0];
 
   assign slot_trk   = 3'(slot_idx_i);
   assign rsp_trk    = mem_rsp_i.tag[7:5];
   assign end_link   = state_q == ReadLink && brd_ready_i;
   assign end_vram   = state_q == ReadVram && mem_req_ready_i && vram_beat_q == vram_last_q;
   assign free       = (state_q == ReadIdle || end_link || end_vram) && slot_valid_i;
-  assign skip       = free && (slot_i.fill || discard_i[CW'(slot_i.chan)]);
+  assign skip       = free && (slot_i.fill || left == '0 || discard_i[CW'(slot_i.chan)]);
   assign start_link = free && !skip && !slot_i.src[PaW-1];
   assign start_vram = free && !skip && slot_i.src[PaW-1] && trk_left_q[slot_trk] == '0;
 
@@ -92,7 +104,7 @@ module copy_read
   assign link_done_o = brd_rsp_valid_i && brd_rsp_i.last;
   assign link_err_o  = brd_rsp_valid_i && brd_rsp_i.err;
   assign link_idx_o  = SlotW'(brd_rsp_i.tag);
-  assign vram_done_o = mem_rsp_valid_i && trk_left_q[rsp_trk] == 5'd1;
+  assign vram_done_o = mem_rsp_valid_i && trk_left_q[rsp_trk] == 6'd1;
   assign vram_err_o  = mem_rsp_valid_i && mem_rsp_i.err;
   assign vram_idx_o  = trk_slot_q[rsp_trk];
 
@@ -114,19 +126,19 @@ module copy_read
       end
       if (start_link) begin
         state_q <= ReadLink;
-        brd_q   <= '{addr: slot_i.src[PaW-1:0], len: slot_i.len, tag: 8'(slot_idx_i)};
+        brd_q   <= '{addr: addr, len: stop - {5'd0, from}, tag: 8'(slot_idx_i)};
       end
       if (start_vram) begin
         state_q              <= ReadVram;
-        vram_addr_q          <= {slot_i.src[PaW-1:4], 4'd0};
+        vram_addr_q          <= {addr[PaW-1:4], 4'd0};
         vram_beat_q          <= '0;
-        vram_last_q          <= copy_beats(slot_i.src[3:0], slot_i.len) - 5'd1;
+        vram_last_q          <= 5'(left - 6'd1);
         vram_trk_q           <= slot_trk;
         trk_slot_q[slot_trk] <= slot_idx_i;
       end
-      if (mem_rsp_valid_i) trk_left_q[rsp_trk] <= trk_left_q[rsp_trk] - 5'd1;
+      if (mem_rsp_valid_i) trk_left_q[rsp_trk] <= trk_left_q[rsp_trk] - 6'd1;
       // The tracker is free when a burst starts: no response can come for it in that cycle.
-      if (start_vram) trk_left_q[slot_trk] <= copy_beats(slot_i.src[3:0], slot_i.len);
+      if (start_vram) trk_left_q[slot_trk] <= left;
     end
   end
 

@@ -10,6 +10,8 @@
 //
 // With the source's offset less the destination's = d (mod 16), byte l of a destination beat is byte
 // l + d of the source beats lo and lo + 1; one of the two is in the even memory, the other in the odd.
+// Of a burst that was told to read more, the last source beat is held for the channel's next burst, which has it
+// as its beat -1.
 module copy_write
   import hmmu_pkg::*;
   import copy_pkg::*;
@@ -31,7 +33,7 @@ module copy_write
   // What becomes of it.
   output logic                done_o,
   output chan_t               chan_o,
-  output logic [8:0]          len_o,
+  output logic [9:0]          len_o,
   output logic                fail_o,
   output pa_t                 fail_addr_o,
   output logic                poll_o,
@@ -62,19 +64,21 @@ module copy_write
   // Stage B.
   logic             b_valid_q;
   logic             b_last_q, b_fill_q, b_link_q, b_poll_q, b_odd_q;
+  logic             b_held_q;       // the odd beat is the held one
+  logic             b_keep_q, b_tail_q;   // the odd (b_tail_q) or even beat is to be held
   logic [3:0]       b_shift_q;
   logic [StrbW-1:0] b_strb_q;
   pa_t              b_addr_q;
   chan_t            b_chan_q;
-  logic [8:0]       b_len_q;
+  logic [9:0]       b_len_q;
   logic [63:0]      b_src_q;        // the pattern of a fill; bit 55: data from VRAM
 
   // ------------------------------------------------------------------ A: the burst and its next beat
-  logic [4:0] beat_q;      // destination beat
+  logic [5:0] beat_q;      // destination beat
   logic       begun_q;     // it is not let go any more
   logic       head_q;      // the link has taken the burst
   logic       begin_a, skip, to_link, head_ok, a_go, b_free, b_go, last, borrow;
-  logic [4:0] lo, hi;
+  logic [5:0] lo, hi, tail;   // tail: the last source beat
   logic [9:0] stop;        // end of the burst, counted from lane 0 of its first beat
   logic [StrbW-1:0] strb;
 
@@ -82,14 +86,15 @@ module copy_write
   assign skip    = slot_valid_i && !begin_a && !b_valid_q;
   assign to_link = !slot_i.dst[PaW-1] && !slot_i.poll;
   assign head_ok = !to_link || head_q || bwr_ready_i;
-  assign last    = beat_q == copy_beats(slot_i.dst[3:0], slot_i.len) - 5'd1;
-  assign stop    = {6'd0, slot_i.dst[3:0]} + {1'b0, slot_i.len};
+  assign last    = beat_q == copy_beats(slot_i.dst[3:0], slot_i.len) - 6'd1;
+  assign stop    = {6'd0, slot_i.dst[3:0]} + slot_i.len;
   assign b_free  = !b_valid_q || b_go;
   assign a_go    = begin_a && head_ok && b_free;
 
   assign borrow  = slot_i.src[3:0] < slot_i.dst[3:0];
-  assign lo      = beat_q - 5'(borrow);
-  assign hi      = lo + 5'd1;
+  assign lo      = beat_q - 6'(borrow) - 6'(slot_i.held);
+  assign hi      = lo + 6'd1;
+  assign tail    = copy_beats(slot_i.src[3:0], slot_i.len) - 6'd1 - 6'(slot_i.held);
 
   assign buf_ren_o  = a_go;
   assign buf_slot_o = slot_idx_i;
@@ -99,7 +104,7 @@ module copy_write
   always_comb begin
     for (int unsigned l = 0; l < StrbW; l++) begin
       strb[l] = (beat_q != '0 || 4'(l) >= slot_i.dst[3:0])
-             && ({1'b0, beat_q, 4'(l)} < stop);
+             && ({beat_q, 4'(l)} < stop);
     end
   end
 
@@ -108,14 +113,17 @@ module copy_write
   assign slot_take_o = skip || (a_go && last);
 
   // ------------------------------------------------------------------ B: a destination beat
-  logic [DataW-1:0] merged, data;
+  logic [Channels-1:0][DataW-1:0] held_q;
+  logic [DataW-1:0] merged, data, odd;
 
   assign b_go = b_valid_q && (b_poll_q || (b_link_q ? bwr_data_ready_i : mem_req_ready_i));
+
+  assign odd = b_held_q ? held_q[CW'(b_chan_q)] : buf_odd_i;
 
   // Byte i of the two beats together, modulo 16: of beat lo from lane d on, of lo + 1 below it.
   always_comb begin
     for (int unsigned i = 0; i < StrbW; i++) begin
-      merged[8*i +: 8] = (4'(i) >= b_shift_q) == b_odd_q ? buf_odd_i[8*i +: 8] : buf_even_i[8*i +: 8];
+      merged[8*i +: 8] = (4'(i) >= b_shift_q) == b_odd_q ? odd[8*i +: 8] : buf_even_i[8*i +: 8];
     end
     data = DataW'({merged, merged} >> {b_shift_q, 3'd0});
     if (b_fill_q) data = {b_src_q, b_src_q};
@@ -151,7 +159,7 @@ module copy_write
       end else begin
         if (begin_a) begun_q <= 1'b1;
         if (bwr_valid_o && bwr_ready_i) head_q <= 1'b1;
-        if (a_go) beat_q <= beat_q + 5'd1;
+        if (a_go) beat_q <= beat_q + 6'd1;
       end
     end
   end
@@ -163,6 +171,9 @@ module copy_write
       b_link_q  <= to_link;
       b_poll_q  <= slot_i.poll;
       b_odd_q   <= lo[0];
+      b_held_q  <= lo == '1 || hi == '1;
+      b_keep_q  <= last && slot_i.more;
+      b_tail_q  <= tail[0];
       b_shift_q <= slot_i.src[3:0] - slot_i.dst[3:0];
       b_strb_q  <= strb;
       b_addr_q  <= {slot_i.dst[PaW-1:4] + 52'(beat_q), 4'd0};
@@ -170,6 +181,7 @@ module copy_write
       b_len_q   <= slot_i.len;
       b_src_q   <= slot_i.src;
     end
+    if (b_go && b_keep_q) held_q[CW'(b_chan_q)] <= b_tail_q ? odd : buf_even_i;
   end
 
   always_ff @(posedge clk_i) begin
@@ -179,8 +191,8 @@ module copy_write
     end
   end
 
-  // Invalidations are copy_slots' matter.
+  // Invalidations are copy_slots' matter; of the tail only the memory counts in which it is.
   logic unused;
-  assign unused = ^{slot_i.xlat, hi[0]};
+  assign unused = ^{slot_i.xlat, hi[0], tail[5:1]};
 
 endmodule

@@ -9,7 +9,7 @@ module dw_pack (
   input  logic         rst_ni,
   input  logic         en_i,
   input  logic [1:0]   off_i,
-  input  logic [6:0]   dws_i,
+  input  logic [7:0]   dws_i,
   input  logic         in_valid_i,
   input  logic [127:0] in_data_i,
   output logic         in_pop_o,
@@ -21,18 +21,18 @@ module dw_pack (
 );
 
   logic         loaded_q, mid_q;
-  logic [6:0]   rem_q, rem;         // DWs still to send
+  logic [7:0]   rem_q, rem;         // DWs still to send
   logic [127:32] prev_q;
   logic         load, need_in, fire;
 
   assign rem     = mid_q ? rem_q : dws_i;
   assign load    = off_i != 2'd0 && !loaded_q;
   // The last beat may lie in the held input alone.
-  assign need_in = off_i == 2'd0 || rem > 7'd4 - {5'd0, off_i};
+  assign need_in = off_i == 2'd0 || rem > 8'd4 - {6'd0, off_i};
 
   assign out_valid_o = en_i && !load && (in_valid_i || !need_in);
   assign out_first_o = !mid_q;
-  assign out_last_o  = rem <= 7'd4;
+  assign out_last_o  = rem <= 8'd4;
   assign fire        = out_valid_o && out_ready_i;
   assign in_pop_o    = load ? en_i && in_valid_i : fire && need_in;
 
@@ -54,7 +54,7 @@ module dw_pack (
       if (in_pop_o && load) loaded_q <= 1'b1;
       if (fire) begin
         mid_q <= !out_last_o;
-        rem_q <= rem - 7'd4;
+        rem_q <= rem - 8'd4;
         if (out_last_o) loaded_q <= 1'b0;
       end
     end

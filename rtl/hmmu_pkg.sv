@@ -62,12 +62,12 @@ package hmmu_pkg;
   } mem_rsp_t;
 
   // ---------------------------------------------------------------- burst port (copy engine to link)
-  // A burst reads or writes 1..256 bytes of system memory and does not cross a 4 KiB page.
+  // A burst reads or writes 1..512 bytes of system memory in at most 32 beats and does not cross a 4 KiB page.
   // Data beats are address-aligned: beat 0 holds the aligned 16 bytes of the first byte, lane n is
   // the byte at (address & ~15) + n.
   typedef struct packed {
     pa_t         addr;
-    logic [8:0]  len;      // bytes, 1..256
+    logic [9:0]  len;      // bytes
     logic [7:0]  tag;
   } burst_t;
 

@@ -14,7 +14,7 @@ module hmmu_sim_top
   parameter int unsigned L2Large      = 32,
   parameter int unsigned FaultEntries = 64,
   parameter int unsigned CopyChannels = 4,
-  parameter int unsigned CopyBursts   = 128,
+  parameter int unsigned CopyBursts   = 64,
   parameter int unsigned CopyList     = 8,
   parameter int unsigned LinkTags     = 256,
   parameter int unsigned L1Entries    = 16,

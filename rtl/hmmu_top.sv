@@ -26,7 +26,7 @@ module hmmu_top
   parameter int unsigned L2Large      = 32,
   parameter int unsigned FaultEntries = 64,   // no fewer than the miss slots of all L1 TLBs
   parameter int unsigned CopyChannels = 4,    // 1 to 8
-  parameter int unsigned CopyBursts   = 128,  // of 256 bytes that are under way at once
+  parameter int unsigned CopyBursts   = 64,   // of 512 (Compact: 256) bytes that are under way at once
   parameter int unsigned CopyList     = 8,    // segments of a list that a channel holds; 0: no lists
   parameter int unsigned LinkTags     = 256,  // of these three quarters are for bursts
   parameter int unsigned L1Entries    = 16,   // of each L1 TLB
@@ -100,6 +100,7 @@ module hmmu_top
   localparam int unsigned NumErrors = 5;
 
   localparam int unsigned IncW = 13;
+  localparam int unsigned BurstBytes = Compact ? 256 : 512;
   localparam int unsigned CntW = cu_pkg::CntW;
 
   // ------------------------------------------------------------------ wires
@@ -174,7 +175,7 @@ module hmmu_top
 
   // ------------------------------------------------------------------ counters
   logic [12:0] n_rx_bytes, n_tx_bytes;
-  logic [8:0]  n_copy_bytes;
+  logic [9:0]  n_copy_bytes;
   logic        n_link_reads, n_link_writes, n_link_atomics, n_interrupts, n_dropped;
   logic        n_vram_reads, n_vram_writes;
   logic        n_l2_lookups, n_l2_hits, n_walks, n_walk_reads, n_walk_merges, n_walk_restarts;
@@ -295,7 +296,9 @@ module hmmu_top
   );
 
   // ------------------------------------------------------------------ bus
-  pcie_ep #(.Tags(LinkTags), .Bursts(CopyBursts < 16 ? 16 : CopyBursts)) u_pcie_ep (
+  pcie_ep #(
+    .Tags(LinkTags), .Bursts(CopyBursts < 16 ? 16 : CopyBursts), .BurstBytes(BurstBytes)
+  ) u_pcie_ep (
     .clk_i, .rst_ni,
     .rx_valid_i           (rx_valid),
     .rx_ready_o           (rx_ready),
@@ -577,14 +580,12 @@ module hmmu_top
   assign reg_rdata = dev_rdata | copy_rdata;
 
   copy_engine #(
-    .Channels(CopyChannels), .NumBursts(CopyBursts), .TlbEntries(L1Entries), .RingDepth(RingDepth),
-    .ListDepth(CopyList)
+    .Channels(CopyChannels), .NumBursts(CopyBursts), .BurstBytes(BurstBytes), .TlbEntries(L1Entries),
+    .RingDepth(RingDepth), .ListDepth(CopyList)
   ) u_copy (
     .clk_i, .rst_ni,
     .enable_i         (enable),
     .time_i           (dev_time),
-    .cfg_mps_i        (mps_q),
-    .cfg_mrrs_i       (mrrs_q),
     .ring_i           (copy_ring),
     .cons_o           (copy_cons),
     .ctl_i            (copy_ctl),

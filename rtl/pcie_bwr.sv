@@ -2,15 +2,17 @@
 //
 // Promise: ready_o rises when the whole burst is at hand, its last beat still waiting at the data
 //   port. take_i (its turn in the order of requests) accepts that beat: the burst counts as written
-//   from then on, and lock_o is high until its last TLP was sent. A burst is cut at 256-byte
-//   (MPS 128: 128-byte) boundaries.
+//   from then on, and lock_o is high until its last TLP was sent. A burst is cut at multiples of MPS
+//   (512 bytes at most).
 // Caller of bwr: data beats follow in the order of the bursts, address-aligned; bytes of a beat
 //   outside the burst are void.
 // Throughput: a beat per cycle, bursts of whole aligned beats back to back.
 module pcie_bwr
   import hmmu_pkg::*;
   import pcie_pkg::*;
-(
+#(
+  parameter int unsigned BurstBytes = 512   // of a burst at most, a power of two
+) (
   input  logic             clk_i,
   input  logic             rst_ni,
   input  logic [15:0]      cfg_bdf_i,
@@ -29,35 +31,37 @@ module pcie_bwr
   output tlp_beat_t        tlp_o
 );
 
+  localparam int unsigned Depth = BurstBytes / 8;   // beats of two bursts
+
   // Two bursts at most are known: the one that is sent and the one whose data comes.
   logic [54:0]  addr_q;                // of what is still to send
-  logic [8:0]   len_q;
+  logic [9:0]   len_q;
   logic         send_q;                // addr_q/len_q are valid
   logic         lock_q;
   logic [54:0]  next_addr_q;
-  logic [8:0]   next_len_q;
+  logic [9:0]   next_len_q;
   logic         next_q;
-  logic [4:0]   fill_q;                // beats of the burst under fill still to come
+  logic [5:0]   fill_q;                // beats of the burst under fill still to come
   logic         fill_next_q;           // the burst under fill is the next one
   logic         fill_busy;
   logic         push, last_in, room, pop, buf_valid, pk_valid, pk_first, pk_last, sent, ends;
   logic [DataW-1:0] buf_data;
-  logic [5:0]   count;
+  logic [$clog2(Depth):0] count;
   chunk_t       c;
 
-  function automatic logic [4:0] beats_of(logic [3:0] offset, logic [8:0] len);
-    return 5'(({5'd0, offset} + len + 9'd15) >> 4);
+  function automatic logic [5:0] beats_of(logic [3:0] offset, logic [9:0] len);
+    return 6'(({6'd0, offset} + len + 10'd15) >> 4);
   endfunction
 
   assign bwr_ready_o = !send_q || !next_q;
   assign fill_busy   = fill_q != '0;
-  assign last_in     = fill_q == 5'd1;
+  assign last_in     = fill_q == 6'd1;
   assign bwr_data_ready_o = room && fill_busy && (!last_in || take_i || (lock_q && !fill_next_q));
   assign push        = bwr_data_valid_i && bwr_data_ready_o;
   assign ready_o     = send_q && !lock_q && last_in && !fill_next_q && bwr_data_valid_i;
   assign lock_o      = lock_q;
 
-  sync_fifo #(.Width(DataW), .Depth(32)) u_buf (
+  sync_fifo #(.Width(DataW), .Depth(Depth)) u_buf (
     .clk_i, .rst_ni,
     .in_valid_i (push),
     .in_ready_o (room),
@@ -68,7 +72,7 @@ module pcie_bwr
     .count_o    (count)
   );
 
-  assign c = next_chunk(addr_q[7:0], {4'd0, len_q}, cfg_mps_i == '0);
+  assign c = next_chunk(addr_q[8:0], {3'd0, len_q}, piece_size(cfg_mps_i), 1'b0);
 
   dw_pack u_pack (
     .clk_i, .rst_ni,
@@ -106,7 +110,7 @@ module pcie_bwr
       fill_next_q <= 1'b0;
     end else begin
       if (take_i) lock_q <= 1'b1;
-      if (push)   fill_q <= fill_q - 5'd1;
+      if (push)   fill_q <= fill_q - 6'd1;
       if (sent) begin
         addr_q <= addr_q + 55'(c.bytes);
         len_q  <= len_q - c.bytes;
@@ -145,7 +149,7 @@ module pcie_bwr
     if (rst_ni) begin
       assert (!take_i || ready_o) else $error("pcie_bwr: taken too early");
       if (bwr_valid_i) begin
-        assert (bwr_i.len != '0 && bwr_i.len <= 9'd256) else $error("pcie_bwr: burst length");
+        assert (bwr_i.len != '0 && bwr_i.len <= 10'(BurstBytes)) else $error("pcie_bwr: burst length");
         assert ({1'b0, bwr_i.addr[11:0]} + 13'(bwr_i.len) <= 13'd4096) else $error("pcie_bwr: burst crosses 4 KiB");
         assert (!bwr_i.addr[55]) else $error("pcie_bwr: burst to VRAM");
       end

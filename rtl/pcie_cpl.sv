@@ -36,8 +36,8 @@ module pcie_cpl
   logic [4:0]  beats;            // data beats of this TLP
   logic        go, pk_valid, pk_first, pk_last, done;
 
-  assign c     = next_chunk(m_q.addr[7:0], m_q.bytes, cfg_mps_i == '0);
-  assign beats = 5'(({1'b0, c.dws} + {6'd0, m_q.addr[3:2]} + 8'd3) >> 2);
+  assign c     = next_chunk(m_q.addr[8:0], m_q.bytes, cfg_mps_i == '0 ? Piece128 : Piece256, 1'b0);
+  assign beats = 5'((c.dws + {6'd0, m_q.addr[3:2]} + 8'd3) >> 2);
   assign go    = busy_q && m_q.ok && (mid_q || 32'(dat_count_i) >= 32'(beats));
 
   dw_pack u_pack (
@@ -60,7 +60,7 @@ module pcie_cpl
   assign tlp_eop_o   = !m_q.ok || pk_last;
   assign tlp_hdr_o   = {1'b0, m_q.ok, 1'b0, TypeCpl,
                         m_q.t9, m_q.tc, m_q.t8, m_q.attr[2], 2'b00,
-                        2'b00, m_q.attr[1:0], 2'b00, m_q.ok ? {3'd0, c.dws} : 10'd0,
+                        2'b00, m_q.attr[1:0], 2'b00, m_q.ok ? {2'd0, c.dws} : 10'd0,
                         cfg_bdf_i, m_q.ok ? CplSc : CplUr, 1'b0, m_q.bytes[11:0],
                         m_q.requester, m_q.tag, 1'b0, m_q.addr[6:0], 32'd0};
 

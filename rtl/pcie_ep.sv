@@ -13,8 +13,9 @@ module pcie_ep
   import hmmu_regs_pkg::*;
   import pcie_pkg::*;
 #(
-  parameter int unsigned Tags   = 64,
-  parameter int unsigned Bursts = 16    // tags of the burst ports
+  parameter int unsigned Tags       = 64,
+  parameter int unsigned Bursts     = 16,   // tags of the burst ports
+  parameter int unsigned BurstBytes = 512   // of a burst write at most, a power of two
 ) (
   input  logic             clk_i,
   input  logic             rst_ni,
@@ -168,7 +169,7 @@ module pcie_ep
   client_e     tag_client;
   pa_t         tag_addr;
 
-  pcie_requester #(.Tags(Tags), .Bursts(Bursts)) u_requester (
+  pcie_requester #(.Tags(Tags), .Bursts(Bursts), .BurstBytes(BurstBytes)) u_requester (
     .clk_i, .rst_ni, .cfg_bdf_i, .cfg_mps_i, .cfg_mrrs_i, .cfg_rcb_i, .cpl_timeout_i,
     .sys_req_valid_i, .sys_req_ready_o, .sys_req_i, .sys_req_client_i,
     .sys_rsp_valid_o, .sys_rsp_o, .sys_rsp_client_o,

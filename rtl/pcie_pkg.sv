@@ -83,7 +83,7 @@ package pcie_pkg;
     logic [3:0]  client;     // of the fabric
     logic [7:0]  mtag;       // tag of the fabric or burst port
     logic [54:0] addr;
-    logic [8:0]  bytes;
+    logic [9:0]  bytes;
     logic [4:0]  beat;       // beat of its burst at which it starts
   } tag_info_t;
 
@@ -102,8 +102,8 @@ package pcie_pkg;
 
   // A piece of a transfer that one TLP carries.
   typedef struct packed {
-    logic [8:0] bytes;
-    logic [6:0] dws;
+    logic [9:0] bytes;
+    logic [7:0] dws;
     logic [3:0] first_be;
     logic [3:0] last_be;
     logic       last;        // the transfer ends with it
@@ -120,27 +120,52 @@ package pcie_pkg;
   endfunction
 
   // Header of a request of ours. The specification asks for 3 DWs below 4 GiB.
-  function automatic tlp_hdr_t make_req(logic data, logic [4:0] kind, logic [6:0] dws,
+  function automatic tlp_hdr_t make_req(logic data, logic [4:0] kind, logic [7:0] dws,
                                         logic [15:0] bdf, logic [7:0] tag, logic [3:0] last_be,
                                         logic [3:0] first_be, logic [63:0] addr);
     logic four;
     four = addr[63:32] != '0;
-    return {1'b0, data, four, kind, 8'd0, 6'd0, 3'd0, dws, bdf, tag, last_be, first_be,
+    return {1'b0, data, four, kind, 8'd0, 6'd0, 2'd0, dws, bdf, tag, last_be, first_be,
             four ? {addr[63:2], 2'b00} : {addr[31:2], 2'b00, 32'd0}};
   endfunction
 
-  // The first piece of `rem` bytes at `addr`: it ends at the next 256-byte boundary (128-byte with
-  // `half`), so it fits any MPS/MRRS, ends on an RCB boundary and never crosses 4 KiB.
-  function automatic chunk_t next_chunk(logic [7:0] addr, logic [12:0] rem, logic half);
+  // Largest piece of a transfer: 128 to 512 bytes, by a limit as the Device Control register encodes it.
+  typedef enum logic [1:0] {
+    Piece128 = 2'd0,
+    Piece256 = 2'd1,
+    Piece512 = 2'd2
+  } piece_e;
+
+  function automatic piece_e piece_size(logic [2:0] limit);
+    unique case (limit)
+      3'd0:    return Piece128;
+      3'd1:    return Piece256;
+      default: return Piece512;
+    endcase
+  endfunction
+
+  // Bytes from an address to the next multiple of the piece's size.
+  function automatic logic [9:0] piece_room(logic [8:0] addr, piece_e size);
+    unique case (size)
+      Piece128: return 10'd128 - {3'd0, addr[6:0]};
+      Piece256: return 10'd256 - {2'd0, addr[7:0]};
+      default:  return 10'd512 - {1'b0, addr};
+    endcase
+  endfunction
+
+  // The first piece of `rem` bytes at `addr`: it ends at the next multiple of its size, so it fits the
+  // limit, ends on an RCB boundary and never crosses 4 KiB. `whole`: what fits the limit with the DWs that it
+  // touches goes in one piece, wherever it lies (the caller sees to the 4 KiB).
+  function automatic chunk_t next_chunk(logic [8:0] addr, logic [12:0] rem, piece_e size, logic whole);
     chunk_t     c;
-    logic [8:0] room;
-    logic [8:0] stop;        // offset after the last byte, from the first DW
+    logic [9:0] room;
+    logic [9:0] stop;        // offset after the last byte, from the first DW
     logic [3:0] mask;
-    room = half ? 9'd128 - {2'd0, addr[6:0]} : 9'd256 - {1'b0, addr};
-    c.last  = rem <= {4'd0, room};
-    c.bytes = c.last ? rem[8:0] : room;
-    stop    = {7'd0, addr[1:0]} + c.bytes;
-    c.dws   = 7'((stop + 9'd3) >> 2);
+    room    = piece_room(addr, size);
+    c.last  = whole ? rem + {11'd0, addr[1:0]} <= {3'd0, piece_room('0, size)} : rem <= {3'd0, room};
+    c.bytes = c.last ? rem[9:0] : room;
+    stop    = {8'd0, addr[1:0]} + c.bytes;
+    c.dws   = 8'((stop + 10'd3) >> 2);
     unique case (stop[1:0])
       2'd1:    mask = 4'b0001;
       2'd2:    mask = 4'b0011;
@@ -149,11 +174,23 @@ package pcie_pkg;
     endcase
     c.first_be = 4'hf << addr[1:0];
     c.last_be  = mask;
-    if (c.dws == 7'd1) begin
+    if (c.dws == 8'd1) begin
       c.first_be &= mask;
       c.last_be   = '0;
     end
     return c;
+  endfunction
+
+  // How many pieces a transfer of `len` bytes at `addr` has with `whole`.
+  function automatic logic [2:0] whole_pieces(logic [8:0] addr, logic [9:0] len, piece_e size);
+    logic [9:0] rest;        // behind the first piece of several
+    rest = len - piece_room(addr, size);
+    if (len + {8'd0, addr[1:0]} <= piece_room('0, size)) return 3'd1;
+    unique case (size)
+      Piece128: return 3'((rest + 10'd127) >> 7) + 3'd1;
+      Piece256: return 3'((rest + 10'd255) >> 8) + 3'd1;
+      default:  return 3'd2;
+    endcase
   endfunction
 
   // Which unit a client number of the memory fabric belongs to, for error reports.

@@ -3,8 +3,8 @@
 //
 // Promise: requests go out in the order of their acceptance. Reads and swaps hold a tag (Tags of
 //   them; bursts leave at least a quarter to the fabric); what becomes of them is pcie_tags' job.
-//   A burst read is cut at 256-byte (MRRS 128: 128-byte) boundaries; brd_ready_i comes with its last
-//   request. A burst write counts as accepted when its last data beat is.
+//   A burst read that fits MRRS is one request, else it is cut at multiples of MRRS; brd_ready_o comes
+//   with its last request. A burst write counts as accepted when its last data beat is.
 //   The fabric's read asks for the aligned 16 bytes; a write's strobes must be contiguous.
 // Throughput: one single-beat request per cycle; bursts one beat per cycle.
 module pcie_requester
@@ -12,8 +12,9 @@ module pcie_requester
   import hmmu_regs_pkg::*;
   import pcie_pkg::*;
 #(
-  parameter int unsigned Tags   = 64,
-  parameter int unsigned Bursts = 16
+  parameter int unsigned Tags       = 64,
+  parameter int unsigned Bursts     = 16,
+  parameter int unsigned BurstBytes = 512   // of a burst write at most
 ) (
   input  logic             clk_i,
   input  logic             rst_ni,
@@ -74,7 +75,7 @@ module pcie_requester
   tlp_beat_t   s_tlp;
   logic [3:0]  nibbles;                // DWs that the strobes touch
   logic [1:0]  s_first, s_last;
-  logic [6:0]  s_dws;
+  logic [7:0]  s_dws;
   logic [3:0]  s_fbe, s_lbe;
   logic        s_read, s_cas, s_tagged;
   logic [63:0] s_addr;
@@ -102,21 +103,21 @@ module pcie_requester
   logic [7:0] tag;
   always_comb begin
     s_addr = {9'd0, sys_req_i.addr[54:4], 4'd0};
-    s_dws  = 7'd4;
+    s_dws  = 8'd4;
     s_fbe  = 4'hf;
     s_lbe  = 4'hf;
     s_tlp.data = sys_req_i.data;
     if (s_cas) begin
       s_addr[3:2] = sys_req_i.addr[3:2];
       if (sys_req_i.cas32) begin
-        s_dws = 7'd2;
+        s_dws = 8'd2;
         s_tlp.data = {64'd0, sys_req_i.data[95:64], sys_req_i.data[31:0]};
       end
     end else if (!s_read) begin
       s_addr[3:2] = s_first;
-      s_dws = {5'd0, s_last - s_first} + 7'd1;
+      s_dws = {6'd0, s_last - s_first} + 8'd1;
       s_fbe = sys_req_i.strb[{s_first, 2'd0} +: 4];
-      s_lbe = s_dws == 7'd1 ? 4'h0 : sys_req_i.strb[{s_last, 2'd0} +: 4];
+      s_lbe = s_dws == 8'd1 ? 4'h0 : sys_req_i.strb[{s_last, 2'd0} +: 4];
       s_tlp.data = sys_req_i.data >> {s_first, 5'd0};
     end
     s_tlp.sop = 1'b1;
@@ -126,32 +127,26 @@ module pcie_requester
   end
 
   // ------------------------------------------------------------------ burst reads
-  logic [8:0]  r_done_q;               // bytes of the burst already asked for
+  logic [9:0]  r_done_q;               // bytes of the burst already asked for
   logic [54:0] r_addr;
-  logic [8:0]  r_left;
+  logic [9:0]  r_left;
   chunk_t      r_c;
   tlp_beat_t   r_tlp;
-  logic        r_small;
+  piece_e      r_size;
 
-  assign r_small = cfg_mrrs_i == '0;
+  assign r_size  = piece_size(cfg_mrrs_i);
   assign r_addr  = brd_i.addr[54:0] + 55'(r_done_q);
   assign r_left  = brd_i.len - r_done_q;
-  assign r_c     = next_chunk(r_addr[7:0], {4'd0, r_left}, r_small);
+  assign r_c     = next_chunk(r_addr[8:0], {3'd0, r_left}, r_size, 1'b1);
   assign r_tlp   = '{sop: 1'b1, eop: 1'b1, data: '0,
                      hdr: make_req(1'b0, TypeMem, r_c.dws, cfg_bdf_i, tag, r_c.last_be,
                                    r_c.first_be, {9'd0, r_addr})};
-
-  // How many requests a burst takes: the boundaries its bytes pass.
-  logic [8:0] r_end;                   // offset of its last byte
-  logic [1:0] r_pieces;
-  assign r_end    = {1'b0, brd_i.addr[7:0]} + brd_i.len - 9'd1;
-  assign r_pieces = (r_small ? r_end[8:7] - {1'b0, brd_i.addr[7]} : {1'b0, r_end[8]}) + 2'd1;
 
   // ------------------------------------------------------------------ burst writes
   logic      w_ready, w_take, w_lock, w_valid;
   tlp_beat_t w_tlp;
 
-  pcie_bwr u_bwr (
+  pcie_bwr #(.BurstBytes(BurstBytes)) u_bwr (
     .clk_i, .rst_ni, .cfg_bdf_i, .cfg_mps_i,
     .bwr_valid_i, .bwr_ready_o, .bwr_i, .bwr_data_valid_i, .bwr_data_ready_o, .bwr_data_i,
     .ready_o    (w_ready),
@@ -216,15 +211,15 @@ module pcie_requester
   tag_info_t info;
   assign info = src == SrcBrd
     ? '{burst: 1'b1, cas: 1'b0, client: 4'd6, mtag: brd_i.tag, addr: r_addr, bytes: r_c.bytes,
-        beat: 5'(({5'd0, brd_i.addr[3:0]} + r_done_q) >> 4)}
+        beat: 5'(({6'd0, brd_i.addr[3:0]} + r_done_q) >> 4)}
     : '{burst: 1'b0, cas: s_cas, client: sys_req_client_i, mtag: sys_req_i.tag, addr: s_addr[54:0],
-        bytes: s_read ? 9'd16 : sys_req_i.cas32 ? 9'd4 : 9'd8, beat: '0};
+        bytes: s_read ? 10'd16 : sys_req_i.cas32 ? 10'd4 : 10'd8, beat: '0};
 
   pcie_tags #(.Tags(Tags), .Bursts(Bursts)) u_tags (
     .clk_i, .rst_ni, .cfg_bdf_i, .cfg_rcb_i, .cpl_timeout_i,
     .alloc_i       (alloc),
     .alloc_first_i (r_done_q == '0),
-    .alloc_pieces_i(r_pieces),
+    .alloc_pieces_i(whole_pieces(brd_i.addr[8:0], brd_i.len, r_size)),
     .alloc_info_i  (info),
     .tag_o         (tag),
     .any_o         (tag_any),
@@ -247,7 +242,7 @@ module pcie_requester
               || sys_req_i.strb == '0) else $error("pcie_requester: strobes with a hole");
     end
     if (rst_ni && brd_valid_i) begin
-      assert (brd_i.len != '0 && brd_i.len <= 9'd256) else $error("pcie_requester: burst length");
+      assert (brd_i.len != '0 && brd_i.len <= 10'd512) else $error("pcie_requester: burst length");
       assert ({1'b0, brd_i.addr[11:0]} + 13'(brd_i.len) <= 13'd4096) else $error("pcie_requester: burst crosses 4 KiB");
       assert (!brd_i.addr[55]) else $error("pcie_requester: burst from VRAM");
     end
@@ -255,6 +250,6 @@ module pcie_requester
 
   // A beat is the same whichever of its 16 bytes is named.
   logic unused;
-  assign unused = ^{sys_req_i.addr[1:0], sys_req_i.addr[55], brd_i.addr[55], r_end[6:0]};
+  assign unused = ^{sys_req_i.addr[1:0], sys_req_i.addr[55], brd_i.addr[55]};
 
 endmodule

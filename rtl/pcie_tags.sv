@@ -26,7 +26,7 @@ module pcie_tags
   // A request goes out with tag tag_o.
   input  logic             alloc_i,
   input  logic             alloc_first_i,    // the first request of a burst
-  input  logic [1:0]       alloc_pieces_i,   // requests of that burst
+  input  logic [2:0]       alloc_pieces_i,   // requests of that burst
   input  tag_info_t        alloc_info_i,
   output logic [7:0]       tag_o,
   output logic             any_o,            // a tag is free
@@ -65,11 +65,11 @@ module pcie_tags
   // ------------------------------------------------------------------ tables
   logic [Tags-1:0] busy_q, dead_q;      // under way; timed out and resting
   tag_info_t       info_q [Tags];
-  logic [8:0]      rem_q  [Tags];       // bytes still to come
+  logic [9:0]      rem_q  [Tags];       // bytes still to come
   logic [Tags-1:0] bad_q;               // some of its data was poisoned
   // Packed: a loop over an unpacked array costs simulation every cycle, not only at a tick.
   logic [Tags-1:0][3:0] age_q;          // in eighths of the timeout
-  logic [1:0]      pieces_q [Bursts];   // requests of a burst still under way
+  logic [2:0]      pieces_q [Bursts];   // requests of a burst still under way
   logic [Bursts-1:0] burst_bad_q;         // a request of the burst failed
 
   // Free tags, handed out in the order in which they came back.
@@ -90,7 +90,7 @@ module pcie_tags
   // ------------------------------------------------------------------ completion header
   idx_t        c_tag;
   tag_info_t   c_info;
-  logic [8:0]  c_rem;
+  logic [9:0]  c_rem;
   logic [6:0]  c_at;                    // address of its first byte
   logic [7:0]  c_need;                  // DWs to the end of the request
   logic [10:0] c_dws;
@@ -102,7 +102,7 @@ module pcie_tags
   assign c_info  = info_q[c_tag];
   assign c_rem   = rem_q[c_tag];
   assign c_at    = c_info.cas ? '0 : c_info.addr[6:0] + 7'(c_info.bytes - c_rem);
-  assign c_need  = 8'((10'(c_at[1:0]) + 10'(c_rem) + 10'd3) >> 2);
+  assign c_need  = 8'((10'(c_at[1:0]) + c_rem + 10'd3) >> 2);
   assign c_dws   = dw_length(cpl_hdr_i.dw0);
   assign c_known = cpl_hdr_i.requester == cfg_bdf_i && 32'(cpl_hdr_i.tag) < Tags
                 && !cpl_hdr_i.dw0.t8 && !cpl_hdr_i.dw0.t9 && busy_q[c_tag] && !dead_q[c_tag];
@@ -129,7 +129,7 @@ module pcie_tags
   logic [3:0]  at_q, at;                // low bits of its address
   logic [10:0] dws_q, dws;
   logic        final_q, final_c, ep_q, ep;
-  logic [8:0]  remr_q, rem;
+  logic [9:0]  remr_q, rem;
   logic [4:0]  beat_q, beat;            // beat of the burst
   logic        sop;
 
@@ -143,7 +143,7 @@ module pcie_tags
   assign final_c = sop ? c_final   : final_q;
   assign ep      = sop ? cpl_hdr_i.dw0.ep : ep_q;
   assign rem     = sop ? c_rem     : remr_q;
-  assign beat    = sop ? c_info.beat + 5'((9'(c_info.addr[3:0]) + c_info.bytes - c_rem) >> 4) : beat_q;
+  assign beat    = sop ? c_info.beat + 5'((10'(c_info.addr[3:0]) + c_info.bytes - c_rem) >> 4) : beat_q;
 
   logic         sp_in_ready, sp_valid, sp_first, sp_last, sp_flush, stall, late, give_up;
   logic [3:0]   sp_dwen;
@@ -197,7 +197,7 @@ module pcie_tags
   assign end_tag  = stall ? scan_q : tag;
   assign end_info = stall ? info_q[scan_q] : info;
   assign poisoned = ep || bad_q[tag];
-  assign burst_last = pieces_q[burst_idx_t'(end_info.mtag)] == 2'd1;
+  assign burst_last = pieces_q[burst_idx_t'(end_info.mtag)] == 3'd1;
   assign free_push  = (stall && dead_q[scan_q]) || (ends && !late);
   assign free_tag   = end_tag;
 
@@ -278,10 +278,10 @@ module pcie_tags
     if (alloc_i && alloc_info_i.burst && alloc_first_i)
       pieces_q[burst_idx_t'(alloc_info_i.mtag)] <= alloc_pieces_i;
     if (ends && end_info.burst)
-      pieces_q[burst_idx_t'(end_info.mtag)] <= pieces_q[burst_idx_t'(end_info.mtag)] - 2'd1;
+      pieces_q[burst_idx_t'(end_info.mtag)] <= pieces_q[burst_idx_t'(end_info.mtag)] - 3'd1;
 
     if (alloc_i) rem_q[next_tag] <= alloc_info_i.bytes;
-    if (data_end && !final_c) rem_q[tag] <= rem - {dws[6:0], 2'd0} + {7'd0, at[1:0]};
+    if (data_end && !final_c) rem_q[tag] <= rem - {dws[7:0], 2'd0} + {8'd0, at[1:0]};
 
     if (sop) begin
       verdict_q <= c_verdict;

@@ -5,6 +5,7 @@ mod copy;
 mod queue;
 
 use copy::bench::{Bench, CHANNELS, Ending};
+use copy::space::Space;
 use hmmu_regs::CopyEntry;
 use queue::chance;
 use queue::layout::copy_sta;
@@ -111,7 +112,8 @@ fn an_invalidation_in_every_cycle_of_a_copy() {
         for moment in 0..160 {
             let mut bench = Bench::new(moment);
             bench.link.latency = (20, 20);
-            bench.submit(virtual_copy(3, 40, 1000, 700));
+            // Bursts meet within beats of the source.
+            bench.submit(virtual_copy(3, 45, 1000, 700));
             for _ in 0..moment {
                 bench.step();
             }
@@ -128,6 +130,47 @@ fn an_invalidation_in_every_cycle_of_a_copy() {
             bench.finish();
             assert_eq!(bench.ends(0)[0].status, 0, "moment {moment}");
         }
+    }
+}
+
+/// Two bursts meet within a beat of the source. The first one reads all of the beat; when the page goes away before the
+/// second one is translated, what was read of it then must not be used any more.
+#[test]
+fn what_was_read_ahead_for_the_next_burst_goes_with_its_page() {
+    let first = 200;
+    for from in [45, 46, 56] {
+        let mut bench = Bench::new(from);
+        // Time enough: the second burst waits for the walk and the fault of its destination.
+        bench.mmu.latency = (600, 600);
+        let page = |write| {
+            let offset = if write { PAGE } else { 0 };
+            let vpn = Bench::address(write, true, false, offset) >> 12 & 0xf_ffff_ffff;
+            (3, vpn)
+        };
+        bench
+            .space
+            .pages
+            .get_mut(&page(true))
+            .expect("page")
+            .present = false;
+        bench.submit(virtual_copy(3, from, PAGE - first, 700));
+        while bench.bytes_counted < first {
+            bench.step();
+        }
+        bench.mmu.invalidate(page(false), &mut bench.space);
+        while bench.mmu.is_draining() {
+            bench.step();
+        }
+        // The process writes to the page, which is elsewhere now.
+        let place = bench.space.pages[&page(false)].ppn * PAGE;
+        for at in from + first..PAGE {
+            let byte = !bench.space.memory.byte(place + at);
+            bench.space.memory.write(place + at, &[byte]);
+            let key = Space::key(3, page(false).1 * PAGE + at);
+            bench.space.reference.write(key, &[byte]);
+        }
+        bench.finish();
+        assert_eq!(bench.ends(0)[0].status, 0, "from {from}");
     }
 }
 

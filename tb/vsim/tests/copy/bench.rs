@@ -110,9 +110,7 @@ impl Bench {
             of(ring_cfg::BASE).set(&mut block, "ring_i", ring_base(chan));
             of(ring_cfg::SIZE_LOG2).set(&mut block, "ring_i", RING_LOG2);
         }
-        for (port, value) in [("enable_i", 1), ("cfg_mps_i", 1), ("cfg_mrrs_i", 2)] {
-            block.set(port, value);
-        }
+        block.set("enable_i", 1);
         Self {
             block,
             space,
@@ -148,9 +146,6 @@ impl Bench {
         self.vram.in_order = chance(rng, 50);
         self.mmu.latency = [(1, 2), (3, 40)][rng.random_range(0..2)];
         self.mmu.ready = [100, 40][rng.random_range(0..2)];
-        let small = chance(rng, 40);
-        self.block.set("cfg_mps_i", u64::from(!small));
-        self.link.max_burst = if small { 128 } else { 256 };
         let there = rng.random_range(30..=100);
         for backing in self.space.pages.values_mut() {
             backing.present = chance(rng, there);

@@ -47,10 +47,8 @@ pub struct Link {
     pub split: u32,
     /// Percent of reads that fail somewhere on the way.
     pub errors: u32,
-    /// Largest burst, in bytes.
-    pub max_burst: u64,
-    /// Most reads seen in flight.
-    pub most_reads: usize,
+    /// Most bytes of reads seen in flight.
+    pub most_bytes: u64,
     /// Reads taken.
     pub reads_taken: u64,
     /// Start addresses of reads that were made to fail.
@@ -73,8 +71,7 @@ impl Link {
             reorder: false,
             split: 0,
             errors: 0,
-            max_burst: 256,
-            most_reads: 0,
+            most_bytes: 0,
             reads_taken: 0,
             failed: Vec::new(),
         }
@@ -182,7 +179,8 @@ impl Link {
             fails,
         });
         self.reads_taken += 1;
-        self.most_reads = self.most_reads.max(self.reads.len());
+        let bytes = self.reads.iter().map(|read| read.len).sum();
+        self.most_bytes = self.most_bytes.max(bytes);
     }
 
     fn sample_write(&mut self, block: &mut Block, space: &mut Space, seed: u64) {
@@ -252,8 +250,8 @@ impl Link {
 
     fn check_burst(&self, addr: u64, len: u64, seed: u64) {
         assert!(
-            (1..=self.max_burst).contains(&len),
-            "seed {seed}: burst of {len} bytes"
+            len > 0 && (addr + len).div_ceil(16) - addr / 16 <= 32,
+            "seed {seed}: burst of {len} bytes at {addr:#x}"
         );
         assert_eq!(
             addr / 4096,

@@ -457,22 +457,22 @@ impl BurstAgent {
 
 fn put_burst(b: &mut Block, port: &str, tag: u64, len: usize, addr: u64) {
     b.set_bits(port, 0, 8, tag);
-    b.set_bits(port, 8, 9, len as u64);
-    b.set_bits(port, 17, 56, addr);
+    b.set_bits(port, 8, 10, len as u64);
+    b.set_bits(port, 18, 56, addr);
 }
 
-/// An address and a length for a burst of `1..=256` bytes that does not cross 4 KiB. No piece of it looks
-/// like a read of the single-beat port.
+/// An address and a length for a burst of `1..=512` bytes and at most 32 beats that does not cross 4 KiB. No piece of it
+/// looks like a read of the single-beat port.
 pub fn burst_span(rng: &mut TestRng) -> (u64, usize) {
     loop {
         let len = if chance(rng, 30) {
-            256
+            512
         } else {
-            rng.random_range(1..=256)
+            rng.random_range(1..=512)
         };
         let mut addr = address(rng);
         match rng.random_range(0..3) {
-            0 => addr &= !255,
+            0 => addr &= !511,
             1 => addr = (addr & !4095) + 4096 - len as u64,
             _ => {}
         }
@@ -483,7 +483,13 @@ pub fn burst_span(rng: &mut TestRng) -> (u64, usize) {
                 to - from == 16 && from % 16 == 0
             })
         };
-        if addr % 4096 + len as u64 <= 4096 && !single(128) && !single(256) {
+        let beats = end.div_ceil(16) - addr / 16;
+        let alone = len == 16 && addr % 16 == 0;
+        if addr % 4096 + len as u64 <= 4096
+            && beats <= 32
+            && !alone
+            && ![128, 256, 512].into_iter().any(single)
+        {
             return (addr, len);
         }
     }

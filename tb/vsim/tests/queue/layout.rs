@@ -56,8 +56,8 @@ pub mod mem_rsp {
 pub mod burst {
     use super::{Field, field};
     pub const TAG: Field = field(0, 8);
-    pub const LEN: Field = field(8, 9);
-    pub const ADDR: Field = field(17, 56);
+    pub const LEN: Field = field(8, 10);
+    pub const ADDR: Field = field(18, 56);
 }
 
 /// `burst_rsp_t`.
