@@ -1,5 +1,5 @@
 //! Verilates each block of blocks.txt, or with the feature `blocks` off only `mmu_bench`. `HMMU_BLOCKS=a,b` in the
-//! environment limits them.
+//! environment limits them; `HMMU_COMPACT=1` builds those that have a form for FPGAs (`Compact`) in it.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -28,6 +28,8 @@ fn build() -> Result<(), String> {
         println!("cargo:rerun-if-changed={}", path.display());
     }
     println!("cargo:rerun-if-env-changed=HMMU_BLOCKS");
+    println!("cargo:rerun-if-env-changed=HMMU_COMPACT");
+    let compact = std::env::var_os("HMMU_COMPACT").is_some();
     println!("cargo:rerun-if-env-changed=VERILATOR_ROOT");
     let verilator = locate(&repo)?;
     let all = std::env::var_os("CARGO_FEATURE_BLOCKS").is_some();
@@ -39,7 +41,9 @@ fn build() -> Result<(), String> {
     let text = std::fs::read_to_string(&list).map_err(|e| format!("{}: {e}", list.display()))?;
     let mut built = Vec::new();
     let cpp = repo.join("tb/vsim/cpp");
-    for entry in parse(&text)? {
+    let entries = parse(&text)?;
+    let names: Vec<String> = entries.iter().map(|e| e.name.clone()).collect();
+    for entry in entries {
         if chosen
             .as_ref()
             .is_some_and(|c| !c.split(',').any(|n| n == entry.name))
@@ -61,11 +65,17 @@ fn build() -> Result<(), String> {
             .and_then(|s| s.to_str())
             .unwrap_or_default();
         let prefix = format!("Vblk_{}", entry.name);
+        let mut args = vec!["-Wno-UNUSEDPARAM".to_string()];
+        args.extend(entry.args);
+        let both = names.contains(&format!("{}_compact", entry.name));
+        if compact && !both && !entry.name.ends_with("_compact") && has_form(sources.last())? {
+            args.push("-GCompact=1".to_string());
+        }
         let model = Model {
             prefix: prefix.clone(),
             top: top.to_string(),
             sources,
-            args: [vec!["-Wno-UNUSEDPARAM".to_string()], entry.args].concat(),
+            args,
             opt_level: 1,
             trace: false,
             profile: None,
@@ -93,6 +103,15 @@ fn build() -> Result<(), String> {
         .warnings(false)
         .try_compile("hmmu_blocks")
         .map_err(|e| e.to_string())
+}
+
+/// Does a block have a form for FPGAs? (Some are in the list in both forms.)
+fn has_form(top: Option<&PathBuf>) -> Result<bool, String> {
+    let Some(top) = top else { return Ok(false) };
+    let text = std::fs::read_to_string(top).map_err(|e| format!("{}: {e}", top.display()))?;
+    Ok(text
+        .lines()
+        .any(|l| l.contains("parameter bit") && l.contains("Compact")))
 }
 
 fn parse(text: &str) -> Result<Vec<Entry>, String> {

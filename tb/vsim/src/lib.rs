@@ -3,7 +3,8 @@
 //! A block is built when `blocks.txt` lists it. Calls that are wrong (no such port, too wide) and
 //! assertions of the design panic with a message: this crate is for tests, and for [`mmu_bench`].
 //!
-//! With the feature `blocks` (default) every block is built, without it only `mmu_bench`.
+//! With the feature `blocks` (default) every block is built, without it only `mmu_bench`. With `HMMU_COMPACT=1` in the
+//! environment blocks have their form for FPGAs, if they have one ([`COMPACT`]).
 
 mod ffi;
 pub mod mmu_bench;
@@ -11,6 +12,9 @@ pub mod mmu_bench;
 use std::collections::HashMap;
 
 use cxx::UniquePtr;
+
+/// Blocks were built in their form for FPGAs: some of them need a few cycles more.
+pub const COMPACT: bool = option_env!("HMMU_COMPACT").is_some();
 
 /// Name of the clock port of every block.
 const CLOCK: &str = "clk_i";
