@@ -53,15 +53,17 @@ module sync_fifo #(
     logic [Width-1:0] mem_q [Depth];
     logic [Width-1:0] read_q, pass_q;
     logic             passed_q;         // the head is in pass_q
-    logic [PtrW:0]    rd_next;
+    logic [PtrW-1:0]  rd_next;
+    logic             first;            // no other beat is here, but for a head that leaves
 
-    assign rd_next = rd_q + (PtrW + 1)'(pop);
+    assign rd_next = rd_q[PtrW-1:0] + 1'b1;
+    assign first   = pop ? count_o == (PtrW + 1)'(1) : count_o == '0;
     assign out_o   = passed_q ? pass_q : read_q;
 
     always_ff @(posedge clk_i) begin
       if (push) mem_q[wr_q[PtrW-1:0]] <= in_i;
-      if (pop)  read_q <= mem_q[rd_next[PtrW-1:0]];
-      if (push && wr_q == rd_next) begin
+      if (pop)  read_q <= mem_q[rd_next];
+      if (push && first) begin
         pass_q   <= in_i;
         passed_q <= 1'b1;
       end else if (pop) begin
