@@ -7,11 +7,13 @@
 // Caller of bwr: data beats follow in the order of the bursts, address-aligned; bytes of a beat
 //   outside the burst are void.
 // Throughput: a beat per cycle, bursts of whole aligned beats back to back.
+// Compact: the form for an FPGA. Each piece is cut off in a cycle of its own before it goes.
 module pcie_bwr
   import hmmu_pkg::*;
   import pcie_pkg::*;
 #(
-  parameter int unsigned BurstBytes = 512   // of a burst at most, a power of two
+  parameter int unsigned BurstBytes = 512,  // of a burst at most, a power of two
+  parameter bit          Compact    = 1'b0
 ) (
   input  logic             clk_i,
   input  logic             rst_ni,
@@ -47,7 +49,8 @@ module pcie_bwr
   logic         push, last_in, room, pop, buf_valid, pk_valid, pk_first, pk_last, sent, ends;
   logic [DataW-1:0] buf_data;
   logic [$clog2(Depth):0] count;
-  chunk_t       c;
+  chunk_t       c, c_d;
+  logic         cut;                   // c is of addr_q and len_q
 
   function automatic logic [5:0] beats_of(logic [3:0] offset, logic [9:0] len);
     return 6'(({6'd0, offset} + len + 10'd15) >> 4);
@@ -72,11 +75,22 @@ module pcie_bwr
     .count_o    (count)
   );
 
-  assign c = next_chunk(addr_q[8:0], {3'd0, len_q}, piece_size(cfg_mps_i), 1'b0);
+  assign c_d = next_chunk(addr_q[8:0], {3'd0, len_q}, piece_size(cfg_mps_i), 1'b0);
+
+  if (Compact) begin : gen_cut
+    always_ff @(posedge clk_i or negedge rst_ni) begin
+      if (!rst_ni) cut <= 1'b0;
+      else         cut <= send_q && !sent;
+    end
+    always_ff @(posedge clk_i) c <= c_d;
+  end else begin : gen_now
+    assign cut = 1'b1;
+    assign c   = c_d;
+  end
 
   dw_pack u_pack (
     .clk_i, .rst_ni,
-    .en_i       (lock_q || take_i),
+    .en_i       ((lock_q || take_i) && cut),
     .off_i      (addr_q[3:2]),
     .dws_i      (c.dws),
     .in_valid_i (buf_valid),

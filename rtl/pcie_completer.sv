@@ -7,6 +7,7 @@
 //   locked reads) is answered with Unsupported Request; such writes, and poisoned ones, are dropped
 //   (drop_o with drop_addr_o). Messages are ignored.
 //   BAR2 reads beyond the memory give ones.
+// Compact: the form for an FPGA. A request takes a cycle more to begin with, as does each piece of a completion.
 // Throughput: one beat per cycle to or from VRAM with up to RdBeats reads in flight; a register
 //   access takes 3 cycles.
 // Handshake: reg_valid_o/reg_ready_i; reg_rdata_i is taken in the cycle after acceptance. The MSI-X
@@ -16,7 +17,8 @@ module pcie_completer
   import pcie_pkg::*;
   import hmmu_regs_pkg::MsixTable;
 #(
-  parameter int unsigned RdBeats = 64      // aperture read beats in flight or buffered
+  parameter int unsigned RdBeats = 64,     // aperture read beats in flight or buffered
+  parameter bit          Compact = 1'b0
 ) (
   input  logic             clk_i,
   input  logic             rst_ni,
@@ -75,7 +77,7 @@ module pcie_completer
   req_hdr_t    h;
   logic [63:0] addr;
   logic [10:0] dws;
-  logic        hit0, hit2, is_mem, is_msg, posted, reg_ok;
+  logic        hit0_d, hit2_d, hit0, hit2, seen, is_mem, is_msg, posted, reg_ok;
   logic [39:0] bar2_offset;
 
   assign h      = req_hdr_i;
@@ -84,9 +86,25 @@ module pcie_completer
   assign is_mem = h.dw0.kind == TypeMem;
   assign is_msg = h.dw0.kind[4:3] == 2'b10;
   assign posted = is_msg || (is_mem && h.dw0.data);
-  assign hit0   = addr[63:16] == cfg_bar0_i[63:16];
+  assign hit0_d = addr[63:16] == cfg_bar0_i[63:16];
   assign bar2_offset = addr[39:0] & (cfg_bar2_size_i - 40'd1);
-  assign hit2   = cfg_bar2_size_i != '0 && (addr & ~{24'd0, cfg_bar2_size_i - 40'd1}) == cfg_bar2_i;
+  assign hit2_d = cfg_bar2_size_i != '0 && (addr & ~{24'd0, cfg_bar2_size_i - 40'd1}) == cfg_bar2_i;
+
+  // Compact: a request is looked at in the cycle after it came to the head.
+  if (Compact) begin : gen_look
+    always_ff @(posedge clk_i or negedge rst_ni) begin
+      if (!rst_ni) seen <= 1'b0;
+      else         seen <= state_q == CmpIdle && req_valid_i && !req_pop_o;
+    end
+    always_ff @(posedge clk_i) begin
+      hit0 <= hit0_d;
+      hit2 <= hit2_d;
+    end
+  end else begin : gen_now
+    assign seen = 1'b1;
+    assign hit0 = hit0_d;
+    assign hit2 = hit2_d;
+  end
   assign reg_ok = hit0 && (dws == 11'd1 || (dws == 11'd2 && !addr[2]));
 
   // ------------------------------------------------------------------ what a completion needs
@@ -208,7 +226,7 @@ module pcie_completer
     drop_o       = 1'b0;
     ask          = 1'b0;
     unique case (state_q)
-      CmpIdle: if (req_valid_i) begin
+      CmpIdle: if (req_valid_i && seen) begin
         if (posted) begin
           if (is_mem && reg_ok && !h.dw0.ep)    state_d = CmpReg;
           else if (is_mem && hit2 && !h.dw0.ep) state_d = CmpWrite;
@@ -302,7 +320,7 @@ module pcie_completer
     .count_o    (q_count)
   );
 
-  pcie_cpl #(.CntW(CntW)) u_cpl (
+  pcie_cpl #(.CntW(CntW), .Compact(Compact)) u_cpl (
     .clk_i, .rst_ni, .cfg_bdf_i, .cfg_mps_i,
     .meta_valid_i(q_valid),
     .meta_pop_o  (q_pop),

@@ -4,11 +4,13 @@
 //   all but the last end on a 128-byte boundary, so on every RCB). A CplD starts only when all of
 //   its data is buffered: it then goes out without a gap.
 // Throughput: a beat per cycle; one cycle between two requests.
+// Compact: the form for an FPGA. Each piece is cut off in a cycle of its own before it goes.
 module pcie_cpl
   import hmmu_pkg::*;
   import pcie_pkg::*;
 #(
-  parameter int unsigned CntW = 7
+  parameter int unsigned CntW    = 7,
+  parameter bit          Compact = 1'b0
 ) (
   input  logic             clk_i,
   input  logic             rst_ni,
@@ -32,13 +34,26 @@ module pcie_cpl
 
   logic        busy_q, mid_q;
   cpl_meta_t   m_q;              // addr and bytes run on from TLP to TLP
-  chunk_t      c;
+  chunk_t      c, c_d;
+  logic        cut;              // c is of addr and bytes
   logic [4:0]  beats;            // data beats of this TLP
   logic        go, pk_valid, pk_first, pk_last, done;
 
-  assign c     = next_chunk(m_q.addr[8:0], m_q.bytes, cfg_mps_i == '0 ? Piece128 : Piece256, 1'b0);
+  assign c_d = next_chunk(m_q.addr[8:0], m_q.bytes, cfg_mps_i == '0 ? Piece128 : Piece256, 1'b0);
+
+  if (Compact) begin : gen_cut
+    always_ff @(posedge clk_i or negedge rst_ni) begin
+      if (!rst_ni) cut <= 1'b0;
+      else         cut <= busy_q && !done && !meta_pop_o;
+    end
+    always_ff @(posedge clk_i) c <= c_d;
+  end else begin : gen_now
+    assign cut = 1'b1;
+    assign c   = c_d;
+  end
+
   assign beats = 5'((c.dws + {6'd0, m_q.addr[3:2]} + 8'd3) >> 2);
-  assign go    = busy_q && m_q.ok && (mid_q || 32'(dat_count_i) >= 32'(beats));
+  assign go    = busy_q && m_q.ok && cut && (mid_q || 32'(dat_count_i) >= 32'(beats));
 
   dw_pack u_pack (
     .clk_i, .rst_ni,

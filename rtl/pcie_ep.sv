@@ -15,7 +15,8 @@ module pcie_ep
 #(
   parameter int unsigned Tags       = 64,
   parameter int unsigned Bursts     = 16,   // tags of the burst ports
-  parameter int unsigned BurstBytes = 512   // of a burst write at most, a power of two
+  parameter int unsigned BurstBytes = 512,  // of a burst write at most, a power of two
+  parameter bit          Compact    = 1'b0  // the form for an FPGA: a few cycles more on the way
 ) (
   input  logic             clk_i,
   input  logic             rst_ni,
@@ -95,7 +96,7 @@ module pcie_ep
   output logic             cnt_dropped_tlps_o
 );
 
-  logic             cpl_valid, cpl_ready, cpl_sop, cpl_abort;
+  logic             cpl_valid, cpl_next, cpl_ready, cpl_sop, cpl_abort;
   cpl_hdr_t         cpl_hdr;
   logic [DataW-1:0] cpl_data;
   logic             req_valid, req_pop, dat_valid, dat_pop;
@@ -109,6 +110,7 @@ module pcie_ep
     .rx_valid_i, .rx_ready_o, .rx_sop_i, .rx_eop_i, .rx_hdr_i, .rx_data_i,
     .cpl_valid_o(cpl_valid),
     .cpl_ready_i(cpl_ready),
+    .cpl_next_o (cpl_next),
     .cpl_sop_o  (cpl_sop),
     .cpl_abort_o(cpl_abort),
     .cpl_hdr_o  (cpl_hdr),
@@ -128,7 +130,7 @@ module pcie_ep
   tlp_beat_t   c_tlp, r_tlp;
   logic        c_valid, c_ready, r_valid, r_ready, r_lock;
 
-  pcie_completer u_completer (
+  pcie_completer #(.Compact(Compact)) u_completer (
     .clk_i, .rst_ni, .cfg_bdf_i, .cfg_mps_i, .cfg_bar0_i, .cfg_bar2_i, .cfg_bar2_size_i,
     .req_valid_i (req_valid),
     .req_pop_o   (req_pop),
@@ -169,7 +171,7 @@ module pcie_ep
   client_e     tag_client;
   pa_t         tag_addr;
 
-  pcie_requester #(.Tags(Tags), .Bursts(Bursts), .BurstBytes(BurstBytes)) u_requester (
+  pcie_requester #(.Tags(Tags), .Bursts(Bursts), .BurstBytes(BurstBytes), .Compact(Compact)) u_requester (
     .clk_i, .rst_ni, .cfg_bdf_i, .cfg_mps_i, .cfg_mrrs_i, .cfg_rcb_i, .cpl_timeout_i,
     .sys_req_valid_i, .sys_req_ready_o, .sys_req_i, .sys_req_client_i,
     .sys_rsp_valid_o, .sys_rsp_o, .sys_rsp_client_o,
@@ -180,6 +182,7 @@ module pcie_ep
     .tlp_lock_o  (r_lock),
     .tlp_o       (r_tlp),
     .cpl_valid_i (cpl_valid),
+    .cpl_next_i  (cpl_next),
     .cpl_ready_o (cpl_ready),
     .cpl_sop_i   (cpl_sop),
     .cpl_abort_i (cpl_abort),
@@ -195,7 +198,7 @@ module pcie_ep
     .cnt_atomics_o(cnt_link_atomics_o)
   );
 
-  pcie_tx u_tx (
+  pcie_tx #(.Compact(Compact)) u_tx (
     .clk_i, .rst_ni,
     .req_valid_i(r_valid),
     .req_ready_o(r_ready),

@@ -7,6 +7,7 @@
 //   with its last request. A burst write counts as accepted when its last data beat is.
 //   The fabric's read asks for the aligned 16 bytes; a write's strobes must be contiguous.
 // Throughput: one single-beat request per cycle; bursts one beat per cycle.
+// Compact: the form for an FPGA. Each piece of a burst is cut off in the cycle before it goes.
 module pcie_requester
   import hmmu_pkg::*;
   import hmmu_regs_pkg::*;
@@ -14,7 +15,8 @@ module pcie_requester
 #(
   parameter int unsigned Tags       = 64,
   parameter int unsigned Bursts     = 16,
-  parameter int unsigned BurstBytes = 512   // of a burst write at most
+  parameter int unsigned BurstBytes = 512,  // of a burst write at most
+  parameter bit          Compact    = 1'b0
 ) (
   input  logic             clk_i,
   input  logic             rst_ni,
@@ -49,6 +51,7 @@ module pcie_requester
   output logic             tlp_lock_o,
   output tlp_beat_t        tlp_o,
   input  logic             cpl_valid_i,
+  input  logic             cpl_next_i,
   output logic             cpl_ready_o,
   input  logic             cpl_sop_i,
   input  logic             cpl_abort_i,
@@ -70,6 +73,9 @@ module pcie_requester
     SrcBrd = 2'd1,
     SrcBwr = 2'd2
   } src_e;
+
+  src_e last_q, src;
+  logic s_want, r_want, tag_any, tag_burst, fire, alloc;
 
   // ------------------------------------------------------------------ single beats
   tlp_beat_t   s_tlp;
@@ -128,16 +134,35 @@ module pcie_requester
 
   // ------------------------------------------------------------------ burst reads
   logic [9:0]  r_done_q;               // bytes of the burst already asked for
-  logic [54:0] r_addr;
+  logic [54:0] r_addr, r_addr_d;
   logic [9:0]  r_left;
-  chunk_t      r_c;
+  chunk_t      r_c, r_c_d;
   tlp_beat_t   r_tlp;
   piece_e      r_size;
+  logic        r_cut;
 
-  assign r_size  = piece_size(cfg_mrrs_i);
-  assign r_addr  = brd_i.addr[54:0] + 55'(r_done_q);
-  assign r_left  = brd_i.len - r_done_q;
-  assign r_c     = next_chunk(r_addr[8:0], {3'd0, r_left}, r_size, 1'b1);
+  assign r_size   = piece_size(cfg_mrrs_i);
+  assign r_addr_d = brd_i.addr[54:0] + 55'(r_done_q);
+  assign r_left   = brd_i.len - r_done_q;
+  assign r_c_d    = next_chunk(r_addr_d[8:0], {3'd0, r_left}, r_size, 1'b1);
+
+  if (Compact) begin : gen_cut
+    always_ff @(posedge clk_i or negedge rst_ni) begin
+      if (!rst_ni) r_cut <= 1'b0;
+      else         r_cut <= r_cut ? !(fire && src == SrcBrd) : brd_valid_i;
+    end
+    always_ff @(posedge clk_i) begin
+      if (!r_cut) begin
+        r_addr <= r_addr_d;
+        r_c    <= r_c_d;
+      end
+    end
+  end else begin : gen_now
+    assign r_cut  = 1'b1;
+    assign r_addr = r_addr_d;
+    assign r_c    = r_c_d;
+  end
+
   assign r_tlp   = '{sop: 1'b1, eop: 1'b1, data: '0,
                      hdr: make_req(1'b0, TypeMem, r_c.dws, cfg_bdf_i, tag, r_c.last_be,
                                    r_c.first_be, {9'd0, r_addr})};
@@ -146,7 +171,7 @@ module pcie_requester
   logic      w_ready, w_take, w_lock, w_valid;
   tlp_beat_t w_tlp;
 
-  pcie_bwr #(.BurstBytes(BurstBytes)) u_bwr (
+  pcie_bwr #(.BurstBytes(BurstBytes), .Compact(Compact)) u_bwr (
     .clk_i, .rst_ni, .cfg_bdf_i, .cfg_mps_i,
     .bwr_valid_i, .bwr_ready_o, .bwr_i, .bwr_data_valid_i, .bwr_data_ready_o, .bwr_data_i,
     .ready_o    (w_ready),
@@ -158,11 +183,8 @@ module pcie_requester
   );
 
   // ------------------------------------------------------------------ choice
-  src_e last_q, src;
-  logic s_want, r_want, tag_any, tag_burst, fire, alloc;
-
   assign s_want = sys_req_valid_i && (!s_tagged || tag_any);
-  assign r_want = brd_valid_i && tag_burst;
+  assign r_want = brd_valid_i && tag_burst && r_cut;
 
   always_comb begin
     unique case (last_q)
@@ -215,7 +237,7 @@ module pcie_requester
     : '{burst: 1'b0, cas: s_cas, client: sys_req_client_i, mtag: sys_req_i.tag, addr: s_addr[54:0],
         bytes: s_read ? 10'd16 : sys_req_i.cas32 ? 10'd4 : 10'd8, beat: '0};
 
-  pcie_tags #(.Tags(Tags), .Bursts(Bursts)) u_tags (
+  pcie_tags #(.Tags(Tags), .Bursts(Bursts), .Compact(Compact)) u_tags (
     .clk_i, .rst_ni, .cfg_bdf_i, .cfg_rcb_i, .cpl_timeout_i,
     .alloc_i       (alloc),
     .alloc_first_i (r_done_q == '0),
@@ -224,7 +246,7 @@ module pcie_requester
     .tag_o         (tag),
     .any_o         (tag_any),
     .burst_o       (tag_burst),
-    .cpl_valid_i, .cpl_ready_o, .cpl_sop_i, .cpl_abort_i, .cpl_hdr_i, .cpl_data_i,
+    .cpl_valid_i, .cpl_next_i, .cpl_ready_o, .cpl_sop_i, .cpl_abort_i, .cpl_hdr_i, .cpl_data_i,
     .sys_rsp_valid_o, .sys_rsp_o, .sys_rsp_client_o, .brd_rsp_valid_o, .brd_rsp_o,
     .drop_o, .err_valid_o, .err_code_o, .err_client_o, .err_addr_o
   );

@@ -10,13 +10,15 @@
 // Responses have no back-pressure; a burst brings beats as they come, `last` with the last one of all
 //   its requests. cpl_ready_o is low for one cycle when the payload ends in a beat of its own.
 // Throughput: a beat per cycle; latency one cycle from the completion's beat.
+// Compact: the form for an FPGA. A completion's header is looked at in a cycle of its own, before its first beat.
 module pcie_tags
   import hmmu_pkg::*;
   import hmmu_regs_pkg::*;
   import pcie_pkg::*;
 #(
   parameter int unsigned Tags   = 64,   // a power of two, 8..256
-  parameter int unsigned Bursts = 16    // tags of the burst port, a power of two, 2..256
+  parameter int unsigned Bursts = 16,   // tags of the burst port, a power of two, 2..256
+  parameter bit          Compact = 1'b0
 ) (
   input  logic             clk_i,
   input  logic             rst_ni,
@@ -33,6 +35,7 @@ module pcie_tags
   output logic             burst_o,          // one is free for a burst
   // Completions.
   input  logic             cpl_valid_i,
+  input  logic             cpl_next_i,
   output logic             cpl_ready_o,
   input  logic             cpl_sop_i,
   input  logic             cpl_abort_i,
@@ -96,8 +99,10 @@ module pcie_tags
   logic [10:0] c_dws;
   logic        c_known, c_final, c_fits;
   logic [4:0]  c_stop;                  // DW after it, in 128 bytes
+  logic [4:0]  c_beat;                  // beat of the burst
   verdict_e    c_verdict;
 
+  assign c_beat  = c_info.beat + 5'((10'(c_info.addr[3:0]) + c_info.bytes - c_rem) >> 4);
   assign c_tag   = cpl_hdr_i.tag[IdxW-1:0];
   assign c_info  = info_q[c_tag];
   assign c_rem   = rem_q[c_tag];
@@ -131,21 +136,25 @@ module pcie_tags
   logic        final_q, final_c, ep_q, ep;
   logic [9:0]  remr_q, rem;
   logic [4:0]  beat_q, beat;            // beat of the burst
-  logic        sop;
+  logic        begins, looked_q, look, sop, now;
 
   // While a payload ends in a beat of its own the next completion waits.
-  assign sop     = cpl_valid_i && cpl_sop_i && !mid_q;
-  assign verdict = sop ? c_verdict : verdict_q;
-  assign tag     = sop ? c_tag     : tag_q;
-  assign info    = sop ? c_info    : info_r;
-  assign at      = sop ? c_at[3:0] : at_q;
-  assign dws     = sop ? c_dws     : dws_q;
-  assign final_c = sop ? c_final   : final_q;
-  assign ep      = sop ? cpl_hdr_i.dw0.ep : ep_q;
-  assign rem     = sop ? c_rem     : remr_q;
-  assign beat    = sop ? c_info.beat + 5'((10'(c_info.addr[3:0]) + c_info.bytes - c_rem) >> 4) : beat_q;
+  assign begins  = cpl_valid_i && cpl_sop_i && !mid_q;
+  // A beat that was looked at stays until it is taken.
+  assign sop     = Compact ? looked_q : begins;
+  assign now     = sop && !Compact;
+  assign verdict = now ? c_verdict : verdict_q;
+  assign tag     = now ? c_tag     : tag_q;
+  assign info    = now ? c_info    : info_r;
+  assign at      = now ? c_at[3:0] : at_q;
+  assign dws     = now ? c_dws     : dws_q;
+  assign final_c = now ? c_final   : final_q;
+  assign ep      = now ? cpl_hdr_i.dw0.ep : ep_q;
+  assign rem     = now ? c_rem     : remr_q;
+  assign beat    = now ? c_beat    : beat_q;
 
   logic         sp_in_ready, sp_valid, sp_first, sp_last, sp_flush, stall, late, give_up;
+  assign look = Compact ? begins && !looked_q && !stall : sop;
   logic [3:0]   sp_dwen;
   logic [127:0] sp_data;
 
@@ -155,7 +164,7 @@ module pcie_tags
     .abort_i    (cpl_abort_i || give_up),
     .off_i      (at[3:2]),
     .dws_i      (dws),
-    .in_valid_i (cpl_valid_i),
+    .in_valid_i (Compact ? looked_q || cpl_next_i : cpl_valid_i),
     .in_ready_o (sp_in_ready),
     .in_data_i  (cpl_data_i),
     .out_valid_o(sp_valid),
@@ -178,11 +187,11 @@ module pcie_tags
                                                      : age_q[scan_q] == 4'd9 && cpl_timeout_i != '0);
   // It has its turn between two completions, which wait for it, or while one of them pauses (it may
   // never go on). A request whose own completion pauses gives that up.
-  assign stall   = expired && (!mid_q || (!cpl_valid_i && !sp_flush));
+  assign stall   = expired && !looked_q && (!mid_q || (!(Compact ? cpl_next_i : cpl_valid_i) && !sp_flush));
   assign late    = stall && !dead_q[scan_q];
   assign give_up = late && mid_q && scan_q == tag_q;
 
-  assign cpl_ready_o = !stall && (verdict == CplData ? sp_in_ready : 1'b1);
+  assign cpl_ready_o = !stall && !(Compact && !mid_q && !looked_q && !cpl_next_i) && (verdict == CplData ? sp_in_ready : 1'b1);
 
   // ------------------------------------------------------------------ ends
   logic        fail, data_end, ends, burst_last;
@@ -228,6 +237,7 @@ module pcie_tags
       free_wr_q     <= (IdxW + 1)'(Tags);
       first_round_q <= 1'b1;
       mid_q         <= 1'b0;
+      looked_q      <= 1'b0;
       tick_q        <= '0;
       scan_q        <= '0;
       sys_rsp_valid_o <= 1'b0;
@@ -256,6 +266,8 @@ module pcie_tags
       else if (sop && cpl_ready_o)          mid_q <= verdict == CplData && !sp_last;
       else if (data_end)                    mid_q <= 1'b0;
 
+      looked_q <= Compact && (look || (looked_q && !cpl_ready_o && !cpl_abort_i));
+
       if (ends && end_info.burst)
         burst_bad_q[burst_idx_t'(end_info.mtag)] <= !burst_last
             && (burst_bad_q[burst_idx_t'(end_info.mtag)] || fail || poisoned);
@@ -283,7 +295,7 @@ module pcie_tags
     if (alloc_i) rem_q[next_tag] <= alloc_info_i.bytes;
     if (data_end && !final_c) rem_q[tag] <= rem - {dws[7:0], 2'd0} + {8'd0, at[1:0]};
 
-    if (sop) begin
+    if (look) begin
       verdict_q <= c_verdict;
       tag_q     <= c_tag;
       info_r    <= c_info;
@@ -294,7 +306,8 @@ module pcie_tags
       remr_q    <= c_rem;
     end
     if (give_up)  verdict_q <= CplDrop;
-    if (sp_valid) beat_q <= beat + 5'd1;
+    if (sp_valid)                beat_q <= beat + 5'd1;
+    else if (Compact && look) beat_q <= c_beat;
 
     sys_rsp_o        <= '{tag: end_info.mtag, err: fail || poisoned, data: sp_data};
     sys_rsp_client_o <= end_info.client;

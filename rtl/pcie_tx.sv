@@ -4,10 +4,14 @@
 //   is never passed by a read or a completion accepted later. A TLP is never interrupted by another.
 //   lock_i keeps the stream with the requester until the last TLP of a burst was accepted.
 // Throughput: a beat per cycle, latency one cycle; tx_valid_o does not wait for tx_ready_i.
+// Compact: the form for an FPGA. Whose turn it is was settled in the cycle before: ready does not wait for valid,
+//   and whoever finds the turn with the other one waits a cycle.
 module pcie_tx
   import hmmu_pkg::*;
   import pcie_pkg::*;
-(
+#(
+  parameter bit Compact = 1'b0
+) (
   input  logic             clk_i,
   input  logic             rst_ni,
   input  logic             req_valid_i,
@@ -44,7 +48,7 @@ module pcie_tx
     unique case (state_q)
       TxReq:   take_cpl = 1'b0;
       TxCpl:   take_cpl = 1'b1;
-      default: take_cpl = !req_lock_i && cpl_valid_i && (turn_q || !req_valid_i);
+      default: take_cpl = !req_lock_i && (Compact ? turn_q : cpl_valid_i && (turn_q || !req_valid_i));
     endcase
   end
 
@@ -59,7 +63,10 @@ module pcie_tx
       turn_q  <= 1'b0;
     end else if (fire) begin
       state_q <= beat.eop ? TxFree : take_cpl ? TxCpl : TxReq;
-      turn_q  <= !take_cpl;
+      turn_q  <= Compact ? (take_cpl ? !req_valid_i : cpl_valid_i) : !take_cpl;
+    end else if (Compact && room && state_q == TxFree) begin
+      // The turn was not used.
+      turn_q  <= cpl_valid_i;
     end
   end
 
