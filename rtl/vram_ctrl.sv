@@ -7,6 +7,7 @@
 //   A read or swap beyond vram_size_i answers err, a write there is dropped (err_o pulses for each).
 // Throughput: one access per cycle, Swaps swaps per round trip; latency: none added. MaxReads answers may
 //   be outstanding.
+// Compact: the form for an FPGA. An AMO computes in a cycle of its own.
 // External port: byte address, 16-byte aligned; requests apply in the order of acceptance, read data
 //   comes back in order and waits for vram_rsp_ready_o.
 module vram_ctrl
@@ -14,7 +15,8 @@ module vram_ctrl
   import cu_pkg::amo_e;
 #(
   parameter int unsigned MaxReads = 32,  // a power of two
-  parameter int unsigned Swaps    = 4    // at least 2
+  parameter int unsigned Swaps    = 4,   // at least 2
+  parameter bit          Compact  = 1'b0
 ) (
   input  logic             clk_i,
   input  logic             rst_ni,
@@ -49,7 +51,8 @@ module vram_ctrl
   typedef enum logic [1:0] {
     CasIdle  = 2'd0,
     CasRead  = 2'd1,   // its read is outside
-    CasWrite = 2'd2    // its write waits to be accepted
+    CasWrite = 2'd2,   // its write waits to be accepted
+    CasOp    = 2'd3    // Compact: an AMO computes
   } cas_e;
 
   // What an answer needs.
@@ -136,13 +139,21 @@ module vram_ctrl
   end
   assign equal = old == old_q[meta.slot];
 
-  logic [63:0] amo_new;
+  logic [63:0]      amo_new;
+  logic [SlotW-1:0] amo_slot;
+
+  always_comb begin
+    amo_slot = meta.slot;
+    if (Compact) begin
+      for (int i = int'(Swaps) - 1; i >= 0; i--) if (state_q[i] == CasOp) amo_slot = SlotW'(i);
+    end
+  end
 
   cu_amo u_amo (
-    .op_i      (op_q[meta.slot]),
-    .word_i    (cas32_q[meta.slot]),
-    .old_i     (old),
-    .operand_i (old_q[meta.slot]),
+    .op_i      (op_q[amo_slot]),
+    .word_i    (cas32_q[amo_slot]),
+    .old_i     (Compact ? new_q[amo_slot] : old),
+    .operand_i (old_q[amo_slot]),
     .new_o     (amo_new)
   );
 
@@ -169,8 +180,9 @@ module vram_ctrl
             state_q[g] <= CasRead;
           end
           CasRead: if (meta_pop && meta.cas && !meta.err && meta.slot == SlotW'(g)) begin
-            state_q[g] <= equal || amo_q[g] ? CasWrite : CasIdle;
+            state_q[g] <= Compact && amo_q[g] ? CasOp : equal || amo_q[g] ? CasWrite : CasIdle;
           end
+          CasOp: state_q[g] <= CasWrite;
           default: if (vram_req_ready_i && put_slot == SlotW'(g)) state_q[g] <= CasIdle;
         endcase
       end
@@ -185,7 +197,9 @@ module vram_ctrl
         old_q[g]   <= req_i.cas32 ? {32'd0, req_i.data[31:0]} : req_i.data[63:0];
         new_q[g]   <= req_i.data[127:64];
       end else if (state_q[g] == CasRead && amo_q[g]) begin
-        if (meta_pop && meta.cas && meta.slot == SlotW'(g)) new_q[g] <= amo_new;
+        if (meta_pop && meta.cas && meta.slot == SlotW'(g)) new_q[g] <= Compact ? old : amo_new;
+      end else if (Compact && state_q[g] == CasOp) begin
+        new_q[g] <= amo_new;
       end
     end
   end
