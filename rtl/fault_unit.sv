@@ -20,7 +20,8 @@ module fault_unit
   import hmmu_pkg::*;
   import hmmu_regs_pkg::*;
 #(
-  parameter int unsigned Entries = 64
+  parameter int unsigned Entries = 64,
+  parameter bit          Compact = 1'b0   // for an FPGA: the next record is chosen without a look at the event
 ) (
   input  logic          clk_i,
   input  logic          rst_ni,
@@ -121,14 +122,14 @@ module fault_unit
   assign room         = ring_i.size_log2 != '0 && prod_o - ring_i.index < entries;
   assign full_o       = fresh_q != '0 && !room;
   assign slot_in_ring = prod_o & (entries - 32'd1);
-  assign start        = fw_q == FwIdle && room && next_any && !ring_i.reset;
+  assign start        = fw_q == FwIdle && room && next_any && !(Compact && freed[next_idx]) && !ring_i.reset;
 
   // The next fresh entry after the last one written.
   always_comb begin
-    waiting  = fresh_q & ~freed;
+    waiting  = Compact ? fresh_q : fresh_q & ~freed;
     next_any = 1'b0;
     next_idx = '0;
-    if (fresh_q != '0 && fw_q == FwIdle && room) begin
+    if (Compact || (fresh_q != '0 && fw_q == FwIdle && room)) begin
       next_any = waiting != '0;
       for (int i = int'(Entries) - 1; i >= 0; i--) if (waiting[i]) next_idx = idx_t'(i);
       for (int i = int'(Entries) - 1; i >= 0; i--) begin

@@ -27,6 +27,7 @@ mem_fabric.sv
 vram_ctrl.sv
 # Translation.
 l1_tlb.sv
+miss_reg.sv
 l2_tlb.sv
 walk_check.sv
 walk_queue.sv

@@ -9,6 +9,8 @@
 //   Full: no slot is free; look up again after any wake or some cycles.
 // Misses of the same (context, page, access) share a slot.
 //
+// Compact: the form for an FPGA. Which miss is sent was chosen in the cycle before.
+//
 // A lookup in the cycle of an event sees the state before the event. An event that answers a slot
 // wakes it one cycle later; entries are gone, or there, one cycle later too.
 //
@@ -26,7 +28,8 @@ module l1_tlb
 #(
   parameter int unsigned Entries = 16,
   parameter int unsigned Slots   = 8,
-  parameter client_e     Client  = ClientCuData
+  parameter client_e     Client  = ClientCuData,
+  parameter bit          Compact = 1'b0
 ) (
   input  logic                     clk_i,
   input  logic                     rst_ni,
@@ -131,7 +134,7 @@ module l1_tlb
     merge_slot = '0;
     free_any   = 1'b0;
     free_slot  = '0;
-    if (lkp_valid_i && !hit) begin
+    if (lkp_valid_i && (!hit || Compact)) begin
       for (int unsigned s = 0; s < Slots; s++) begin
         if (busy_q[s] && slot_key_q[s] == lkp_key && slot_access_q[s] == lkp_access_i) begin
           merge      = 1'b1;
@@ -155,20 +158,25 @@ module l1_tlb
   // ---------------------------------------------------------------- misses to the MMU
   logic [Slots-1:0] unsent;
   logic             held_q;
-  slot_t            held_slot_q, send_slot;
+  slot_t            held_slot_q, next_slot, send_slot;
+  logic             sent_now;
 
   // The choice does not look at this cycle's event, which comes late.
   assign unsent = busy_q & ~sent_q;
 
   always_comb begin
-    send_slot = held_slot_q;
-    if (unsent != '0 && !(held_q && unsent[held_slot_q])) begin
-      send_slot = '0;
+    next_slot = held_slot_q;
+    if (unsent != '0 && !((Compact ? !sent_now : held_q) && unsent[held_slot_q])) begin
+      next_slot = '0;
       for (int s = int'(Slots) - 1; s >= 0; s--) begin
-        if (unsent[s]) send_slot = slot_t'(s);
+        if (unsent[s] && !(Compact && slot_t'(s) == held_slot_q)) next_slot = slot_t'(s);
       end
     end
   end
+
+  // Compact: the slot that was chosen last keeps the port until it is sent.
+  assign sent_now  = miss_valid_o && miss_ready_i;
+  assign send_slot = Compact ? held_slot_q : next_slot;
 
   assign miss_valid_o  = unsent[send_slot] && !answered[send_slot];
   assign miss_o.ctx    = slot_key_q[send_slot][KeyW-1:VpnW];
@@ -189,7 +197,7 @@ module l1_tlb
     fill_entry = '0;
     fill_key   = '0;
     fill_mask  = '0;
-    if (insert) begin
+    if (event_i.ev == EvFill) begin
       fill_mask = {{CtxW{1'b1}}, page_tag_mask(event_i.xlat.size)};
       fill_key  = {event_i.xlat.ctx, event_i.xlat.vpn} & fill_mask;
       for (int i = int'(Entries) - 1; i >= 0; i--) if (!used_q[i])  fill_entry = entry_t'(i);
@@ -263,13 +271,13 @@ module l1_tlb
     end else begin
       busy_q <= busy_q & ~answered;
       sent_q <= sent_q & ~again;
-      if (miss_valid_o && miss_ready_i) sent_q[send_slot] <= 1'b1;
+      if (sent_now) sent_q[send_slot] <= 1'b1;
       if (alloc) begin
         busy_q[free_slot] <= 1'b1;
         sent_q[free_slot] <= 1'b0;
       end
       held_q      <= miss_valid_o && !miss_ready_i;
-      held_slot_q <= send_slot;
+      held_slot_q <= next_slot;
 
       wake_o <= answered;
       if (stillborn) wake_o[free_slot] <= 1'b1;

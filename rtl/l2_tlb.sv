@@ -16,6 +16,7 @@
 //   No lookup or fill starts meanwhile. A lookup of the context that was in flight at the event counts
 //   as a miss, so that no old entry leaves after it.
 // A request that an event answers (Fill, Cancel, Stop) is dropped: nobody waits for it any more.
+// Compact: the form for an FPGA. A lookup is compared in one cycle and what it hits is read in the next one.
 // off_i: every lookup misses. Contents are kept and swept as ever.
 //
 //            t     t+1      t+2
@@ -26,9 +27,10 @@ module l2_tlb
   import hmmu_pkg::*;
   import hmmu_regs_pkg::*;
 #(
-  parameter int unsigned Sets  = 256,
-  parameter int unsigned Ways  = 4,
-  parameter int unsigned Large = 32
+  parameter int unsigned Sets    = 256,
+  parameter int unsigned Ways    = 4,
+  parameter int unsigned Large   = 32,
+  parameter bit          Compact = 1'b0
 ) (
   input  logic       clk_i,
   input  logic       rst_ni,
@@ -196,7 +198,7 @@ module l2_tlb
   body_t s2_body_q;
 
   logic  sweep_start, distrust1, distrust2, drop1, drop2;
-  logic  req_fire, s2_leaves, s1_moves, s1_hit;
+  logic  req_fire, s2_leaves, s1_known, s1_moves, s1_hit;
   body_t s1_body;
   key_t  s1_key;
   tag_t  s1_tag;
@@ -207,34 +209,78 @@ module l2_tlb
   assign distrust1   = event_i.ev == EvInvalidate && event_i.ctx == s1_q.ctx;
   assign distrust2   = event_i.ev == EvInvalidate && event_i.ctx == s2_q.ctx;
 
-  always_comb begin
-    s1_hit  = 1'b0;
-    s1_body = '0;
-    s1_key  = {s1_q.ctx, s1_q.vpn};
-    s1_tag  = '0;
-    if (s1_valid_q && !s1_lost_q && !off_i) begin
-      s1_tag = tag_of(s1_q.ctx, s1_q.vpn, 1'b1);
-      for (int unsigned w = 0; w < Ways; w++) begin
-        if (rd_valid_q[1][w][half_of(s1_q.vpn, 1'b1)] && rd_tag[1][w] == s1_tag
-            && xlat_allows(xlat_of('0, '0, rd_body[1][w]), s1_q.access)) begin
-          s1_hit  = 1'b1;
-          s1_body = rd_body[1][w];
+  if (Compact) begin : gen_two_steps
+    typedef logic [2*Ways+Large-1:0] places_t;   // small by 4 KiB pairs, small by 64 KiB pairs, large
+
+    places_t hits, hits_q, chosen;
+    logic    known_q;
+
+    always_comb begin
+      hits   = '0;
+      s1_key = {s1_q.ctx, s1_q.vpn};
+      s1_tag = '0;
+      for (int unsigned p = 0; p < 2; p++) begin
+        s1_tag = tag_of(s1_q.ctx, s1_q.vpn, p == 1);
+        for (int unsigned w = 0; w < Ways; w++) begin
+          hits[p*Ways+w] = rd_valid_q[p][w][half_of(s1_q.vpn, p == 1)] && rd_tag[p][w] == s1_tag
+                        && xlat_allows(xlat_of('0, '0, rd_body[p][w]), s1_q.access);
         end
       end
-      s1_tag = tag_of(s1_q.ctx, s1_q.vpn, 1'b0);
-      for (int unsigned w = 0; w < Ways; w++) begin
-        if (rd_valid_q[0][w][half_of(s1_q.vpn, 1'b0)] && rd_tag[0][w] == s1_tag
-            && xlat_allows(xlat_of('0, '0, rd_body[0][w]), s1_q.access)) begin
-          s1_hit  = 1'b1;
-          s1_body = rd_body[0][w];
-        end
+      for (int unsigned i = 0; i < Large; i++) begin
+        hits[2*Ways+i] = large_valid_q[i] && ((large_key_q[i] ^ s1_key) & large_mask_q[i]) == '0
+                      && xlat_allows(xlat_of('0, '0, large_body_q[i]), s1_q.access);
       end
-      if (large_valid_q != '0) begin
-        for (int unsigned i = 0; i < Large; i++) begin
-          if (large_valid_q[i] && ((large_key_q[i] ^ s1_key) & large_mask_q[i]) == '0
-              && xlat_allows(xlat_of('0, '0, large_body_q[i]), s1_q.access)) begin
+    end
+
+    assign chosen   = hits_q & (~hits_q + places_t'(1));
+    assign s1_known = known_q;
+    assign s1_hit   = hits_q != '0 && !s1_lost_q && !off_i;
+
+    always_comb begin
+      s1_body = '0;
+      for (int unsigned p = 0; p < 2; p++) begin
+        for (int unsigned w = 0; w < Ways; w++) if (chosen[p*Ways+w]) s1_body |= rd_body[p][w];
+      end
+      for (int unsigned i = 0; i < Large; i++) if (chosen[2*Ways+i]) s1_body |= large_body_q[i];
+    end
+
+    always_ff @(posedge clk_i or negedge rst_ni) begin
+      if (!rst_ni) known_q <= 1'b0;
+      else         known_q <= s1_valid_q && !s1_moves;
+    end
+    always_ff @(posedge clk_i) hits_q <= hits;
+  end else begin : gen_one_step
+    assign s1_known = 1'b1;
+
+    always_comb begin
+      s1_hit  = 1'b0;
+      s1_body = '0;
+      s1_key  = {s1_q.ctx, s1_q.vpn};
+      s1_tag  = '0;
+      if (s1_valid_q && !s1_lost_q && !off_i) begin
+        s1_tag = tag_of(s1_q.ctx, s1_q.vpn, 1'b1);
+        for (int unsigned w = 0; w < Ways; w++) begin
+          if (rd_valid_q[1][w][half_of(s1_q.vpn, 1'b1)] && rd_tag[1][w] == s1_tag
+              && xlat_allows(xlat_of('0, '0, rd_body[1][w]), s1_q.access)) begin
             s1_hit  = 1'b1;
-            s1_body = large_body_q[i];
+            s1_body = rd_body[1][w];
+          end
+        end
+        s1_tag = tag_of(s1_q.ctx, s1_q.vpn, 1'b0);
+        for (int unsigned w = 0; w < Ways; w++) begin
+          if (rd_valid_q[0][w][half_of(s1_q.vpn, 1'b0)] && rd_tag[0][w] == s1_tag
+              && xlat_allows(xlat_of('0, '0, rd_body[0][w]), s1_q.access)) begin
+            s1_hit  = 1'b1;
+            s1_body = rd_body[0][w];
+          end
+        end
+        if (large_valid_q != '0) begin
+          for (int unsigned i = 0; i < Large; i++) begin
+            if (large_valid_q[i] && ((large_key_q[i] ^ s1_key) & large_mask_q[i]) == '0
+                && xlat_allows(xlat_of('0, '0, large_body_q[i]), s1_q.access)) begin
+              s1_hit  = 1'b1;
+              s1_body = large_body_q[i];
+            end
           end
         end
       end
@@ -246,7 +292,7 @@ module l2_tlb
   assign miss_valid_o = s2_valid_q && !s2_hit_q && !drop2;
   assign miss_o       = s2_q;
   assign s2_leaves    = (hit_valid_o && hit_ready_i) || (miss_valid_o && miss_ready_i) || drop2;
-  assign s1_moves     = s1_valid_q && (!s2_valid_q || s2_leaves);
+  assign s1_moves     = s1_valid_q && s1_known && (!s2_valid_q || s2_leaves);
 
   assign req_ready_o  = (!s1_valid_q || s1_moves) && !sweep_start && !sweep_busy_o && !fill_valid_i;
   assign req_fire     = req_valid_i && req_ready_o;

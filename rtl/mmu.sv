@@ -21,6 +21,9 @@
 //   miss_valid_i to the Fill event k * (L + 1) + 3, plus L + 1 if A or D has to be set. k is 1 with a warm
 //   walk cache, else 4 for 4 KiB and 64 KiB, 3 for 2 MiB, 2 for 1 GiB.
 // Throughput: one L2 lookup a cycle, one walk read a cycle.
+// Compact: the form for an FPGA. Registers before the L2 and the walker (miss_reg), behind the sources of Fill events
+//   (mmu_ctrl) and within a walk (walker). A miss to the Fill event takes k * (L + 2) + 8 cycles, an L2 hit 5;
+//   the L2 takes a lookup each two cycles. The bound of Invalidate is the same.
 module mmu
   import hmmu_pkg::*;
   import hmmu_regs_pkg::*;
@@ -36,7 +39,8 @@ module mmu
   // Faults parked, and misses that wait for a walk slot: no fewer than the miss slots of all clients.
   parameter int unsigned FaultEntries = 64,
   parameter int unsigned LogDepth     = 16,
-  parameter int unsigned InvBound     = 200000
+  parameter int unsigned InvBound     = 200000,
+  parameter bit          Compact      = 1'b0
 ) (
   input  logic                   clk_i,
   input  logic                   rst_ni,
@@ -98,12 +102,12 @@ module mmu
   ctx_cfg_t [NumCtx-1:0] ctx_cfg;
   mmu_event_t            event_bus;
 
-  logic  l2_req_valid, l2_req_ready;
-  miss_t l2_req;
+  logic  any_valid, any_ready, l2_req_valid, l2_req_ready;
+  miss_t any_miss, l2_req;
   logic  hit_valid, hit_ready;
   xlat_t hit;
-  logic  walk_req_valid, walk_req_ready;
-  miss_t walk_req;
+  logic  l2_miss_valid, l2_miss_ready, walk_req_valid, walk_req_ready;
+  miss_t l2_miss, walk_req;
   logic  walk_ev_valid, walk_ev_ready;
   mmu_event_t walk_ev;
   logic  fill_valid, fill_ready;
@@ -124,32 +128,53 @@ module mmu
   client_idx_t pick, last_q;
 
   always_comb begin
-    l2_req_valid = 1'b0;
-    pick         = '0;
+    any_valid = 1'b0;
+    pick      = '0;
     if (miss_valid_i != '0) begin
       for (int unsigned i = 1; i <= NumClients; i++) begin
         automatic client_idx_t c = client_idx_t'((32'(last_q) + i) % NumClients);
-        if (!l2_req_valid && miss_valid_i[c]) begin
-          l2_req_valid = 1'b1;
-          pick         = c;
+        if (!any_valid && miss_valid_i[c]) begin
+          any_valid = 1'b1;
+          pick      = c;
         end
       end
     end
-    l2_req             = miss_i[pick];
+    any_miss           = miss_i[pick];
     miss_ready_o       = '0;
-    miss_ready_o[pick] = l2_req_valid && l2_req_ready;
+    miss_ready_o[pick] = any_valid && any_ready;
   end
 
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni)                           last_q <= '0;
-    else if (l2_req_valid && l2_req_ready) last_q <= pick;
+    else if (any_valid && any_ready) last_q <= pick;
+  end
+
+  if (Compact) begin : gen_regs
+    miss_reg u_l2_req (
+      .clk_i, .rst_ni,
+      .in_valid_i (any_valid), .in_ready_o (any_ready), .in_i (any_miss),
+      .out_valid_o (l2_req_valid), .out_ready_i (l2_req_ready), .out_o (l2_req), .event_i (event_bus)
+    );
+    miss_reg u_walk_req (
+      .clk_i, .rst_ni,
+      .in_valid_i (l2_miss_valid), .in_ready_o (l2_miss_ready), .in_i (l2_miss),
+      .out_valid_o (walk_req_valid), .out_ready_i (walk_req_ready), .out_o (walk_req), .event_i (event_bus)
+    );
+  end else begin : gen_through
+    assign l2_req_valid   = any_valid;
+    assign any_ready      = l2_req_ready;
+    assign l2_req         = any_miss;
+    assign walk_req_valid = l2_miss_valid;
+    assign l2_miss_ready  = walk_req_ready;
+    assign walk_req       = l2_miss;
   end
 
   // ---------------------------------------------------------------- parts
   l2_tlb #(
     .Sets(L2Sets),
     .Ways(L2Ways),
-    .Large(L2Large)
+    .Large(L2Large),
+    .Compact(Compact)
   ) u_l2_tlb (
     .clk_i,
     .rst_ni,
@@ -160,12 +185,12 @@ module mmu
     .hit_valid_o  (hit_valid),
     .hit_ready_i  (hit_ready),
     .hit_o        (hit),
-    .miss_valid_o (walk_req_valid),
-    .miss_ready_i (walk_req_ready),
-    .miss_o       (walk_req),
+    .miss_valid_o (l2_miss_valid),
+    .miss_ready_i (l2_miss_ready),
+    .miss_o       (l2_miss),
     .fill_valid_i (fill_valid),
     .fill_ready_o (fill_ready),
-    .fill_i       (walk_ev.xlat),
+    .fill_i       (Compact ? event_bus.xlat : walk_ev.xlat),
     .event_i      (event_bus),
     .sweep_busy_o (sweep_busy),
     .cnt_lookup_o (cnt_l2_lookups_o),
@@ -177,7 +202,8 @@ module mmu
     .Waiting    (FaultEntries),
     .CacheTables(CacheTables),
     .CacheMiddle(CacheMiddle),
-    .CacheTop   (CacheTop)
+    .CacheTop   (CacheTop),
+    .Compact    (Compact)
   ) u_walker (
     .clk_i,
     .rst_ni,
@@ -217,7 +243,8 @@ module mmu
   );
 
   fault_unit #(
-    .Entries(FaultEntries)
+    .Entries(FaultEntries),
+    .Compact(Compact)
   ) u_fault_unit (
     .clk_i,
     .rst_ni,
@@ -279,7 +306,8 @@ module mmu
 
   mmu_ctrl #(
     .NumClients(NumClients),
-    .InvBound  (InvBound)
+    .InvBound  (InvBound),
+    .Compact   (Compact)
   ) u_mmu_ctrl (
     .clk_i,
     .rst_ni,

@@ -12,6 +12,10 @@
 // Events: a command's event has the bus in the cycle after its acceptance; then L2 hits, then the
 // walker. One event a cycle, in one order for all. A walker's Fill enters the L2 in the same cycle.
 //
+// Compact: the form for an FPGA. The bus is a register. A Fill (or a walk's Cancel) is on it a cycle after it was
+// chosen, and then enters the L2. None is chosen in the cycle before a command's event, nor in that of the event itself, which the
+// L2 and the walker heed in the next one.
+//
 //   cmd       A
 //   state     idle   event  drain ...........  idle
 //   event            Inv
@@ -22,7 +26,8 @@ module mmu_ctrl
 #(
   parameter int unsigned NumClients = 3,
   // Most cycles from a command's acceptance to its end, checked in simulation; 0: no check.
-  parameter int unsigned InvBound   = 200000
+  parameter int unsigned InvBound   = 200000,
+  parameter bit          Compact    = 1'b0
 ) (
   input  logic                  clk_i,
   input  logic                  rst_ni,
@@ -70,61 +75,105 @@ module mmu_ctrl
 
   // ---------------------------------------------------------------- event bus
   mmu_event_t cmd_event;
+  // verilator lint_off UNUSEDSIGNAL
+  // The context's settings are no part of the event.
+  mmu_cmd_t   cmd;             // Compact: as it comes in
+  // verilator lint_on UNUSEDSIGNAL
+
+  assign cmd    = Compact ? cmd_i : cmd_q;
+  assign drains = cmd_q.op == CtrlOpInvalidate || cmd_q.op == CtrlOpCtxSet || cmd_q.op == CtrlOpStop;
 
   always_comb begin
     cmd_event = '0;
-    drains    = 1'b0;
-    if (cm_q == CmEvent) begin
-      cmd_event.ctx    = cmd_q.ctx;
-      cmd_event.lo     = cmd_q.lo;
-      cmd_event.hi     = cmd_q.hi;
-      cmd_event.access = cmd_q.access;
-      cmd_event.code   = cmd_q.code;
-      unique case (cmd_q.op)
-        CtrlOpInvalidate: begin
-          cmd_event.ev = EvInvalidate;
-          drains       = 1'b1;
-        end
+    if (cm_q == (Compact ? CmIdle : CmEvent)) begin
+      cmd_event.ctx    = cmd.ctx;
+      cmd_event.lo     = cmd.lo;
+      cmd_event.hi     = cmd.hi;
+      cmd_event.access = cmd.access;
+      cmd_event.code   = cmd.code;
+      unique case (cmd.op)
+        CtrlOpInvalidate: cmd_event.ev = EvInvalidate;
         CtrlOpCtxSet: begin
           cmd_event.ev = EvInvalidate;
           cmd_event.lo = '0;
           cmd_event.hi = '1;
-          drains       = 1'b1;
         end
         CtrlOpStop: begin
           cmd_event.ev = EvStop;
           cmd_event.lo = '0;
           cmd_event.hi = '1;
-          drains       = 1'b1;
         end
         CtrlOpReplay: cmd_event.ev = EvRetry;
         CtrlOpCancel: begin
           cmd_event.ev = EvCancel;
-          cmd_event.hi = cmd_q.lo;
+          cmd_event.hi = cmd.lo;
         end
         default: cmd_event.ev = EvNone;
       endcase
     end
   end
 
-  always_comb begin
-    event_o      = '0;
-    hit_ready_o  = 1'b0;
-    walk_ready_o = 1'b0;
-    fill_valid_o = 1'b0;
-    if (cm_q == CmEvent) begin
-      event_o = cmd_event;
-    end else if (hit_valid_i) begin
-      hit_ready_o  = 1'b1;
-      event_o.ev   = EvFill;
-      event_o.ctx  = hit_i.ctx;
-      event_o.lo   = hit_i.vpn;
-      event_o.hi   = hit_i.vpn;
-      event_o.xlat = hit_i;
-    end else if (walk_valid_i && (walk_i.ev != EvFill || fill_ready_i)) begin
-      walk_ready_o = 1'b1;
-      fill_valid_o = walk_i.ev == EvFill;
-      event_o      = walk_i;
+  if (Compact) begin : gen_late
+    logic       begins;      // a command, whose event is in the next cycle
+    logic       open;        // no event of a command in this cycle or the next
+    logic       fill_q;      // the event is a walk's Fill
+    mmu_ev_e    ev_q;
+    mmu_event_t event_q, event_d;
+
+    assign begins       = cm_q == CmIdle && cmd_valid_i;
+    assign open         = cm_q != CmEvent && !begins;
+    assign hit_ready_o  = open;
+    assign walk_ready_o = open && !hit_valid_i && (walk_i.ev != EvFill || (fill_ready_i && !fill_q));
+    assign fill_valid_o = fill_q;
+
+    always_comb begin
+      event_o    = event_q;
+      event_o.ev = ev_q;
+      event_d    = walk_i;
+      if (begins) begin
+        event_d = cmd_event;
+      end else if (hit_valid_i) begin
+        event_d.ctx  = hit_i.ctx;
+        event_d.lo   = hit_i.vpn;
+        event_d.hi   = hit_i.vpn;
+        event_d.xlat = hit_i;
+      end
+    end
+
+    always_ff @(posedge clk_i or negedge rst_ni) begin
+      if (!rst_ni) begin
+        ev_q   <= EvNone;
+        fill_q <= 1'b0;
+      end else begin
+        if (begins)                            ev_q <= cmd_event.ev;
+        else if (open && hit_valid_i)          ev_q <= EvFill;
+        else if (walk_valid_i && walk_ready_o) ev_q <= walk_i.ev;
+        else                                   ev_q <= EvNone;
+        fill_q <= walk_valid_i && walk_ready_o && walk_i.ev == EvFill;
+      end
+    end
+
+    always_ff @(posedge clk_i) event_q <= event_d;
+  end else begin : gen_now
+    always_comb begin
+      event_o      = '0;
+      hit_ready_o  = 1'b0;
+      walk_ready_o = 1'b0;
+      fill_valid_o = 1'b0;
+      if (cm_q == CmEvent) begin
+        event_o = cmd_event;
+      end else if (hit_valid_i) begin
+        hit_ready_o  = 1'b1;
+        event_o.ev   = EvFill;
+        event_o.ctx  = hit_i.ctx;
+        event_o.lo   = hit_i.vpn;
+        event_o.hi   = hit_i.vpn;
+        event_o.xlat = hit_i;
+      end else if (walk_valid_i && (walk_i.ev != EvFill || fill_ready_i)) begin
+        walk_ready_o = 1'b1;
+        fill_valid_o = walk_i.ev == EvFill;
+        event_o      = walk_i;
+      end
     end
   end
 
@@ -175,7 +224,7 @@ module mmu_ctrl
     if (rst_ni) begin
       assert (InvBound == 0 || cm_q == CmIdle || cycles_q <= InvBound)
         else $error("an MMU command has passed its bound");
-      assert (!(hit_ready_o && walk_ready_o)) else $error("two events in one cycle");
+      assert (!(hit_valid_i && hit_ready_o && walk_valid_i && walk_ready_o)) else $error("two events in one cycle");
     end
   end
 endmodule

@@ -13,9 +13,10 @@
 module walk_cache
   import hmmu_pkg::*;
 #(
-  parameter int unsigned Tables = 32,
-  parameter int unsigned Middle = 8,
-  parameter int unsigned Top    = 4
+  parameter int unsigned Tables  = 32,
+  parameter int unsigned Middle  = 8,
+  parameter int unsigned Top     = 4,
+  parameter bit          Compact = 1'b0   // for an FPGA: what is hit is chosen by AND and OR
 ) (
   input  logic       clk_i,
   input  logic       rst_ni,
@@ -56,34 +57,58 @@ module walk_cache
 
   logic   drops, fill;
   key_t   lkp_key, fill_key;
-  entry_t hit_entry, fill_entry;
+  entry_t fill_entry;
 
   assign drops = event_i.ev == EvInvalidate || event_i.ev == EvStop;
   assign fill  = fill_valid_i && !off_i;
 
-  always_comb begin
-    lkp_key   = {lkp_ctx_i, lkp_vpn_i};
-    hit_o     = 1'b0;
-    hit_entry = '0;
-    level_o   = '0;
-    if (lkp_valid_i && !off_i && !drops && valid_q != '0) begin
-      // The deepest last.
-      for (int i = int'(Entries) - 1; i >= 0; i--) begin
-        if (valid_q[i]
-            && ((key_q[i] ^ lkp_key) & {{CtxW{1'b1}}, ~walk_reach(level_of(i))}) == '0) begin
-          hit_o     = 1'b1;
-          hit_entry = entry_t'(i);
-          level_o   = level_of(i) - 2'd1;
+  assign lkp_key = {lkp_ctx_i, lkp_vpn_i};
+
+  if (Compact) begin : gen_one_hot
+    logic [Entries-1:0] hits, first;
+
+    always_comb begin
+      for (int unsigned i = 0; i < Entries; i++) begin
+        hits[i] = valid_q[i] && ((key_q[i] ^ lkp_key) & {{CtxW{1'b1}}, ~walk_reach(level_of(i))}) == '0;
+      end
+      // The deepest come first.
+      first   = hits & (~hits + 1'b1);
+      table_o = '0;
+      level_o = '0;
+      for (int unsigned i = 0; i < Entries; i++) begin
+        if (first[i]) begin
+          table_o |= table_q[i];
+          level_o |= level_of(i) - 2'd1;
         end
       end
     end
-    table_o = table_q[hit_entry];
+    assign hit_o     = hits != '0 && lkp_valid_i && !off_i && !drops;
+  end else begin : gen_index
+    entry_t hit_entry;
+
+    always_comb begin
+      hit_o     = 1'b0;
+      hit_entry = '0;
+      level_o   = '0;
+      if (lkp_valid_i && !off_i && !drops && valid_q != '0) begin
+        // The deepest last.
+        for (int i = int'(Entries) - 1; i >= 0; i--) begin
+          if (valid_q[i]
+              && ((key_q[i] ^ lkp_key) & {{CtxW{1'b1}}, ~walk_reach(level_of(i))}) == '0) begin
+            hit_o     = 1'b1;
+            hit_entry = entry_t'(i);
+            level_o   = level_of(i) - 2'd1;
+          end
+        end
+      end
+      table_o = table_q[hit_entry];
+    end
   end
 
   always_comb begin
     fill_key   = '0;
     fill_entry = '0;
-    if (fill) begin
+    if (fill || Compact) begin
       fill_key   = {fill_ctx_i, fill_vpn_i & ~walk_reach(fill_level_i)};
       fill_entry = victim_q[fill_level_i];
       for (int unsigned i = 0; i < Entries; i++) begin

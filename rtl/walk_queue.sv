@@ -7,11 +7,13 @@
 // are at least as many entries as L1 miss slots.
 // Order: the contexts that wait take turns; within a context, roughly oldest first.
 // A request that an event answers (Fill, Cancel, Stop) is dropped.
+// Compact: the form for an FPGA. The next entry is chosen a cycle before it starts, if it still may then.
 module walk_queue
   import hmmu_pkg::*;
   import hmmu_regs_pkg::*;
 #(
-  parameter int unsigned Entries = 64
+  parameter int unsigned Entries = 64,
+  parameter bit          Compact = 1'b0
 ) (
   input  logic              clk_i,
   input  logic              rst_ni,
@@ -39,8 +41,8 @@ module walk_queue
   logic [Entries-1:0] valid_q, freed;
   miss_t              miss_q [Entries];
   logic               same, merged, free_any, pick_any, bypass, put;
-  idx_t               free_idx, pick, last_q;
-  ctx_t               pick_ctx, last_ctx_q;
+  idx_t               free_idx, choice, pick, last_q;
+  ctx_t               choice_ctx, last_ctx_q;
   logic [NumCtx-1:0]  has;
   logic [Entries-1:0] can;       // waits, and may start
 
@@ -88,29 +90,38 @@ module walk_queue
   // The next context that may start, then its next entry. The choice does not look at this cycle's
   // event, which comes late: nothing starts if that frees the entry.
   always_comb begin
-    has      = '0;
-    can      = '0;
-    pick_any = 1'b0;
-    pick_ctx = '0;
-    pick     = '0;
-    if (waiting && start_ready_i) begin
+    has        = '0;
+    can        = '0;
+    choice_ctx = '0;
+    choice     = '0;
+    if (waiting && (start_ready_i || Compact)) begin
       for (int unsigned i = 0; i < Entries; i++) begin
         can[i] = valid_q[i] && may_i[miss_q[i].ctx]
               && !(no_store_i[miss_q[i].ctx] && is_store(miss_q[i].access));
         if (can[i]) has[miss_q[i].ctx] = 1'b1;
       end
-      for (int c = int'(NumCtx) - 1; c >= 0; c--) if (has[c]) pick_ctx = ctx_t'(c);
+      for (int c = int'(NumCtx) - 1; c >= 0; c--) if (has[c]) choice_ctx = ctx_t'(c);
       for (int c = int'(NumCtx) - 1; c >= 0; c--) begin
-        if (has[c] && ctx_t'(c) > last_ctx_q) pick_ctx = ctx_t'(c);
+        if (has[c] && ctx_t'(c) > last_ctx_q) choice_ctx = ctx_t'(c);
       end
       for (int i = int'(Entries) - 1; i >= 0; i--) begin
-        if (can[i] && miss_q[i].ctx == pick_ctx) pick = idx_t'(i);
+        if (can[i] && miss_q[i].ctx == choice_ctx) choice = idx_t'(i);
       end
       for (int i = int'(Entries) - 1; i >= 0; i--) begin
-        if (can[i] && miss_q[i].ctx == pick_ctx && idx_t'(i) > last_q) pick = idx_t'(i);
+        if (can[i] && miss_q[i].ctx == choice_ctx && idx_t'(i) > last_q) choice = idx_t'(i);
       end
-      pick_any = has != '0 && !freed[pick];
     end
+  end
+
+  if (Compact) begin : gen_chosen
+    always_ff @(posedge clk_i or negedge rst_ni) begin
+      if (!rst_ni) pick <= '0;
+      else         pick <= choice;
+    end
+    assign pick_any = start_ready_i && can[pick] && !freed[pick];
+  end else begin : gen_choose
+    assign pick     = choice;
+    assign pick_any = has != '0 && !freed[pick];
   end
 
   assign merged        = req_valid_i && (merge_i || same);
@@ -134,7 +145,7 @@ module walk_queue
       if (pick_any) begin
         valid_q[pick] <= 1'b0;
         last_q        <= pick;
-        last_ctx_q    <= pick_ctx;
+        last_ctx_q    <= Compact ? miss_q[pick].ctx : choice_ctx;
       end
     end
   end

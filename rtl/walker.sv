@@ -27,6 +27,9 @@
 //   What has a memory operation outstanding does so when the answer has come. quiet_o is low while
 //   an operation of a walk that the last Invalidate or Stop caught is outstanding.
 //
+// Compact: the form for an FPGA. What an answer or the walk cache gives is in registers before it is used: a walk looks
+//   into the cache in the cycle after it came, and each of its reads begins a cycle later.
+//
 //   req      A
 //   slot     -  ReadWait ...     ReadWait ...  Cas wait ...  Fill    Idle
 //   mem_req     r3               r2            c
@@ -40,7 +43,8 @@ module walker
   parameter int unsigned Waiting     = 64,   // requests that wait for a slot
   parameter int unsigned CacheTables = 32,   // pointers in the walk cache, by level
   parameter int unsigned CacheMiddle = 8,
-  parameter int unsigned CacheTop    = 4
+  parameter int unsigned CacheTop    = 4,
+  parameter bit          Compact     = 1'b0
 ) (
   input  logic                    clk_i,
   input  logic                    rst_ni,
@@ -223,7 +227,7 @@ module walker
           free_slot = slot_t'(i);
         end
       end
-      for (int unsigned c = 0; c < NumCtx; c++) may_start[c] = held[c] < cap;
+      for (int unsigned c = 0; c < NumCtx; c++) may_start[c] = Walkers <= 4 || held[c] < cap;
       if (log_on_i) begin
         for (int unsigned i = 0; i < Walkers; i++) begin
           if (busy_q[i] && is_store(miss_q[i].access) && ctx_cfg_i[miss_q[i].ctx].log) begin
@@ -235,7 +239,7 @@ module walker
     end
   end
 
-  walk_queue #(.Entries(Waiting)) u_queue (
+  walk_queue #(.Entries(Waiting), .Compact(Compact)) u_queue (
     .clk_i,
     .rst_ni,
     .merge_off_i   (limits_i.merge_off),
@@ -327,8 +331,8 @@ module walker
   // not what is chosen: a walk that is chosen and caught by an event in the same cycle costs that cycle.
   logic       out_valid_q, out_free;
   mem_req_t   out_q, out_d;
-  logic       goes_on, want_any, pick_any, fresh, issue, from_start, to_memory, is_cas;
-  slot_t      pick, last_q, slot;
+  logic       goes_on, want_any, pick_any, fresh, issue, from_start, begins, to_memory, is_cas;
+  slot_t      choice, pick, last, slot;
   // verilator lint_off UNUSEDSIGNAL
   // Whether the context is logged is looked at before the pick.
   ctx_cfg_t   cfg;
@@ -356,11 +360,11 @@ module walker
 
   // While the dirty log is in use, a Cas waits to be picked: it may need a credit.
   assign out_free = !out_valid_q || mem_req_ready_i;
-  assign goes_on  = rsp_good && (rsp_state == WkRead || (rsp_state == WkCas && !log_on_i));
+  assign goes_on  = !Compact && rsp_good && (rsp_state == WkRead || (rsp_state == WkCas && !log_on_i));
 
   always_comb begin
-    want = '0;
-    pick = '0;
+    want   = '0;
+    choice = '0;
     if (any_busy) begin
       for (int unsigned i = 0; i < Walkers; i++) begin
         want[i] = (state_q[i] == WkStart || state_q[i] == WkRead || state_q[i] == WkCas)
@@ -368,18 +372,36 @@ module walker
       end
       // Round robin: the slots after the last one first.
       if (want != '0) begin
-        for (int i = int'(Walkers) - 1; i >= 0; i--) if (want[i]) pick = slot_t'(i);
+        for (int i = int'(Walkers) - 1; i >= 0; i--) if (want[i]) choice = slot_t'(i);
         for (int i = int'(Walkers) - 1; i >= 0; i--) begin
-          if (want[i] && slot_t'(i) > last_q) pick = slot_t'(i);
+          if (want[i] && slot_t'(i) > last) choice = slot_t'(i);
         end
       end
     end
-    want_any = want != '0;
+    want_any = Compact ? want[pick] : want != '0;
     pick_any = want_any && out_free && !goes_on && !drop[pick] && !redo[pick];
   end
 
+  // Compact: chosen a cycle before, the one after the last choice, if it still wants something.
+  if (Compact) begin : gen_pick_late
+    always_ff @(posedge clk_i or negedge rst_ni) begin
+      if (!rst_ni) pick <= '0;
+      else         pick <= choice;
+    end
+    assign last = pick;
+  end else begin : gen_pick_now
+    slot_t last_q;
+
+    always_ff @(posedge clk_i or negedge rst_ni) begin
+      if (!rst_ni)       last_q <= '0;
+      else if (pick_any) last_q <= pick;
+    end
+    assign last = last_q;
+    assign pick = choice;
+  end
+
   // A request that comes now begins its walk at once, but not beside an event that may change its root.
-  assign fresh = start_fresh && out_free && !goes_on && !want_any
+  assign fresh = !Compact && start_fresh && out_free && !goes_on && !want_any
               && event_i.ev != EvInvalidate && event_i.ev != EvStop;
   assign issue = (goes_on && out_free) || pick_any || fresh;
 
@@ -388,7 +410,7 @@ module walker
     ctx       = '0;
     begin_vpn = '0;
     from_start = 1'b0;
-    if (want_any) begin
+    if (want_any || Compact) begin
       ctx        = miss_q[pick].ctx;
       begin_vpn  = miss_q[pick].vpn;
       from_start = state_q[pick] == WkStart;
@@ -407,16 +429,17 @@ module walker
       slot   = rsp;
       vpn    = rsp_vpn;
       is_cas = rsp_state == WkCas;
-    end else if (want_any) begin
+    end else if (want_any || Compact) begin
       slot   = pick;
       is_cas = state_q[pick] == WkCas;
     end
   end
 
   walk_cache #(
-    .Tables(CacheTables),
-    .Middle(CacheMiddle),
-    .Top   (CacheTop)
+    .Tables (CacheTables),
+    .Middle (CacheMiddle),
+    .Top    (CacheTop),
+    .Compact(Compact)
   ) u_cache (
     .clk_i,
     .rst_ni,
@@ -440,22 +463,24 @@ module walker
     tbl       = '0;
     level     = '0;
     to_memory = 1'b0;
+    begins    = 1'b0;
     out_d     = '0;
-    if (goes_on || want_any || start_fresh) begin
+    if (goes_on || want_any || start_fresh || Compact) begin
       cfg       = ctx_cfg_i[ctx];
-      to_memory = issue && (goes_on || !from_start || cfg.mode == CtxModeTranslate);
+      to_memory = issue && (goes_on || !from_start || (cfg.mode == CtxModeTranslate && !Compact));
       if (goes_on) begin
         tbl   = is_cas ? table_q[rsp] : rsp_pte.ppn;
         level = is_cas ? level_q[rsp] : level_q[rsp] - 2'd1;
       end else if (from_start) begin
         tbl   = cache_hit ? cache_table : cfg.root;
         level = cache_hit ? cache_level : 2'd3;
+        begins = issue && cfg.mode == CtxModeTranslate;
       end else begin
         tbl   = table_q[pick];
         level = level_q[pick];
       end
       out_d.op   = is_cas ? MemCas : MemRead;
-      out_d.addr = {tbl, va_index(vpn, level), 3'b000};
+      out_d.addr = {Compact ? table_q[pick] : tbl, va_index(vpn, Compact ? level_q[pick] : level), 3'b000};
       out_d.strb = out_d.addr[3] ? 16'hff00 : 16'h00ff;
       out_d.tag  = TagW'(slot);
       if (is_cas) begin
@@ -469,8 +494,8 @@ module walker
   assign mem_req_o       = out_q;
   assign log_take_o      = pick_any && logged[pick];
   assign cnt_read_o      = to_memory && !is_cas;
-  assign cnt_walk_o      = to_memory && !goes_on && from_start && (fresh || !again_q[pick]);
-  assign cnt_restart_o   = to_memory && !goes_on && from_start && !fresh && again_q[pick];
+  assign cnt_walk_o      = begins && (fresh || !again_q[pick]);
+  assign cnt_restart_o   = begins && !fresh && again_q[pick];
 
   // ---------------------------------------------------------------- results
   logic  ev_any, fault_any;
@@ -537,6 +562,7 @@ module walker
   wk_e issued;
   always_comb begin
     if (to_memory)                       issued = is_cas ? WkCasWait : WkReadWait;
+    else if (begins)                     issued = WkRead;
     else if (cfg.mode == CtxModeBypass)  issued = WkFill;
     else                                 issued = WkBadCtx;
   end
@@ -551,7 +577,6 @@ module walker
       drop_q      <= '0;
       caught_q    <= '0;
       logs_q      <= '0;
-      last_q      <= '0;
       out_valid_q <= 1'b0;
     end else begin
       if (mem_rsp_valid_i) begin
@@ -579,7 +604,6 @@ module walker
 
       if (out_free) out_valid_q <= to_memory;
       if (issue)    state_q[slot] <= issued;
-      if (pick_any)   last_q       <= pick;
       if (log_take_o) logs_q[pick] <= 1'b1;
 
       if (ev_valid_o && ev_ready_i) begin

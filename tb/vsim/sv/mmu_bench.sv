@@ -4,7 +4,8 @@ module mmu_bench
   import hmmu_pkg::*;
   import hmmu_regs_pkg::*;
 #(
-  parameter int unsigned InvBound = 2000
+  parameter int unsigned InvBound = 2000,
+  parameter bit          Compact  = 1'b0
 ) (
   input  logic             clk_i,
   input  logic             rst_ni,
@@ -104,7 +105,7 @@ module mmu_bench
   assign wake_o[1][15:8] = '0;
   assign wake_o[2][15:2] = '0;
 
-  mmu #(.NumClients(3), .InvBound(InvBound)) u_mmu (
+  mmu #(.NumClients(3), .InvBound(InvBound), .Compact(Compact)) u_mmu (
     .clk_i, .rst_ni,
     .miss_valid_i(miss_valid), .miss_ready_o(miss_ready), .miss_i(miss),
     .event_o, .drain_done_i, .cmd_valid_i, .cmd_ready_o, .cmd_i, .cmd_done_o,

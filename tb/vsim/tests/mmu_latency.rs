@@ -10,6 +10,7 @@ mod tables;
 mod xlat;
 
 use bench::{Bench, Rsp, ask};
+use hmmu_vsim::COMPACT;
 use memport::Timing;
 use tables::leaf_pte;
 use xlat::{Access, Size};
@@ -47,18 +48,20 @@ fn a_cold_walk_keeps_its_promise() {
         }
         bench.map(1, 0x1_0001_2346, Size::Small, leaf_pte(0x71, "rwad"));
         bench.map(1, 0x5_5555_5555, Size::Small, leaf_pte(0x72, "rw"));
-        // From the lookup to the wake: 4 cycles before the first read, 1 between two, 2 after the last.
-        let promised = |reads: u64| reads * (latency + 1) + 5;
+        // From the lookup to the wake: 4 cycles before the first read, 1 between two, 2 after the last. In the form for
+        // FPGAs there are registers on all of these ways.
+        let (between, rest, l2_hit) = if COMPACT { (2, 10, 7) } else { (1, 5, 4) };
+        let promised = |reads: u64| reads * (latency + between) + rest;
         for (vpn, reads) in sizes.into_iter().zip([4, 4, 3, 2]) {
             let took = miss(&mut bench, 0, vpn, Access::Read);
             assert_eq!(took, promised(reads), "page {vpn:x}");
-            assert!(took <= reads * latency + 2 * reads + 4);
+            assert!(COMPACT || took <= reads * latency + 2 * reads + 4);
         }
         let neighbour = miss(&mut bench, 0, 0x1_0001_2346, Access::Read);
         let dirty = miss(&mut bench, 0, 0x5_5555_5555, Access::Write);
         assert_eq!((neighbour, dirty), (promised(1), promised(5)));
         for vpn in sizes {
-            assert_eq!(miss(&mut bench, 1, vpn, Access::Read), 4, "L2 hit");
+            assert_eq!(miss(&mut bench, 1, vpn, Access::Read), l2_hit, "L2 hit");
         }
     }
 }
