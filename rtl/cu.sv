@@ -14,6 +14,8 @@
 // Latencies from S0 to the next S0 of a warp: 4 cycles, multiply 8, divide 70 (W forms 38), store 7,
 // with an empty barrel and TLB and cache hits. From the S0 of a load to that of the first instruction
 // that uses its result: 8 plus the memory's latency.
+// Compact, the form for an FPGA: a register between the register file and S3, so an instruction takes a cycle more, as does
+// a fetch that misses; an access takes three. A hold begins a cycle later.
 //
 // Late results (loads, atomics, multiply, divide, thread start) are written in cycles in which S4
 // writes nothing. If they find none for some cycles, one issue is held back.
@@ -38,7 +40,8 @@ module cu
   parameter int unsigned JobSlots   = 4,
   parameter int unsigned L1Entries  = 16, // of each L1 TLB
   parameter int unsigned DataSlots  = 16, // misses at once: of its data,
-  parameter int unsigned FetchSlots = 8   // and of its fetch
+  parameter int unsigned FetchSlots = 8,  // and of its fetch
+  parameter bit          Compact    = 1'b0
 ) (
   input  logic                   clk_i,
   input  logic                   rst_ni,
@@ -136,7 +139,8 @@ module cu
 
   cu_warps #(
     .Warps    (Warps),
-    .JobSlots (JobSlots)
+    .JobSlots (JobSlots),
+    .Compact  (Compact)
   ) u_warps (
     .clk_i,
     .rst_ni,
@@ -222,7 +226,8 @@ module cu
   cu_fetch #(
     .Warps   (Warps),
     .Entries (L1Entries),
-    .Slots   (FetchSlots)
+    .Slots   (FetchSlots),
+    .Compact (Compact)
   ) u_fetch (
     .clk_i,
     .rst_ni,
@@ -270,9 +275,10 @@ module cu
   );
 
   // ---------------------------------------------------------------- execute (S3)
-  logic        s3_bad_q;
-  dec_t        dec_q;
-  logic [63:0] rs1, rs2;
+  logic        s3_bad_q, read_valid_q, read_bad_q;
+  warp_t       read_warp_q;
+  dec_t        dec_q, read_dec_q;
+  logic [63:0] rs1, rs2, reg_rs1, reg_rs2;
   logic        reg_we;
   wb_t         reg_wb;
   logic [3:0]  save_pair;
@@ -287,19 +293,45 @@ module cu
     .raddr_warp_i (s2_valid_q ? s2_warp_q : save_warp),
     .rs1_i        (s2_valid_q ? dec.rs1 : {save_pair, 1'b0}),
     .rs2_i        (s2_valid_q ? dec.rs2 : {save_pair, 1'b1}),
-    .rs1_o        (rs1),
-    .rs2_o        (rs2),
+    .rs1_o        (reg_rs1),
+    .rs2_o        (reg_rs2),
     .we_i         (reg_we),
     .waddr_warp_i (reg_wb.warp),
     .rd_i         (reg_wb.rd),
     .wdata_i      (reg_wb.data)
   );
 
+  // What was read: S3, or in the cycle before it.
+  if (Compact) begin : gen_read
+    always_ff @(posedge clk_i or negedge rst_ni) begin
+      if (!rst_ni) begin
+        s3_valid_q <= 1'b0;
+        s3_bad_q   <= 1'b0;
+      end else begin
+        s3_valid_q <= read_valid_q;
+        s3_bad_q   <= read_bad_q;
+      end
+    end
+    always_ff @(posedge clk_i) begin
+      s3_warp_q <= read_warp_q;
+      dec_q     <= read_dec_q;
+      rs1       <= reg_rs1;
+      rs2       <= reg_rs2;
+    end
+  end else begin : gen_now
+    assign s3_valid_q = read_valid_q;
+    assign s3_bad_q   = read_bad_q;
+    assign s3_warp_q  = read_warp_q;
+    assign dec_q      = read_dec_q;
+    assign rs1        = reg_rs1;
+    assign rs2        = reg_rs2;
+  end
+
   logic [63:0] sum, result, instret;
   logic [63:0] instret_mem [Warps];
   warps_t      counted_q;   // instret_mem is of the present thread
   logic        run_alu, run_mem, run_muldiv;
-  logic        hazard, regs_in, active_now, full_now, stall_now, stall_regs, stall_all;
+  logic        hazard, regs_in, active_now, full_now, done_now, stall_now, stall_regs, stall_all;
   logic        load_done, load_last;
   wb_t         mem_wb, exec_wb;
   logic        inj_valid, inj_taken, load_wb_valid, load_instret, load_instret_word;
@@ -327,6 +359,7 @@ module cu
     .stall_o      (stall_now),
     .stall_regs_o (stall_regs),
     .stall_all_o  (stall_all),
+    .done_now_i   (done_now),
     .time_i,
     .instret_i    (instret),
     .index_i      (csr_index),
@@ -341,7 +374,8 @@ module cu
   );
 
   cu_score #(
-    .Warps (Warps)
+    .Warps   (Warps),
+    .Compact (Compact)
   ) u_score (
     .clk_i,
     .rst_ni,
@@ -360,6 +394,7 @@ module cu
     .regs_in_o    (regs_in),
     .active_now_o (active_now),
     .full_now_o   (full_now),
+    .done_now_o   (done_now),
     .load_i       (run_mem && dec_q.mem.kind == MemLoad),
     .load_rd_i    (dec_q.rd),
     .load_rd_we_i (dec_q.rd_we),
@@ -389,23 +424,23 @@ module cu
 
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
-      s1_valid_q  <= 1'b0;
-      s2_valid_q  <= 1'b0;
-      s3_valid_q  <= 1'b0;
-      s4_we_q     <= 1'b0;
-      lsu_valid_q <= 1'b0;
-      s1_bad_q    <= 1'b0;
-      s2_bad_q    <= 1'b0;
-      s3_bad_q    <= 1'b0;
+      s1_valid_q   <= 1'b0;
+      s2_valid_q   <= 1'b0;
+      read_valid_q <= 1'b0;
+      s4_we_q      <= 1'b0;
+      lsu_valid_q  <= 1'b0;
+      s1_bad_q     <= 1'b0;
+      s2_bad_q     <= 1'b0;
+      read_bad_q   <= 1'b0;
     end else begin
-      s1_valid_q  <= issue;
-      s1_bad_q    <= issue && issue_bad;
-      s2_valid_q  <= s1_valid_q && (s1_hit || s1_bad_q);
-      s2_bad_q    <= s1_bad_q;
-      s3_valid_q  <= s2_valid_q;
-      s3_bad_q    <= s2_bad_q;
-      s4_we_q     <= run_alu && dec_q.rd_we;
-      lsu_valid_q <= run_mem;
+      s1_valid_q   <= issue;
+      s1_bad_q     <= issue && issue_bad;
+      s2_valid_q   <= s1_valid_q && (s1_hit || s1_bad_q);
+      s2_bad_q     <= s1_bad_q;
+      read_valid_q <= s2_valid_q;
+      read_bad_q   <= s2_bad_q;
+      s4_we_q      <= run_alu && dec_q.rd_we;
+      lsu_valid_q  <= run_mem;
     end
   end
 
@@ -416,8 +451,8 @@ module cu
       s2_instr_q <= s1_instr;
     end
     if (s2_valid_q) begin
-      s3_warp_q <= s2_warp_q;
-      dec_q     <= dec;
+      read_warp_q <= s2_warp_q;
+      read_dec_q  <= dec;
     end
     if (run_alu) s4_wb_q <= exec_wb;
     if (run_mem) lsu_req_q <= '{warp: s3_warp_q, op: dec_q.mem, rd: dec_q.rd, rd_we: dec_q.rd_we,
@@ -461,7 +496,8 @@ module cu
   cu_lsu #(
     .Warps   (Warps),
     .Entries (L1Entries),
-    .Slots   (DataSlots)
+    .Slots   (DataSlots),
+    .Compact (Compact)
   ) u_lsu (
     .clk_i,
     .rst_ni,
@@ -523,8 +559,8 @@ module cu
     .reads_i    (s2_valid_q),
     .hold_o     (save_hold),
     .pair_o     (save_pair),
-    .rs1_i      (rs1),
-    .rs2_i      (rs2),
+    .rs1_i      (reg_rs1),
+    .rs2_i      (reg_rs2),
     .index_i    (save_index),
     .place_i    (save_place),
     .pc_i       (save_pc),
@@ -535,7 +571,7 @@ module cu
   );
 
   // The count of instructions takes a cycle in which none ends.
-  assign load_ok      = !(load_instret_word && cnt_instructions_o);
+  assign load_ok      = !(load_instret_word && (Compact ? s3_valid_q : cnt_instructions_o));
   assign load_instret = load_instret_word && load_ok;
   assign inj_taken    = inj_valid && !lsu_valid_q;
 
@@ -574,7 +610,14 @@ module cu
 
   assign waiting        = mem_wb_valid || md_valid || start_wb_valid || load_wb_valid;
   // A word of a saved thread that has waited for some cycles goes first.
-  assign load_first     = load_wb_valid && load_wait_q >= 4'd8;
+  if (Compact) begin : gen_first_late
+    always_ff @(posedge clk_i or negedge rst_ni) begin
+      if (!rst_ni) load_first <= 1'b0;
+      else         load_first <= load_wb_valid && !start_wb_ready && load_wait_q >= 4'd7;
+    end
+  end else begin : gen_first_now
+    assign load_first = load_wb_valid && load_wait_q >= 4'd8;
+  end
   assign mem_wb_ready   = !s4_we_q && !load_first;
   assign md_ready       = !s4_we_q && !load_first && !mem_wb_valid;
   assign start_wb_ready = !s4_we_q && (load_first || (!mem_wb_valid && !md_valid));

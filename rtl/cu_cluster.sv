@@ -22,7 +22,8 @@ module cu_cluster
   parameter int unsigned JobSlots   = 4,
   parameter int unsigned L1Entries  = 16, // of each L1 TLB
   parameter int unsigned DataSlots  = 16, // misses at once: of a unit's data,
-  parameter int unsigned FetchSlots = 8   // and of its fetch
+  parameter int unsigned FetchSlots = 8,  // and of its fetch
+  parameter bit          Compact    = 1'b0
 ) (
   input  logic                         clk_i,
   input  logic                         rst_ni,
@@ -195,7 +196,8 @@ module cu_cluster
       .JobSlots   (JobSlots),
       .L1Entries  (L1Entries),
       .DataSlots  (DataSlots),
-      .FetchSlots (FetchSlots)
+      .FetchSlots (FetchSlots),
+      .Compact    (Compact)
     ) u_cu (
       .clk_i,
       .rst_ni,

@@ -25,6 +25,7 @@ module cu_exec
   output logic        stall_o,
   output logic        stall_regs_o,
   output logic        stall_all_o,
+  input  logic        done_now_i,     // a result has come that the others do not show yet: the warp is not put down
   // CSRs.
   input  logic [63:0] time_i,
   input  logic [63:0] instret_i,
@@ -150,6 +151,10 @@ module cu_exec
           step_o.info   = InfoPc;
         end
       endcase
+    end
+    if (step_o.step == StepStall && done_now_i) begin
+      step_o.step = StepAgain;
+      stall_o     = 1'b0;
     end
   end
 

@@ -17,6 +17,8 @@
 //
 //   t      t+1    t+2      t+3    t+4
 //   req    miss   lookup   hit    mem_req ...  mem_rsp: line written, release in the next cycle
+//
+// Compact: the form for an FPGA. What looks up was chosen in the cycle before.
 module cu_fetch
   import hmmu_pkg::*;
   import hmmu_regs_pkg::*;
@@ -24,7 +26,8 @@ module cu_fetch
 #(
   parameter int unsigned Warps   = 16,
   parameter int unsigned Entries = 16,   // of the L1 TLB
-  parameter int unsigned Slots   = 8     // misses of the L1 TLB at once
+  parameter int unsigned Slots   = 8,    // misses of the L1 TLB at once
+  parameter bit          Compact = 1'b0
 ) (
   input  logic                    clk_i,
   input  logic                    rst_ni,
@@ -143,6 +146,7 @@ module cu_fetch
 
   // ---------------------------------------------------------------- where each warp stands
   warps_t want_q;      // wants a lookup
+  warps_t asked;       // Compact: looks up in this cycle
   warps_t look_q;      // its lookup is under way
   warps_t read_q;      // translated: wants to read its line
   warps_t mem_q;       // its read is in the request register or under way
@@ -151,7 +155,7 @@ module cu_fetch
   ppn_t   ppn_q [Warps];
 
   warps_t owner;
-  assign owner    = want_q | look_q | parked_o | read_q | mem_q;
+  assign owner    = want_q | asked | look_q | parked_o | read_q | mem_q;
   assign busy_o   = owner | merged_q;
 
   // ---------------------------------------------------------------- miss
@@ -182,16 +186,41 @@ module cu_fetch
   assign lkp_valid = want_q != '0;
   assign lkp_warp  = lowest(want_q);
 
+  logic  tlb_valid;
+  warp_t tlb_warp;
+  ctx_t  tlb_ctx;
+  vpn_t  tlb_vpn;
+
+  if (Compact) begin : gen_ask
+    always_ff @(posedge clk_i or negedge rst_ni) begin
+      if (!rst_ni) tlb_valid <= 1'b0;
+      else         tlb_valid <= lkp_valid;
+    end
+    always_ff @(posedge clk_i) begin
+      tlb_warp <= lkp_warp;
+      tlb_ctx  <= ctx_i[lkp_warp];
+      tlb_vpn  <= pc_i[lkp_warp][47:12];
+    end
+    assign asked = one(tlb_valid, tlb_warp);
+  end else begin : gen_now
+    assign tlb_valid = lkp_valid;
+    assign tlb_warp  = lkp_warp;
+    assign tlb_ctx   = ctx_i[lkp_warp];
+    assign tlb_vpn   = pc_i[lkp_warp][47:12];
+    assign asked     = '0;
+  end
+
   l1_tlb #(
     .Entries (Entries),
     .Slots   (Slots),
-    .Client  (ClientCuFetch)
+    .Client  (ClientCuFetch),
+    .Compact (Compact)
   ) u_tlb (
     .clk_i,
     .rst_ni,
-    .lkp_valid_i  (lkp_valid),
-    .lkp_ctx_i    (ctx_i[lkp_warp]),
-    .lkp_vpn_i    (pc_i[lkp_warp][47:12]),
+    .lkp_valid_i  (tlb_valid),
+    .lkp_ctx_i    (tlb_ctx),
+    .lkp_vpn_i    (tlb_vpn),
     .lkp_access_i (AccessExecute),
     .rsp_valid_o  (look_valid),
     .rsp_status_o (look_status),
@@ -272,9 +301,10 @@ module cu_fetch
   end
 
   // ---------------------------------------------------------------- next state
-  warps_t lkp_set, hit_set, miss_set, full_set, rsp_set, pick_set, dropped, ended;
+  warps_t lkp_set, tlb_set, hit_set, miss_set, full_set, rsp_set, pick_set, dropped, ended;
   logic   end_any;
   assign lkp_set  = one(lkp_valid, lkp_warp);
+  assign tlb_set  = one(tlb_valid, tlb_warp);
   assign hit_set  = one(look_hit, look_warp_q);
   assign miss_set = one(look_miss, look_warp_q);
   assign full_set = one(look_full, look_warp_q);
@@ -294,7 +324,7 @@ module cu_fetch
 
   // Reads under way, for drain_done_o.
   warps_t active_q, active_d, pending_q;
-  assign active_d = (active_q | lkp_set) & ~(miss_set | full_set | rsp_set);
+  assign active_d = (active_q | tlb_set) & ~(miss_set | full_set | rsp_set);
   assign drain_done_o = pending_q == '0;
 
   logic draining;
@@ -314,12 +344,12 @@ module cu_fetch
     end else begin
       want_q   <= (want_q & ~lkp_set & ~dropped) | one(miss && !merge, s1_warp_q)
                 | look_woken | look_retry;
-      look_q   <= lkp_set;
+      look_q   <= tlb_set;
       read_q   <= (read_q | hit_set) & ~pick_set;
       mem_q    <= (mem_q | pick_set) & ~rsp_set;
       merged_q <= (merged_q & {Warps{!end_any}} & ~dropped)
                 | one(miss && merge && !end_any, s1_warp_q);
-      stale_q  <= (stale_q & ~lkp_set) | stale_now;
+      stale_q  <= (stale_q & ~tlb_set) | stale_now;
       active_q  <= active_d;
       pending_q <= (draining ? '1 : pending_q) & active_d;
       if (pick)                 req_valid_q <= 1'b1;
@@ -328,7 +358,7 @@ module cu_fetch
   end
 
   always_ff @(posedge clk_i) begin
-    look_warp_q <= lkp_warp;
+    look_warp_q <= tlb_warp;
     if (look_hit) ppn_q[look_warp_q] <= look_ppn;
     if (pick) begin
       req_warp_q <= pick_warp;

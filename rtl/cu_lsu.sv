@@ -34,6 +34,10 @@
 //
 //   t      t+1   t+2
 //   req    hit   mem_req ... mem_rsp   wb in the next cycle
+//
+// Compact: the form for an FPGA. What looks up was chosen in the cycle before, and so was what takes the memory
+// port; no hit goes straight into the request register: two cycles more from req to mem_req. An answer is looked at
+// in the cycle after it came.
 module cu_lsu
   import hmmu_pkg::*;
   import hmmu_regs_pkg::*;
@@ -41,7 +45,8 @@ module cu_lsu
 #(
   parameter int unsigned Warps   = 16,
   parameter int unsigned Entries = 16,   // of the L1 TLB
-  parameter int unsigned Slots   = 16    // misses of the L1 TLB at once
+  parameter int unsigned Slots   = 16,   // misses of the L1 TLB at once
+  parameter bit          Compact = 1'b0
 ) (
   input  logic              clk_i,
   input  logic              rst_ni,
@@ -144,6 +149,15 @@ module cu_lsu
     return acc_index(64'(chosen));
   endfunction
 
+  // The same, with a comparator for each: shorter, where a simulation would work through all of them.
+  function automatic acc_t next_above(accs_t set, acc_t last);
+    accs_t above, chosen;
+    for (int unsigned i = 0; i < Accs; i++) above[i] = set[i] && i > 32'(last);
+    if (above == '0) above = set;
+    chosen = above & (~above + accs_t'(1));
+    return acc_index(64'(chosen));
+  endfunction
+
   function automatic access_e access_of(mem_kind_e kind);
     unique case (kind)
       MemLoad:  return AccessRead;
@@ -181,6 +195,7 @@ module cu_lsu
   accs_t busy_q;       // is here; in none of the following: its result waits to be taken
   accs_t want_q;       // wants to look up (again)
   accs_t first_q;      // of these: its translation has just come, and may be pushed out again
+  accs_t asked;        // Compact: it looks up in this cycle
   accs_t look_q;       // its lookup is under way
   accs_t order_q;      // waits for older accesses of its warp
   accs_t issue_q;      // translated: wants the memory port
@@ -190,7 +205,7 @@ module cu_lsu
   warps_t active_q;    // has anything in busy_q
 
   accs_t untranslated;
-  assign untranslated = want_q | look_q | parked | order_q | fail_q;
+  assign untranslated = want_q | asked | look_q | parked | order_q | fail_q;
 
   assign active_o = active_q;
   assign blocks_o = block_q;
@@ -223,30 +238,87 @@ module cu_lsu
   // ---------------------------------------------------------------- lookup
   // A new access goes first; others take the free cycles, those that were woken before the rest.
   logic    again, look_now, look_wait, lkp_valid;
-  acc_t    again_acc, lkp_acc, last_again_q, look_acc_q;
+  acc_t    again_acc, lkp_acc, look_acc_q;
   vpn_t    lkp_vpn;
   access_e lkp_access;
-  accs_t   ready_again, held_accs, kill_accs, hit_set;
+  accs_t   ready_again, held_accs, kill_accs, hit_set, hit_now;
 
   assign held_accs   = all_of_set(held_i);
   assign kill_accs   = all_of_set(kill_i);
   assign ready_again = want_q & ~held_accs;
-  assign again       = !req_valid_i && ready_again != '0;
   assign lkp_acc     = req_valid_i ? enter_acc : again_acc;
   assign lkp_vpn     = req_valid_i ? req_i.va[47:12] : va_mem[again_acc][47:12];
   assign lkp_access  = access_of(req_valid_i ? req_i.op.kind : meta_mem[again_acc].op.kind);
   assign look_now    = enter || again;
 
-  always_comb begin
-    again_acc = '0;
-    if (again) begin
-      again_acc = next((ready_again & first_q) != '0 ? ready_again & first_q : ready_again, last_again_q);
+  if (Compact) begin : gen_again_chosen
+    logic  chosen_q;       // again_acc is to look up next
+    accs_t others;
+
+    assign others = ready_again & ~one(chosen_q, again_acc);
+    assign again  = !req_valid_i && chosen_q && ready_again[again_acc];
+
+    always_ff @(posedge clk_i or negedge rst_ni) begin
+      if (!rst_ni) begin
+        chosen_q  <= 1'b0;
+        again_acc <= '0;
+      end else if (!chosen_q || again || !ready_again[again_acc]) begin
+        chosen_q <= others != '0;
+        if (others != '0) again_acc <= next_above((others & first_q) != '0 ? others & first_q : others, again_acc);
+      end
+    end
+  end else begin : gen_again_choose
+    acc_t last_again_q;
+
+    assign again = !req_valid_i && ready_again != '0;
+
+    always_comb begin
+      again_acc = '0;
+      if (again) begin
+        again_acc = next((ready_again & first_q) != '0 ? ready_again & first_q : ready_again, last_again_q);
+      end
+    end
+
+    always_ff @(posedge clk_i or negedge rst_ni) begin
+      if (!rst_ni)    last_again_q <= '0;
+      else if (again) last_again_q <= again_acc;
     end
   end
+
   // A store may have to wait for the translations of its warp's loads.
   assign look_wait   = look_now && lkp_access == AccessWrite
-                    && row(untranslated & ~hit_set & ~one(again, again_acc), lkp_acc.warp) != '0;
+                    && row(untranslated & ~hit_now & ~one(again, again_acc), lkp_acc.warp) != '0;
   assign lkp_valid   = look_now && !look_wait;
+
+  logic    tlb_valid;
+  acc_t    tlb_acc;
+  ctx_t    tlb_ctx;
+  vpn_t    tlb_vpn;
+  access_e tlb_access;
+
+  if (Compact) begin : gen_ask
+    always_ff @(posedge clk_i or negedge rst_ni) begin
+      if (!rst_ni) tlb_valid <= 1'b0;
+      else         tlb_valid <= lkp_valid;
+    end
+    always_ff @(posedge clk_i) begin
+      tlb_acc    <= lkp_acc;
+      tlb_ctx    <= ctx_i[lkp_acc.warp];
+      tlb_vpn    <= lkp_vpn;
+      tlb_access <= lkp_access;
+    end
+    assign asked   = one(tlb_valid, tlb_acc);
+    // Hits come too late for a choice; a store that waits for one of them has its turn again with it (progress).
+    assign hit_now = '0;
+  end else begin : gen_now
+    assign tlb_valid  = lkp_valid;
+    assign tlb_acc    = lkp_acc;
+    assign tlb_ctx    = ctx_i[lkp_acc.warp];
+    assign tlb_vpn    = lkp_vpn;
+    assign tlb_access = lkp_access;
+    assign asked      = '0;
+    assign hit_now    = hit_set;
+  end
 
   logic                     look_valid;
   lookup_e                  look_status;
@@ -259,14 +331,15 @@ module cu_lsu
   l1_tlb #(
     .Entries (Entries),
     .Slots   (Slots),
-    .Client  (ClientCuData)
+    .Client  (ClientCuData),
+    .Compact (Compact)
   ) u_tlb (
     .clk_i,
     .rst_ni,
-    .lkp_valid_i  (lkp_valid),
-    .lkp_ctx_i    (ctx_i[lkp_acc.warp]),
-    .lkp_vpn_i    (lkp_vpn),
-    .lkp_access_i (lkp_access),
+    .lkp_valid_i  (tlb_valid),
+    .lkp_ctx_i    (tlb_ctx),
+    .lkp_vpn_i    (tlb_vpn),
+    .lkp_access_i (tlb_access),
     .rsp_valid_o  (look_valid),
     .rsp_status_o (look_status),
     .rsp_ppn_o    (look_ppn),
@@ -327,7 +400,8 @@ module cu_lsu
 
   always_comb begin
     live = '0;
-    if (look_hit) live = (untranslated | issue_q | mem_q) & ~one(mem_last, rsp_acc) & ~one(1'b1, look_acc_q);
+    // Compact: without a look at the response of this cycle; a hit that waits for it has its turn again (progress).
+    if (look_hit) live = (untranslated | issue_q | mem_q) & ~one(mem_last && !Compact, rsp_acc) & ~one(1'b1, look_acc_q);
   end
 
   cu_lsu_order #(
@@ -395,7 +469,6 @@ module cu_lsu
   // ---------------------------------------------------------------- memory request
   // A hit goes straight into the request register if nothing waits for it.
   logic     slot_free, pick, bypass;
-  acc_t     last_pick_q;
   ppn_t     pick_ppn;
   meta_t    pick_meta;
   mem_req_t pick_req;
@@ -405,14 +478,42 @@ module cu_lsu
   mem_req_t req_q;
 
   assign slot_free = !req_valid_q || mem_req_ready_i;
-  assign bypass    = pass && issue_q == '0 && slot_free;
-  assign pick      = slot_free && (issue_q != '0 || pass);
-  assign pick_ppn  = issue_q != '0 ? kept_ppn : look_ppn;
   assign pick_meta = meta_mem[pick_acc];
 
-  always_comb begin
-    pick_acc = look_acc_q;
-    if (issue_q != '0) pick_acc = next(issue_q, last_pick_q);
+  if (Compact) begin : gen_chosen
+    logic  chosen_q;       // pick_acc is to go next
+    accs_t others;
+
+    assign others   = issue_q & ~one(chosen_q, pick_acc);
+    assign pick     = chosen_q && slot_free;
+    assign bypass   = 1'b0;
+    assign pick_ppn = kept_ppn;
+
+    always_ff @(posedge clk_i or negedge rst_ni) begin
+      if (!rst_ni) begin
+        chosen_q <= 1'b0;
+        pick_acc <= '0;
+      end else if (!chosen_q || pick) begin
+        chosen_q <= others != '0 || pass;
+        pick_acc <= others != '0 ? next_above(others, pick_acc) : look_acc_q;
+      end
+    end
+  end else begin : gen_choose
+    acc_t last_pick_q;
+
+    assign bypass   = pass && issue_q == '0 && slot_free;
+    assign pick     = slot_free && (issue_q != '0 || pass);
+    assign pick_ppn = issue_q != '0 ? kept_ppn : look_ppn;
+
+    always_comb begin
+      pick_acc = look_acc_q;
+      if (issue_q != '0) pick_acc = next(issue_q, last_pick_q);
+    end
+
+    always_ff @(posedge clk_i or negedge rst_ni) begin
+      if (!rst_ni)   last_pick_q <= '0;
+      else if (pick) last_pick_q <= pick_acc;
+    end
   end
 
   cu_lsu_req u_req (
@@ -437,19 +538,52 @@ module cu_lsu
   logic [63:0] rsp_raw, rsp_value;
   logic        rsp_swap, rsp_rmw, unchanged, swapped, rsp_open, rsp_loops, rsp_undone, rsp_done, rsp_fails;
 
-  assign rsp_acc  = acc_t'(mem_rsp_i.tag[$bits(acc_t)-1:0]);
-  assign rsp_warp = rsp_acc.warp;
-  assign rsp_meta = meta_mem[rsp_acc];
-  assign rsp_rmw  = rsp_meta.op.kind == MemAmo && native_q[rsp_warp];
-  assign rsp_swap = rsp_meta.op.kind == MemSc || rsp_rmw || (rsp_meta.op.kind == MemAmo && swap_q[rsp_warp]);
+  // What comes from memory, and what it is for. A swap answers in the low bits, a read with the whole 16 bytes.
+  typedef struct packed {
+    logic        err;
+    acc_t        acc;
+    meta_t       meta;
+    logic        swap;       // a swap's
+    logic        rmw;        // an AMO's that the memory did
+    logic [63:0] raw;        // from its first byte on
+    logic [63:0] expected;
+  } answer_t;
+
+  answer_t come, answer;
+  logic    rsp_valid;
+
+  always_comb begin
+    come.err      = mem_rsp_i.err;
+    come.acc      = acc_t'(mem_rsp_i.tag[$bits(acc_t)-1:0]);
+    come.meta     = meta_mem[come.acc];
+    come.rmw      = come.meta.op.kind == MemAmo && native_q[come.acc.warp];
+    come.swap     = come.meta.op.kind == MemSc || come.rmw || (come.meta.op.kind == MemAmo && swap_q[come.acc.warp]);
+    come.raw      = 64'(mem_rsp_i.data >> {come.swap ? 4'd0 : va_mem[come.acc][3:0], 3'b0});
+    come.expected = come.meta.op.kind == MemSc ? resv_value_mem[come.acc.warp] : old_mem[come.acc.warp];
+  end
+
+  if (Compact) begin : gen_answer_late
+    always_ff @(posedge clk_i or negedge rst_ni) begin
+      if (!rst_ni) rsp_valid <= 1'b0;
+      else         rsp_valid <= mem_rsp_valid_i;
+    end
+    always_ff @(posedge clk_i) answer <= come;
+  end else begin : gen_answer_now
+    assign rsp_valid = mem_rsp_valid_i;
+    assign answer    = come;
+  end
+
+  assign rsp_acc  = answer.acc;
+  assign rsp_warp = answer.acc.warp;
+  assign rsp_meta = answer.meta;
+  assign rsp_rmw  = answer.rmw;
+  assign rsp_swap = answer.swap;
+  assign rsp_raw  = answer.raw;
 
   cu_lsu_rsp u_rsp (
-    .op_i       (rsp_meta.op),
-    .swap_i     (rsp_swap),
-    .offset_i   (va_mem[rsp_acc][3:0]),
-    .expected_i (rsp_meta.op.kind == MemSc ? resv_value_mem[rsp_warp] : old_mem[rsp_warp]),
-    .data_i     (mem_rsp_i.data),
-    .raw_o      (rsp_raw),
+    .op_i       (answer.meta.op),
+    .raw_i      (answer.raw),
+    .expected_i (answer.expected),
     .value_o    (rsp_value),
     .swapped_o  (unchanged)
   );
@@ -457,12 +591,12 @@ module cu_lsu
   assign swapped = unchanged || rsp_rmw;
 
   // An AMO goes on until its swap took place, unless its thread is killed or held.
-  assign rsp_open   = mem_rsp_valid_i && rsp_meta.op.kind == MemAmo && !(rsp_swap && swapped)
-                   && !mem_rsp_i.err && !kill_i[rsp_warp];
+  assign rsp_open   = rsp_valid && rsp_meta.op.kind == MemAmo && !(rsp_swap && swapped)
+                   && !answer.err && !kill_i[rsp_warp];
   assign rsp_loops  = rsp_open && !held_i[rsp_warp];
   assign rsp_undone = rsp_open && held_i[rsp_warp];
-  assign rsp_fails  = mem_rsp_valid_i && mem_rsp_i.err;
-  assign rsp_done   = mem_rsp_valid_i && !rsp_open && !mem_rsp_i.err;
+  assign rsp_fails  = rsp_valid && answer.err;
+  assign rsp_done   = rsp_valid && !rsp_open && !answer.err;
   assign mem_last   = rsp_done || rsp_fails || rsp_undone;
 
   // ---------------------------------------------------------------- results
@@ -472,7 +606,7 @@ module cu_lsu
   acc_t  done_acc;
   wb_t   done, result;
 
-  assign fail_now = scfail_q != '0 && !mem_rsp_valid_i;
+  assign fail_now = scfail_q != '0 && !rsp_valid;
 
   always_comb begin
     scfail_warp = '0;
@@ -481,11 +615,11 @@ module cu_lsu
     end
   end
 
-  assign done_acc = mem_rsp_valid_i ? rsp_acc : '{warp: scfail_warp, slot: block_mem[scfail_warp]};
+  assign done_acc = rsp_valid ? rsp_acc : '{warp: scfail_warp, slot: block_mem[scfail_warp]};
   assign done     = '{warp: done_acc.warp, slot: done_acc.slot,
                       posted: meta_mem[done_acc].op.kind == MemLoad,
                       rd: meta_mem[done_acc].rd, rd_we: meta_mem[done_acc].rd_we,
-                      data: mem_rsp_valid_i ? rsp_value : 64'd1};
+                      data: rsp_valid ? rsp_value : 64'd1};
 
   cu_fifo #(
     .Width ($bits(wb_t)),
@@ -510,13 +644,16 @@ module cu_lsu
   assign cnt_store_o = 2'(stored) + 2'(rsp_done && rsp_swap && swapped);
 
   // ---------------------------------------------------------------- next state
-  accs_t  lkp_set, progress, left, busy_d, moving, active_d, pending_q, retired;
+  accs_t  tlb_set, progress, waiting, waits, left, busy_d, moving, active_d, pending_q, retired;
   warps_t let_go, forgotten;
   accs_t  forget_accs;
 
-  assign lkp_set  = one(lkp_valid, lkp_acc);
+  assign tlb_set  = one(tlb_valid, tlb_acc);
   // Accesses whose warp has come on: those that wait for their turn try again.
   assign progress = all_of(pass, look_acc_q.warp) | all_of(mem_last, rsp_warp);
+  // Compact: so does one that begins to wait in this cycle, without having seen what has come.
+  assign waits    = Compact ? order_q | waiting : order_q;
+  assign waiting  = one(look_wait, lkp_acc) | one(look_hit && clash, look_acc_q);
   assign forgotten   = warp_one(forget_i, snap_warp_i);
   assign forget_accs = all_of(forget_i, snap_warp_i);
   assign left     = one(taken, taken_acc) | one(stored, req_acc_q) | dropped | forget_accs;
@@ -554,14 +691,14 @@ module cu_lsu
     parked_o    = '0;
     if (busy_q != '0) begin
       parked_o    = warps_of(parked);
-      translate_o = warps_of(want_q | look_q | order_q);
+      translate_o = warps_of(want_q | asked | look_q | order_q);
       for (int unsigned w = 0; w < Warps; w++) full_o[w] = busy_q[w*WarpAccs+:WarpAccs] == '1;
     end
   end
 
   // Translations in use, for drain_done_o.
   accs_t trk_q;
-  assign active_d     = (trk_q | lkp_set) & ~one(look_valid && !pass, look_acc_q) & ~retired;
+  assign active_d     = (trk_q | tlb_set) & ~one(look_valid && !pass, look_acc_q) & ~retired;
   assign drain_done_o = pending_q == '0;
 
   logic draining;
@@ -586,18 +723,15 @@ module cu_lsu
       scfail_q     <= '0;
       resv_q       <= '0;
       req_valid_q  <= 1'b0;
-      last_again_q <= '0;
-      last_pick_q  <= '0;
     end else begin
       busy_q  <= busy_d;
       want_q  <= ((want_q & ~one(again, again_acc)) | look_woken | look_retry | unparked
-                  | (order_q & progress) | one(rsp_undone, rsp_acc)) & ~dropped & ~forget_accs;
-      first_q <= (first_q & ~one(again, again_acc)) | look_woken | (order_q & progress);
-      look_q  <= lkp_set;
-      order_q <= ((order_q & ~progress) | one(look_wait, lkp_acc)
-                  | one(look_hit && clash, look_acc_q)) & ~dropped & ~forget_accs;
+                  | (waits & progress) | one(rsp_undone, rsp_acc)) & ~dropped & ~forget_accs;
+      first_q <= (first_q & ~one(again, again_acc)) | look_woken | (waits & progress);
+      look_q  <= tlb_set;
+      order_q <= ((order_q & ~progress) | (Compact ? waiting & ~progress : waiting)) & ~dropped & ~forget_accs;
       issue_q <= ((issue_q | (bypass ? '0 : hit_set)) & ~one(pick, pick_acc)) | one(rsp_loops, rsp_acc);
-      mem_q   <= (mem_q & ~retired & ~one(mem_rsp_valid_i, rsp_acc)) | one(pick, pick_acc);
+      mem_q   <= (mem_q & ~retired & ~one(rsp_valid, rsp_acc)) | one(pick, pick_acc);
       fail_q  <= (fail_q | park_trap | one(rsp_fails, rsp_acc) | one(req_valid_i && bad, enter_acc))
                & ~dropped & ~forget_accs;
       trk_q     <= active_d;
@@ -613,8 +747,6 @@ module cu_lsu
                 & ~warp_one(start_i, start_warp_i)
                 & ~warp_one(mem_last && rsp_meta.op.kind == MemSc, rsp_warp)
                 & ~warp_one(fail_now, scfail_warp);
-      if (again) last_again_q <= again_acc;
-      if (pick) last_pick_q <= pick_acc;
       if (pick) native_q[pick_acc.warp] <= pick_req.op == MemRmw;
       if (pick)                 req_valid_q <= 1'b1;
       else if (mem_req_ready_i) req_valid_q <= 1'b0;
@@ -630,12 +762,12 @@ module cu_lsu
         block_mem[req_i.warp] <= enter_acc.slot;
       end
     end
-    look_acc_q <= lkp_acc;
+    look_acc_q <= tlb_acc;
     if (pick) begin
       req_acc_q <= pick_acc;
       req_q     <= pick_req;
     end
-    if (mem_rsp_valid_i) begin
+    if (rsp_valid) begin
       if (rsp_meta.op.kind == MemAmo) old_mem[rsp_warp] <= rsp_raw;
       if (rsp_meta.op.kind == MemLr) begin
         resv_value_mem[rsp_warp] <= rsp_raw;
@@ -657,7 +789,7 @@ module cu_lsu
       assert (!(req_valid_i && here == '1)) else $error("an access finds no place");
       assert (!(req_valid_i && block_q[req_i.warp])) else $error("a held warp makes an access");
       assert (!(req_valid_i && atomic && here != '0)) else $error("an atomic beside other accesses");
-      assert (!mem_rsp_valid_i || mem_q[rsp_acc]) else $error("a response for no access");
+      assert (!rsp_valid || mem_q[rsp_acc]) else $error("a response for no access");
       assert ((untranslated & ~busy_q) == '0 && ((issue_q | mem_q) & ~busy_q) == '0)
         else $error("an access that is not here");
     end

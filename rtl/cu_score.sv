@@ -9,10 +9,13 @@
 // Stall: stall_i in S3 puts its warp down for what it waits for: registers, all its accesses
 // (stall_all_i), or any result (neither). wake_o names a warp whose result has come and ended its wait; it
 // counts for warps that wait, from the cycle after stall_i.
+// Compact: a cycle lies between S2 and S3. Results of the cycle are not seen in it: done_now_o tells that there is one for
+// the warp in S3, which then is not put down but tries again.
 module cu_score
   import cu_pkg::*;
 #(
-  parameter int unsigned Warps = 16
+  parameter int unsigned Warps   = 16,
+  parameter bit          Compact = 1'b0
 ) (
   input  logic             clk_i,
   input  logic             rst_ni,
@@ -33,6 +36,7 @@ module cu_score
   output logic             regs_in_o,
   output logic             active_now_o,
   output logic             full_now_o,
+  output logic             done_now_o,       // Compact
   input  logic             load_i,
   input  logic [4:0]       load_rd_i,
   input  logic             load_rd_we_i,
@@ -62,8 +66,8 @@ module cu_score
   logic        all_q     [Warps];
 
   // ---------------------------------------------------------------- S2
-  logic [31:0] need, need_q;
-  logic        hazard_q;
+  logic [31:0] need, need_q, need_s3;
+  logic        hazard_q, hazard_s3;
   assign need = bit_of(1'b1, rs1_i) | bit_of(1'b1, rs2_i) | bit_of(rd_we_i, rd_i);
 
   always_ff @(posedge clk_i or negedge rst_ni) begin
@@ -75,6 +79,17 @@ module cu_score
     if (look_valid_i) need_q <= need;
   end
 
+  if (Compact) begin : gen_read
+    always_ff @(posedge clk_i or negedge rst_ni) begin
+      if (!rst_ni) hazard_s3 <= 1'b0;
+      else         hazard_s3 <= hazard_q;
+    end
+    always_ff @(posedge clk_i) need_s3 <= need_q;
+  end else begin : gen_now
+    assign hazard_s3 = hazard_q;
+    assign need_s3   = need_q;
+  end
+
   // ---------------------------------------------------------------- S3
   logic        done_here;
   logic [31:0] done_bit, left, done_left;
@@ -82,10 +97,11 @@ module cu_score
   assign done_bit     = bit_of(done_i && done_rd_we_i, done_rd_i);
   assign left         = pending_q[warp_i] & ~(done_here ? done_bit : '0);
   assign done_left    = pending_q[done_warp_i] & ~done_bit;
-  assign hazard_o     = hazard_q;
-  assign regs_in_o    = (left & need_q) == '0;
-  assign active_now_o = active_i[warp_i] && !(done_here && done_last_i);
-  assign full_now_o   = full_i[warp_i] && !done_here;
+  assign hazard_o     = hazard_s3;
+  assign regs_in_o    = ((Compact ? pending_q[warp_i] : left) & need_s3) == '0;
+  assign active_now_o = active_i[warp_i] && (Compact || !(done_here && done_last_i));
+  assign full_now_o   = full_i[warp_i] && (Compact || !done_here);
+  assign done_now_o   = Compact && done_here;
 
   always_comb begin
     wake_o = '0;
@@ -111,7 +127,7 @@ module cu_score
 
   always_ff @(posedge clk_i) begin
     if (stall_i) begin
-      mask_q[warp_i] <= stall_regs_i ? need_q : '0;
+      mask_q[warp_i] <= stall_regs_i ? need_s3 : '0;
       all_q[warp_i]  <= stall_all_i;
     end
   end

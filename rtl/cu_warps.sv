@@ -26,7 +26,8 @@ module cu_warps
   import cu_pkg::*;
 #(
   parameter int unsigned Warps    = 16,
-  parameter int unsigned JobSlots = 4
+  parameter int unsigned JobSlots = 4,
+  parameter bit          Compact  = 1'b0
 ) (
   input  logic                    clk_i,
   input  logic                    rst_ni,
@@ -141,7 +142,7 @@ module cu_warps
   assign csr_place_o = place_mem[csr_warp_i];
 
   // ---------------------------------------------------------------- issue
-  warps_t able, candidates, behind, held;
+  warps_t able, candidates, behind, held, held_now;
   warp_t  last_q;
   assign able         = ready_q & ~kill_o & ~held;
   assign candidates   = (able & ~active_i) != '0 ? able & ~active_i : able;
@@ -151,7 +152,7 @@ module cu_warps
   assign issue_ctx_o  = ctx_q[issue_warp_o];
   assign issue_pc_o   = pc_q[issue_warp_o] + {45'b0, next_q[issue_warp_o], 2'b0};
   // 4 bytes past the end of the lower half: no address of Sv48.
-  assign issue_bad_o  = next_q[issue_warp_o] && issue_pc_o == 48'h8000_0000_0000;
+  assign issue_bad_o  = next_q[issue_warp_o] && pc_q[issue_warp_o] == 48'h7fff_ffff_fffc;
 
   // ---------------------------------------------------------------- hold
   function automatic logic of_job(logic [3:0] slot, logic [JobSlots-1:0] jobs);
@@ -160,13 +161,13 @@ module cu_warps
 
   // Worth a look only while a job is held.
   always_comb begin
-    held   = '0;
-    busy_o = '0;
+    held_now = '0;
+    busy_o   = '0;
     if (held_i != '0) begin
       for (int unsigned w = 0; w < Warps; w++) begin
-        held[w] = run_q[w] && of_job(job_q[w], held_i);
+        held_now[w] = run_q[w] && of_job(job_q[w], held_i);
         for (int unsigned j = 0; j < JobSlots; j++) begin
-          if (held[w] && job_q[w] == 4'(j)
+          if (held_now[w] && job_q[w] == 4'(j)
               && (!(ready_q[w] || stall_q[w] || waits_i[w] || (report_q[w] && active_i[w]))
                   || moving_i[w] || kill_o[w] || (loading_o && loading_warp_o == warp_t'(w)))) begin
             busy_o[j] = 1'b1;
@@ -174,6 +175,16 @@ module cu_warps
         end
       end
     end
+  end
+
+  // Compact: a cycle later; launch_unit knows. A warp that ends or leaves has no use for it.
+  if (Compact) begin : gen_late
+    always_ff @(posedge clk_i or negedge rst_ni) begin
+      if (!rst_ni) held <= '0;
+      else         held <= held_now;
+    end
+  end else begin : gen_now
+    assign held = held_now;
   end
 
   // ---------------------------------------------------------------- save

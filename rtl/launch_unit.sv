@@ -26,13 +26,16 @@
 //   has no right place ends the job as a failed thread does, with the address of its record.
 // thread_valid_o/thread_ready_i: a thread of a job that is killed may be withdrawn. Ends are always
 //   accepted.
+// Compact: the form for an FPGA. busy_i, save_o and what a kill or a hold names have a register: they take a few
+//   cycles more.
 module launch_unit
   import hmmu_pkg::*;
   import hmmu_regs_pkg::*;
 #(
   parameter int unsigned JobSlots  = 4,
   parameter int unsigned Places    = 32,  // hardware warps of the device, 1 to 64
-  parameter int unsigned RingDepth = 2    // entries that the ring's fetch holds
+  parameter int unsigned RingDepth = 2,   // entries that the ring's fetch holds
+  parameter bit          Compact   = 1'b0
 ) (
   input  logic                clk_i,
   input  logic                rst_ni,
@@ -128,7 +131,7 @@ module launch_unit
   localparam pa_t RecordBytes = PaW'(320);
   localparam pa_t HeadBytes   = PaW'(128);
 
-  slots_t       saves;
+  slots_t       saves, saving, busy;
   slot_t        save_slot;
   logic         save_valid, save_done, save_entry;
   logic         head_valid, head_have, head_err, head_take, head_good, head_stop, head_bad_q, head_busy_q, head_rsp;
@@ -195,38 +198,88 @@ module launch_unit
   );
 
   // ---------------------------------------------------------------- kill
-  slots_t kill_hit, kill_set, posting;
+  slots_t kill_now, kill_hit, kill_set, posting;
+  logic   kill_known, hold_known;      // kill_hit, hold_hit are of what is asked
 
   always_comb begin
     for (int unsigned s = 0; s < JobSlots; s++) begin
-      kill_hit[s] = kill_valid_i && valid_q[s]
+      kill_now[s] = kill_valid_i && valid_q[s]
                  && (kill_by_ctx_i ? ctx_q[s] == kill_ctx_i : id_q[s] == kill_job_i);
     end
   end
 
   // A job whose Completion is under way has ended already.
   assign kill_set    = kill_hit & ~posting & ~killed_q;
-  assign kill_done_o = kill_valid_i && kill_hit == '0;
+  assign kill_done_o = kill_valid_i && kill_known && kill_hit == '0;
   assign kill_mask_o = killed_q;
 
   // ---------------------------------------------------------------- hold
-  slots_t hold_hit, in_port;
+  slots_t hold_now, hold_hit, in_port;
 
   always_comb begin
     for (int unsigned s = 0; s < JobSlots; s++) begin
-      hold_hit[s]    = hold_valid_i && valid_q[s] && id_q[s] == kill_job_i;
+      hold_now[s]    = hold_valid_i && valid_q[s] && id_q[s] == kill_job_i;
       job_state_o[s] = valid_q[s] ? {29'd0, killed_q[s], held_q[s], 1'b1, id_q[s]} : '0;
     end
   end
 
   // A thread that is taken in this cycle makes its job busy in the next one.
-  assign hold_done_o = hold_valid_i
-                    && (!hold_on_i || (hold_save_i ? hold_hit : hold_hit & (~held_q | in_port | busy_i)) == '0);
+  assign hold_done_o = hold_valid_i && hold_known
+                    && (!hold_on_i || (hold_save_i ? hold_hit : hold_hit & (~held_q | in_port | busy)) == '0);
   assign held_mask_o = held_q;
+
+  if (Compact) begin : gen_late
+    // What the units say comes a cycle late, and they hold their warps a cycle late: neither counts before a job
+    // has been held for two cycles, or in the cycle after one of its threads was taken.
+    // Which jobs a kill or a hold names is known a cycle late too.
+    slots_t held1_q, held2_q, port_q, busy_q, save_q, kill_q, hold_q;
+    logic   kill_known_q, hold_known_q;
+
+    assign busy   = busy_q | port_q | ~(held1_q & held2_q);
+    assign saving = save_q;
+
+    assign kill_known = kill_known_q;
+    assign hold_known = hold_known_q;
+    assign kill_hit   = kill_q & valid_q;
+    assign hold_hit   = hold_q & valid_q;
+
+    always_ff @(posedge clk_i or negedge rst_ni) begin
+      if (!rst_ni) begin
+        kill_known_q <= 1'b0;
+        hold_known_q <= 1'b0;
+        kill_q       <= '0;
+        hold_q       <= '0;
+        held1_q <= '0;
+        held2_q <= '0;
+        port_q  <= '0;
+        busy_q  <= '0;
+        save_q  <= '0;
+      end else begin
+        held1_q <= held_q;
+        held2_q <= held1_q & held_q;
+        port_q  <= in_port;
+        busy_q  <= busy_i;
+        save_q  <= save_done ? '0 : saves;
+
+        kill_known_q <= kill_valid_i && !kill_done_o;
+        hold_known_q <= hold_valid_i && !hold_done_o;
+        kill_q       <= kill_now;
+        hold_q       <= hold_done_o ? '0 : hold_now;
+      end
+    end
+  end else begin : gen_now
+    assign busy   = busy_i;
+    assign saving = saves;
+
+    assign kill_known = 1'b1;
+    assign hold_known = 1'b1;
+    assign kill_hit   = kill_now;
+    assign hold_hit   = hold_now;
+  end
 
   // ---------------------------------------------------------------- dealing
   slots_t        open, behind;
-  slot_t         deal_slot, last_q;
+  slot_t         deal_slot, choice, last;
   logic          deal, withdraw, thread_valid_q;
   thread_t       thread_q;
   place_t        deal_place;
@@ -249,12 +302,33 @@ module launch_unit
     if (open != '0) deal_place = deal_saved ? place_t'(rec[37:32]) : lowest_place(~places_q[deal_slot]);
   end
 
-  assign behind     = open & ~((slots_t'(2) << last_q) - slots_t'(1));
-  assign deal_slot  = behind != '0 ? lowest(behind) : lowest(open);
+  assign behind     = open & ~((slots_t'(2) << last) - slots_t'(1));
+  assign choice     = behind != '0 ? lowest(behind) : lowest(open);
   assign in_port    = one(thread_valid_q, slot_t'(thread_q.job));
   assign withdraw   = !thread_ready_i && ((in_port & (killed_q | held_q)) != '0
                                         || (thread_valid_q && thread_q.restore && save_valid));
-  assign deal       = open != '0 && (!thread_valid_q || thread_ready_i);
+  assign deal       = open[deal_slot] && (!thread_valid_q || thread_ready_i);
+
+  // Compact: chosen a cycle before; another one when it was dealt from, or has nothing to deal.
+  if (Compact) begin : gen_deal_late
+    slot_t slot_q;
+
+    always_ff @(posedge clk_i or negedge rst_ni) begin
+      if (!rst_ni)                         slot_q <= '0;
+      else if (deal || !open[slot_q]) slot_q <= choice;
+    end
+    assign deal_slot = slot_q;
+    assign last      = slot_q;
+  end else begin : gen_deal_now
+    slot_t last_q;
+
+    always_ff @(posedge clk_i or negedge rst_ni) begin
+      if (!rst_ni)   last_q <= '0;
+      else if (deal) last_q <= deal_slot;
+    end
+    assign deal_slot = choice;
+    assign last      = last_q;
+  end
 
   assign thread_valid_o = thread_valid_q;
   assign thread_o       = thread_q;
@@ -305,12 +379,12 @@ module launch_unit
   always_comb begin
     saves = '0;
     if (hold_valid_i && hold_on_i && hold_save_i) begin
-      saves = hold_hit & held_q & ~killed_q & ~in_port & ~busy_i & ~finished & ~posting;
+      saves = hold_hit & held_q & ~killed_q & ~in_port & ~busy & ~finished & ~posting;
     end
   end
 
-  assign save_slot  = lowest(saves);
-  assign save_valid = saves != '0;
+  assign save_slot  = lowest(saving);
+  assign save_valid = saving != '0;
   assign save_o     = one(save_valid, save_slot);
 
   // Header: it goes into a free slot as it comes, and is looked at when all of it is there.
@@ -419,18 +493,20 @@ module launch_unit
   // ---------------------------------------------------------------- state
   slot_t  end_slot;
   slots_t dealt_set, ended_set, withdrawn_set;
+  slots_t onward_set, back_set;        // next_q goes on, or a step back: never both, for nothing is dealt then
   assign end_slot      = slot_t'(end_i.job);
   assign end_ready_o   = 1'b1;
   assign dealt_set     = one(deal, deal_slot);
   assign ended_set     = one(end_valid_i, end_slot);
   assign withdrawn_set = one(withdraw, slot_t'(thread_q.job));
+  assign onward_set    = deal_saved ? '0 : dealt_set;
+  assign back_set      = thread_q.restore ? '0 : withdrawn_set;
 
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
       valid_q        <= '0;
       killed_q       <= '0;
       held_q         <= '0;
-      last_q         <= '0;
       thread_valid_q <= 1'b0;
       post_q         <= 1'b0;
       post_slot_q    <= '0;
@@ -441,7 +517,6 @@ module launch_unit
       killed_q <= (killed_q | kill_set) & ~one(post_ready, post_slot_q);
       held_q   <= (hold_on_i ? held_q | hold_hit : held_q & ~hold_hit)
                 & ~one(post_ready, post_slot_q) & ~one(save_done, save_slot);
-      if (deal) last_q <= deal_slot;
 
       if (deal)                            thread_valid_q <= 1'b1;
       else if (thread_ready_i || withdraw) thread_valid_q <= 1'b0;
@@ -457,8 +532,7 @@ module launch_unit
 
   always_ff @(posedge clk_i) begin
     for (int unsigned s = 0; s < JobSlots; s++) begin
-      next_q[s]    <= next_q[s] + 32'(dealt_set[s] && !deal_saved)
-                                - 32'(withdrawn_set[s] && !thread_q.restore);
+      next_q[s]    <= next_q[s] + {{31{back_set[s]}}, onward_set[s] || back_set[s]};
       running_q[s] <= running_q[s] + 8'(dealt_set[s]) - 8'(ended_set[s]) - 8'(withdrawn_set[s]);
       if (kill_set[s] && status_q[s] == 8'(JobStatusOk)) begin
         status_q[s] <= kill_by_ctx_i ? 8'(JobStatusStopped) : 8'(JobStatusKilled);

@@ -4,7 +4,7 @@ mod cu_bench;
 
 use cu_bench::mmu::{Event, Page};
 use cu_bench::scene::*;
-use cu_bench::{Bench, Thread, Timing, WARPS};
+use cu_bench::{Bench, HELD, Thread, Timing, WARPS};
 use hmmu_model::rv64::enc;
 use hmmu_regs::WarpState;
 use rand::{Rng, SeedableRng};
@@ -16,7 +16,7 @@ const BOUND: u64 = 700;
 /// Waits until the jobs of the mask stand still; the cycles that took.
 fn still(bench: &mut Bench, mask: u64) -> u64 {
     bench.held = mask;
-    bench.step();
+    bench.steps(HELD);
     step_until(bench, BOUND, |b| b.b.get("busy_o") & mask == 0)
 }
 
@@ -82,7 +82,7 @@ fn an_atomic_that_others_keep_beating_is_given_up_and_done_once() {
         // Somebody else changes the word in every cycle: no swap can succeed.
         bench.held = 1;
         let mut waited = 0;
-        while bench.b.get("busy_o") & 1 == 1 || waited == 0 {
+        while bench.b.get("busy_o") & 1 == 1 || waited < HELD {
             let value = bench.memory.value(0x200 << 12, 8);
             bench.memory.set_value(0x200 << 12, 8, value + (1 << 32));
             bench.step();

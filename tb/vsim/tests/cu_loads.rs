@@ -5,9 +5,10 @@ mod cu_bench;
 use cu_bench::memory::PortTiming;
 use cu_bench::mmu::{Event, Page};
 use cu_bench::scene::*;
-use cu_bench::{Bench, Thread, Timing, WARPS};
+use cu_bench::{Bench, HELD, Thread, Timing, WARPS};
 use hmmu_model::rv64::enc;
 use hmmu_regs::{JobStatus, WarpState};
+use hmmu_vsim::COMPACT;
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64;
 
@@ -48,11 +49,16 @@ fn loads_of_a_warp_hide_one_another() {
         ));
     }
     println!("latency, cycles for 16 words one by one, and in fours: {figures:?}");
+    // An instruction takes one cycle more in the form for FPGAs, an access three.
+    let more = if COMPACT { 1 } else { 0 };
     for (latency, one_by_one, in_fours) in figures {
-        assert!(one_by_one <= 16 * (latency + 12) + 16, "{one_by_one}");
+        assert!(
+            one_by_one <= 16 * (latency + 12 + 5 * more) + 16,
+            "{one_by_one}"
+        );
         // Four loads leave four cycles apart; then the additions.
         assert!(
-            in_fours <= 4 * (latency + 9 + 3 * 4 + 4 * 4) + 16,
+            in_fours <= 4 * (latency + 9 + 4 * more + 7 * (4 + more)) + 16,
             "{in_fours}"
         );
     }
@@ -73,8 +79,9 @@ fn sixteen_warps_fill_the_pipeline_at_long_latencies() {
         figures.push((latency, (bench.instructions - before) / 4));
     }
     println!("latency, instructions per 1000 cycles with {WARPS} warps: {figures:?}");
+    let first = if COMPACT { 930 } else { 950 };
     assert!(
-        figures[0].1 > 950 && figures[1].1 > 900 && figures[2].1 > 850,
+        figures[0].1 > first && figures[1].1 > 900 && figures[2].1 > 850,
         "{figures:?}"
     );
 }
@@ -237,7 +244,7 @@ fn four_waiting_loads_of_every_warp_are_held_and_killed_at_once() {
             assert_eq!(bench.warp(warp).0, WarpState::DataMiss as u64);
         }
         bench.held = 1;
-        bench.step();
+        bench.steps(HELD);
         let took = step_until(&mut bench, 100, |b| b.b.get("busy_o") == 0);
         assert!(took <= 4, "{took} cycles");
         bench.steps(2);
@@ -390,7 +397,7 @@ fn random_programs_among_faults_holds_and_kills() {
                     let (back, on): (Vec<_>, Vec<_>) =
                         waiting.into_iter().partition(|t| mask >> t.job & 1 == 1);
                     bench.queue.extend(on);
-                    bench.step();
+                    bench.steps(HELD);
                     step_until(&mut bench, 700, |b| b.b.get("busy_o") & mask == 0);
                     bench.steps(rng.random_range(0..100));
                     bench.queue.extend(back);

@@ -5,7 +5,7 @@ mod cu_bench;
 use cu_bench::mmu::{Event, Page};
 use cu_bench::scene::*;
 use cu_bench::state::Saved;
-use cu_bench::{Bench, Thread, Timing, WARPS};
+use cu_bench::{Bench, HELD, Thread, Timing, WARPS};
 use hmmu_model::rv64::enc;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
@@ -19,7 +19,7 @@ const BOUND: u64 = 1300;
 /// Holds a job until it stands still and what has ended is told.
 fn still(bench: &mut Bench, job: u64) {
     bench.held |= 1 << job;
-    bench.step();
+    bench.steps(HELD);
     step_until(bench, BOUND, |b| b.b.get("busy_o") >> job & 1 == 0);
 }
 

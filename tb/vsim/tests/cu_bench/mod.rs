@@ -11,7 +11,7 @@ pub mod state;
 
 use std::collections::VecDeque;
 
-use hmmu_vsim::Block;
+use hmmu_vsim::{Block, COMPACT};
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
 
@@ -21,6 +21,9 @@ use mmu::{Event, Page, RefMmu};
 
 /// Hardware warps of the block under test.
 pub const WARPS: u32 = 16;
+/// Cycles from a hold until `busy_o` says what has not come to rest: in its form for FPGAs a unit holds its warps a
+/// cycle later, and launch_unit waits for that.
+pub const HELD: u64 = if COMPACT { 3 } else { 1 };
 
 /// A thread to run.
 #[derive(Clone, Copy, Debug, Default)]

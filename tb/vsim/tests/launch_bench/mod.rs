@@ -242,8 +242,15 @@ impl Bench {
         let cycle = self.cycle;
         let over =
             |t: &Running| t.due <= cycle || mask >> t.slot & 1 == 1 && cycle.is_multiple_of(4);
+        // What stands still does not end but by a kill.
+        let held = self.b.get("held_mask_o");
+        let since = &self.since;
+        let rests = |t: &Running| {
+            let long = cycle - since[t.slot as usize] > t.index % 7;
+            long && (held & !mask) >> t.slot & 1 == 1
+        };
         let saving = self.units.saving;
-        let free = |t: &Running| saving >> t.slot & 1 == 0 && !t.loading;
+        let free = |t: &Running| saving >> t.slot & 1 == 0 && !t.loading && !rests(t);
         let index = self.running.iter().position(|t| over(t) && free(t));
         self.b.set("end_valid_i", u64::from(index.is_some()));
         let Some(index) = index else { return 0 };
