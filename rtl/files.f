@@ -23,6 +23,8 @@ pcie_tx.sv
 msix.sv
 pcie_ep.sv
 fabric_arb.sv
+fabric_turn.sv
+mem_fabric_compact.sv
 mem_fabric.sv
 vram_ctrl.sv
 # Translation.

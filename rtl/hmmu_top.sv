@@ -36,7 +36,7 @@ module hmmu_top
   parameter int unsigned CacheMiddle  = 8,
   parameter int unsigned CacheTop     = 4,
   parameter int unsigned RingDepth    = 2,    // entries that each ring's fetch holds
-  parameter bit          Compact      = 1'b0  // for an FPGA: counters in RAM, one response a cycle, registers at the fabric
+  parameter bit          Compact      = 1'b0  // the form for an FPGA: smaller, with shorter paths, in more cycles
 ) (
   input  logic             clk_i,
   input  logic             rst_ni,
@@ -112,12 +112,6 @@ module hmmu_top
   mem_req_t vreq, sreq;
   mem_rsp_t vrsp, srsp;
   logic [3:0] vreq_client, vrsp_client, sreq_client, srsp_client;
-
-  // The same at the fabric.
-  logic     fvreq_valid, fvreq_ready, fvswap_room, fvrsp_valid, fvrsp_ready, fsreq_valid, fsreq_ready;
-  mem_req_t fvreq, fsreq;
-  mem_rsp_t fvrsp;
-  logic [3:0] fvreq_client, fvrsp_client, fsreq_client;
 
   logic        reg_valid, reg_ready, reg_write;
   logic [15:0] reg_addr;
@@ -297,7 +291,7 @@ module hmmu_top
 
   // ------------------------------------------------------------------ bus
   pcie_ep #(
-    .Tags(LinkTags), .Bursts(CopyBursts < 16 ? 16 : CopyBursts), .BurstBytes(BurstBytes)
+    .Tags(LinkTags), .Bursts(CopyBursts < 16 ? 16 : CopyBursts), .BurstBytes(BurstBytes), .Compact(Compact)
   ) u_pcie_ep (
     .clk_i, .rst_ni,
     .rx_valid_i           (rx_valid),
@@ -370,76 +364,27 @@ module hmmu_top
     .req_i             (req),
     .rsp_valid_o       (rsp_valid),
     .rsp_o             (rsp),
-    .vram_req_valid_o  (fvreq_valid),
-    .vram_req_ready_i  (fvreq_ready),
-    .vram_swap_room_i  (fvswap_room),
-    .vram_req_o        (fvreq),
-    .vram_req_client_o (fvreq_client),
-    .vram_rsp_valid_i  (fvrsp_valid),
-    .vram_rsp_ready_o  (fvrsp_ready),
-    .vram_rsp_i        (fvrsp),
-    .vram_rsp_client_i (fvrsp_client),
-    .sys_req_valid_o   (fsreq_valid),
-    .sys_req_ready_i   (fsreq_ready),
-    .sys_req_o         (fsreq),
-    .sys_req_client_o  (fsreq_client),
+    .vram_req_valid_o  (vreq_valid),
+    .vram_req_ready_i  (vreq_ready),
+    .vram_swap_room_i  (vswap_room),
+    .vram_req_o        (vreq),
+    .vram_req_client_o (vreq_client),
+    .vram_rsp_valid_i  (vrsp_valid),
+    .vram_rsp_ready_o  (vrsp_ready),
+    .vram_rsp_i        (vrsp),
+    .vram_rsp_client_i (vrsp_client),
+    .sys_req_valid_o   (sreq_valid),
+    .sys_req_ready_i   (sreq_ready),
+    .sys_req_o         (sreq),
+    .sys_req_client_o  (sreq_client),
     .sys_rsp_valid_i   (srsp_valid),
     .sys_rsp_i         (srsp),
     .sys_rsp_client_i  (srsp_client)
   );
 
-  // With registers behind the fabric its order stays the one that everybody sees: each target takes the
-  // requests as they were accepted, and nothing else reaches it but bursts, which wait for no request.
-  if (Compact) begin : gen_slices
-    localparam int unsigned ReqW = $bits(mem_req_t) + 4;
-    localparam int unsigned RspW = $bits(mem_rsp_t) + 4;
-    logic [1:0] vreq_count, sreq_count, vrsp_count;
-    logic       swap_q;        // a swap is in u_vreq: the room is its own
-
-    sync_fifo #(.Width(ReqW), .Depth(2)) u_vreq (
-      .clk_i, .rst_ni,
-      .in_valid_i (fvreq_valid), .in_ready_o (fvreq_ready), .in_i ({fvreq_client, fvreq}),
-      .out_valid_o (vreq_valid), .out_ready_i (vreq_ready), .out_o ({vreq_client, vreq}), .count_o (vreq_count)
-    );
-    sync_fifo #(.Width(ReqW), .Depth(2)) u_sreq (
-      .clk_i, .rst_ni,
-      .in_valid_i (fsreq_valid), .in_ready_o (fsreq_ready), .in_i ({fsreq_client, fsreq}),
-      .out_valid_o (sreq_valid), .out_ready_i (sreq_ready), .out_o ({sreq_client, sreq}), .count_o (sreq_count)
-    );
-    sync_fifo #(.Width(RspW), .Depth(2)) u_vrsp (
-      .clk_i, .rst_ni,
-      .in_valid_i (vrsp_valid), .in_ready_o (vrsp_ready), .in_i ({vrsp_client, vrsp}),
-      .out_valid_o (fvrsp_valid), .out_ready_i (fvrsp_ready), .out_o ({fvrsp_client, fvrsp}), .count_o (vrsp_count)
-    );
-
-    always_ff @(posedge clk_i or negedge rst_ni) begin
-      if (!rst_ni) swap_q <= 1'b0;
-      else if (fvreq_valid && fvreq_ready && (fvreq.op == MemCas || fvreq.op == MemRmw)) swap_q <= 1'b1;
-      else if (vreq_valid && vreq_ready && (vreq.op == MemCas || vreq.op == MemRmw))     swap_q <= 1'b0;
-    end
-    assign fvswap_room = vswap_room && !swap_q;
-
-    logic unused_count;
-    assign unused_count = ^{vreq_count, sreq_count, vrsp_count};
-  end else begin : gen_through
-    assign vreq_valid   = fvreq_valid;
-    assign fvreq_ready  = vreq_ready;
-    assign vreq         = fvreq;
-    assign vreq_client  = fvreq_client;
-    assign fvswap_room  = vswap_room;
-    assign sreq_valid   = fsreq_valid;
-    assign fsreq_ready  = sreq_ready;
-    assign sreq         = fsreq;
-    assign sreq_client  = fsreq_client;
-    assign fvrsp_valid  = vrsp_valid;
-    assign vrsp_ready   = fvrsp_ready;
-    assign fvrsp        = vrsp;
-    assign fvrsp_client = vrsp_client;
-  end
-
   logic [3:0] vram_err_client;
 
-  vram_ctrl u_vram (
+  vram_ctrl #(.Compact(Compact)) u_vram (
     .clk_i, .rst_ni,
     .vram_size_i       (vram_size_q),
     .req_valid_i       (vreq_valid),
@@ -630,7 +575,7 @@ module hmmu_top
   );
   assign err_unit[ErrCopy] = ClientCopy;
 
-  launch_unit #(.JobSlots(JobSlots), .Places(NumCu * Warps), .RingDepth(RingDepth)) u_launch (
+  launch_unit #(.JobSlots(JobSlots), .Places(NumCu * Warps), .RingDepth(RingDepth), .Compact(Compact)) u_launch (
     .clk_i, .rst_ni,
     .enable_i        (enable),
     .time_i          (dev_time),
@@ -685,7 +630,7 @@ module hmmu_top
   // ------------------------------------------------------------------ compute
   cu_cluster #(
     .NumCu(NumCu), .Warps(Warps), .JobSlots(JobSlots), .L1Entries(L1Entries), .DataSlots(DataSlots),
-    .FetchSlots(FetchSlots)
+    .FetchSlots(FetchSlots), .Compact(Compact)
   ) u_cluster (
     .clk_i, .rst_ni,
     .time_i                 (dev_time),
@@ -736,7 +681,7 @@ module hmmu_top
   mmu #(
     .NumClients(NumXlat), .Walkers(Walkers), .L2Sets(L2Sets), .L2Ways(L2Ways),
     .L2Large(L2Large), .CacheTables(CacheTables), .CacheMiddle(CacheMiddle), .CacheTop(CacheTop),
-    .FaultEntries(FaultEntries)
+    .FaultEntries(FaultEntries), .Compact(Compact)
   ) u_mmu (
     .clk_i, .rst_ni,
     .miss_valid_i        (miss_valid),

@@ -6,10 +6,9 @@
 //   A swap that VRAM has no room for (vram_swap_room_i) waits aside: it holds up other swaps, which have turns of
 //   their own, and nothing else.
 //   Responses have no back-pressure at the clients: a link response always passes at once, a VRAM
-//   response waits when both are for one client (Compact: whenever there is a link response).
+//   response waits when both are for one client.
 // Latency: none, both ways.
-// Compact: for an FPGA. All clients see one response, and requests are chosen by AND and OR, which takes
-//   fewer LUTs; a simulation is faster with what the other form does.
+// Compact: the form for an FPGA, with registers on all ways (mem_fabric_compact).
 module mem_fabric
   import hmmu_pkg::*;
 #(
@@ -44,78 +43,69 @@ module mem_fabric
   input  logic     [3:0]             sys_rsp_client_i
 );
 
-  logic [NumClients-1:0] is_vram, is_swap, vram_want, vram_grant, sys_grant, swap_grant;
-  logic                  clash, swap_any;
-  logic [3:0]            swap_client;
-
-  always_comb begin
-    for (int unsigned i = 0; i < NumClients; i++) begin
-      is_vram[i] = req_i[i].addr[PaW-1];
-      is_swap[i] = is_vram[i] && (req_i[i].op == MemCas || req_i[i].op == MemRmw);
-    end
-  end
-
-  // The swap whose turn it is. No other one takes its room.
-  fabric_arb #(.NumClients(NumClients)) u_swap (
-    .clk_i, .rst_ni,
-    .want_i  (req_valid_i & is_swap),
-    .ready_i (vram_req_ready_i && (vram_grant & swap_grant) != '0),
-    .valid_o (swap_any),
-    .client_o(swap_client),
-    .grant_o (swap_grant)
-  );
-
-  assign vram_want = (req_valid_i & is_vram & ~is_swap)
-                   | (swap_grant & {NumClients{swap_any && vram_swap_room_i}});
-
-  fabric_arb #(.NumClients(NumClients)) u_vram (
-    .clk_i, .rst_ni,
-    .want_i  (vram_want),
-    .ready_i (vram_req_ready_i),
-    .valid_o (vram_req_valid_o),
-    .client_o(vram_req_client_o),
-    .grant_o (vram_grant)
-  );
-
-  fabric_arb #(.NumClients(NumClients)) u_sys (
-    .clk_i, .rst_ni,
-    .want_i  (req_valid_i & ~is_vram),
-    .ready_i (sys_req_ready_i),
-    .valid_o (sys_req_valid_o),
-    .client_o(sys_req_client_o),
-    .grant_o (sys_grant)
-  );
-
-  assign req_ready_o = (vram_grant & {NumClients{vram_req_ready_i}})
-                     | (sys_grant & {NumClients{sys_req_ready_i}});
-
-  assign vram_rsp_ready_o = !clash;
-
-  always_comb begin
-    for (int unsigned i = 0; i < NumClients; i++) begin
-      rsp_valid_o[i] = (sys_rsp_valid_i && sys_rsp_client_i == 4'(i))
-                    || (vram_rsp_valid_i && vram_rsp_ready_o && vram_rsp_client_i == 4'(i));
-    end
-  end
-
   if (Compact) begin : gen_compact
-    localparam int unsigned ReqW = $bits(mem_req_t);
+    mem_fabric_compact #(.NumClients(NumClients)) u_fabric (
+      .clk_i, .rst_ni, .req_valid_i, .req_ready_o, .req_i, .rsp_valid_o, .rsp_o,
+      .vram_req_valid_o, .vram_req_ready_i, .vram_swap_room_i, .vram_req_o, .vram_req_client_o,
+      .vram_rsp_valid_i, .vram_rsp_ready_o, .vram_rsp_i, .vram_rsp_client_i,
+      .sys_req_valid_o, .sys_req_ready_i, .sys_req_o, .sys_req_client_o,
+      .sys_rsp_valid_i, .sys_rsp_i, .sys_rsp_client_i
+    );
+  end else begin : gen_fast
+    logic [NumClients-1:0] is_vram, is_swap, vram_want, vram_grant, sys_grant, swap_grant;
+    logic                  clash, swap_any;
+    logic [3:0]            swap_client;
 
-    assign clash = sys_rsp_valid_i && vram_rsp_valid_i;
-    assign rsp_o = {NumClients{sys_rsp_valid_i ? sys_rsp_i : vram_rsp_i}};
-
-    logic [ReqW-1:0] vram_req, sys_req;
     always_comb begin
-      vram_req = '0;
-      sys_req  = '0;
       for (int unsigned i = 0; i < NumClients; i++) begin
-        vram_req |= req_i[i] & {ReqW{vram_grant[i]}};
-        sys_req  |= req_i[i] & {ReqW{sys_grant[i]}};
+        is_vram[i] = req_i[i].addr[PaW-1];
+        is_swap[i] = is_vram[i] && (req_i[i].op == MemCas || req_i[i].op == MemRmw);
       end
     end
-    assign vram_req_o = vram_req;
-    assign sys_req_o  = sys_req;
-  end else begin : gen_fast
+
+    // The swap whose turn it is. No other one takes its room.
+    fabric_arb #(.NumClients(NumClients)) u_swap (
+      .clk_i, .rst_ni,
+      .want_i  (req_valid_i & is_swap),
+      .ready_i (vram_req_ready_i && (vram_grant & swap_grant) != '0),
+      .valid_o (swap_any),
+      .client_o(swap_client),
+      .grant_o (swap_grant)
+    );
+
+    assign vram_want = (req_valid_i & is_vram & ~is_swap)
+                     | (swap_grant & {NumClients{swap_any && vram_swap_room_i}});
+
+    fabric_arb #(.NumClients(NumClients)) u_vram (
+      .clk_i, .rst_ni,
+      .want_i  (vram_want),
+      .ready_i (vram_req_ready_i),
+      .valid_o (vram_req_valid_o),
+      .client_o(vram_req_client_o),
+      .grant_o (vram_grant)
+    );
+
+    fabric_arb #(.NumClients(NumClients)) u_sys (
+      .clk_i, .rst_ni,
+      .want_i  (req_valid_i & ~is_vram),
+      .ready_i (sys_req_ready_i),
+      .valid_o (sys_req_valid_o),
+      .client_o(sys_req_client_o),
+      .grant_o (sys_grant)
+    );
+
+    assign req_ready_o = (vram_grant & {NumClients{vram_req_ready_i}})
+                       | (sys_grant & {NumClients{sys_req_ready_i}});
+
+    assign vram_rsp_ready_o = !clash;
+
+    always_comb begin
+      for (int unsigned i = 0; i < NumClients; i++) begin
+        rsp_valid_o[i] = (sys_rsp_valid_i && sys_rsp_client_i == 4'(i))
+                      || (vram_rsp_valid_i && vram_rsp_ready_o && vram_rsp_client_i == 4'(i));
+      end
+    end
+
     assign clash      = sys_rsp_valid_i && vram_rsp_valid_i && sys_rsp_client_i == vram_rsp_client_i;
     assign vram_req_o = req_i[vram_req_client_o];
     assign sys_req_o  = req_i[sys_req_client_o];
@@ -124,6 +114,9 @@ module mem_fabric
       for (int unsigned i = 0; i < NumClients; i++)
         rsp_o[i] = sys_rsp_valid_i && sys_rsp_client_i == 4'(i) ? sys_rsp_i : vram_rsp_i;
     end
+
+    logic unused;
+    assign unused = ^swap_client;
   end
 
   always_ff @(posedge clk_i) begin
@@ -137,8 +130,5 @@ module mem_fabric
       assert (!sys_req_valid_o || sys_req_o.op != MemRmw) else $error("mem_fabric: the link does no AMOs");
     end
   end
-
-  logic unused;
-  assign unused = ^swap_client;
 
 endmodule

@@ -35,8 +35,11 @@ struct Target {
 
 struct Bench {
     b: Block,
-    /// The block's form for an FPGA: one response a cycle.
+    /// The block's form for an FPGA, with registers on all ways.
     compact: bool,
+    /// There: requests that were accepted and have not left yet, by target; what the clients are told next.
+    on_way: [VecDeque<(u64, Req)>; 2],
+    due: Option<(u64, u64, u128)>,
     rng: TestRng,
     who: String,
     offers: [Option<Req>; CLIENTS as usize],
@@ -72,6 +75,8 @@ impl Bench {
         Self {
             b,
             compact,
+            on_way: [VecDeque::new(), VecDeque::new()],
+            due: None,
             rng: rng(seed),
             who: format!("{name}, seed {seed}"),
             offers: [None; CLIENTS as usize],
@@ -152,8 +157,132 @@ impl Bench {
         self.room |= chance(&mut self.rng, 20);
         self.b.set("vram_swap_room_i", self.room.into());
         self.b.eval();
-        self.sample();
+        if self.compact {
+            self.sample_compact();
+        } else {
+            self.sample();
+        }
         self.b.clock();
+    }
+
+    /// Counts what passes the others that wait for the same target.
+    fn pass(&mut self, t: usize, client: u64) {
+        self.accepted += 1;
+        for other in 0..CLIENTS as usize {
+            let waits = self.offers[other].is_some_and(|o| (o.addr & VRAM != 0) == (t == 0));
+            if waits && other as u64 != client {
+                let aside = t == 0 && self.offers[other].is_some_and(|o| o.op == CAS);
+                self.beside += u64::from(aside && !self.room);
+                // A swap waits for the turns of other swaps, each of which waits for its turn, while there is room.
+                self.passed[other] += u32::from(!aside || self.room);
+                let most = if aside { CLIENTS * CLIENTS } else { CLIENTS };
+                assert!(
+                    self.passed[other] <= most,
+                    "{}: client {other} starves",
+                    self.who
+                );
+            }
+        }
+    }
+
+    /// The form for an FPGA: requests leave in the order in which they were accepted.
+    fn sample_compact(&mut self) {
+        let mut filled = false;
+        for t in 0..2 {
+            let name = self.targets[t].name;
+            let shown = self.b.get(&format!("{name}_req_valid_o")) == 1;
+            assert_eq!(
+                shown,
+                !self.on_way[t].is_empty(),
+                "{}: {name}: requests on their way",
+                self.who
+            );
+            if !shown {
+                continue;
+            }
+            let client = self.b.get(&format!("{name}_req_client_o"));
+            let req = self.take(&format!("{name}_req_o"));
+            assert_eq!(
+                self.on_way[t].front(),
+                Some(&(client, req)),
+                "{}: {name}",
+                self.who
+            );
+            if self.b.get(&format!("{name}_req_ready_i")) == 0 {
+                continue;
+            }
+            self.on_way[t].pop_front();
+            let swap = t == 0 && req.op == CAS;
+            assert!(self.room || !swap, "{}: a swap without room", self.who);
+            filled |= swap && chance(&mut self.rng, self.swaps);
+            if req.op != 1 {
+                self.targets[t]
+                    .answers
+                    .push_back((client, req.tag, !req.data));
+            }
+        }
+        let taken = self.b.get("req_ready_o") & self.b.get("req_valid_i");
+        let mut each = [0, 0];
+        for client in (0..u64::from(CLIENTS)).filter(|c| taken >> c & 1 == 1) {
+            let req = self.offers[client as usize].expect("it wants");
+            let t = usize::from(req.addr & VRAM == 0);
+            each[t] += 1;
+            let swaps = self.on_way[0].iter().filter(|(_, r)| r.op == CAS).count();
+            assert!(
+                t == 1 || req.op != CAS || swaps == 0 && self.room,
+                "{}: a swap too many",
+                self.who
+            );
+            self.on_way[t].push_back((client, req));
+            self.pass(t, client);
+            self.offers[client as usize] = None;
+        }
+        assert!(each[0] < 2 && each[1] < 2, "{}: {each:?} at once", self.who);
+        self.room &= !filled;
+
+        let told = self.b.get("rsp_valid_o");
+        let due = self.due.take();
+        assert_eq!(
+            told,
+            due.map_or(0, |(c, _, _)| 1 << c),
+            "{}: told",
+            self.who
+        );
+        if let Some((client, tag, data)) = due {
+            self.check_answer(client, tag, data);
+        }
+        let answering = |t: &Target| t.answers.front().copied().filter(|_| t.answering);
+        let (vram, link) = (answering(&self.targets[0]), answering(&self.targets[1]));
+        assert_eq!(
+            self.b.get("vram_rsp_ready_o") == 1,
+            link.is_none(),
+            "{}: ready towards VRAM",
+            self.who
+        );
+        self.clashes += u64::from(vram.is_some() && link.is_some());
+        self.due = link.or(vram);
+        if self.due.is_some() {
+            let t = &mut self.targets[usize::from(link.is_some())];
+            t.answers.pop_front();
+            t.answering = false;
+        }
+    }
+
+    fn check_answer(&mut self, client: u64, tag: u64, data: u128) {
+        let at = client as u32 * RSP;
+        assert_eq!(
+            get128(&mut self.b, "rsp_o", at),
+            data,
+            "{}: data for client {client}",
+            self.who
+        );
+        assert_eq!(
+            self.b.get_bits("rsp_o", at + 128, 9),
+            tag << 1,
+            "{}: tag for client {client}",
+            self.who
+        );
+        self.answered += 1;
     }
 
     fn sample(&mut self) {
@@ -206,22 +335,7 @@ impl Bench {
             assert!(self.room || !swap, "{}: a swap without room", self.who);
             filled |= swap && chance(&mut self.rng, self.swaps);
             taken |= 1 << client;
-            self.accepted += 1;
-            for other in 0..CLIENTS as usize {
-                let waits = self.offers[other].is_some_and(|o| (o.addr & VRAM != 0) == (t == 0));
-                if waits && other as u64 != client {
-                    let aside = t == 0 && self.offers[other].is_some_and(|o| o.op == CAS);
-                    self.beside += u64::from(aside && !self.room);
-                    // A swap waits for the turns of other swaps, each of which waits for its turn, while there is room.
-                    self.passed[other] += u32::from(!aside || self.room);
-                    let most = if aside { CLIENTS * CLIENTS } else { CLIENTS };
-                    assert!(
-                        self.passed[other] <= most,
-                        "{}: client {other} starves",
-                        self.who
-                    );
-                }
-            }
+            self.pass(t, client);
             if req.op != 1 {
                 self.targets[t]
                     .answers
@@ -245,12 +359,10 @@ impl Bench {
 
     fn sample_answers(&mut self) {
         let mut told = self.b.get("rsp_valid_o");
-        // The link's answer always passes; VRAM's waits when both are for one client, or for any answer.
+        // The link's answer always passes; VRAM's waits when both are for one client.
         let answer = |t: &Target| t.answers.front().copied().filter(|_| t.answering);
         let (vram, link) = (answer(&self.targets[0]), answer(&self.targets[1]));
-        let clash = vram
-            .zip(link)
-            .is_some_and(|(v, l)| self.compact || v.0 == l.0);
+        let clash = vram.zip(link).is_some_and(|(v, l)| v.0 == l.0);
         assert_eq!(
             self.b.get("vram_rsp_ready_o") == 1,
             !clash,
@@ -262,7 +374,6 @@ impl Bench {
             let Some((client, tag, data)) = answer else {
                 continue;
             };
-            let at = client as u32 * RSP;
             assert_eq!(
                 told >> client & 1,
                 1,
@@ -270,21 +381,9 @@ impl Bench {
                 self.who
             );
             told &= !(1 << client);
-            assert_eq!(
-                get128(&mut self.b, "rsp_o", at),
-                data,
-                "{}: data for client {client}",
-                self.who
-            );
-            assert_eq!(
-                self.b.get_bits("rsp_o", at + 128, 9),
-                tag << 1,
-                "{}: tag for client {client}",
-                self.who
-            );
+            self.check_answer(client, tag, data);
             self.targets[t].answers.pop_front();
             self.targets[t].answering = false;
-            self.answered += 1;
         }
         assert_eq!(told, 0, "{}: answers to nobody", self.who);
     }
@@ -317,7 +416,7 @@ fn requests_and_answers_find_their_way() {
     );
 }
 
-/// With all clients wanting, each target takes one a cycle.
+/// With all clients wanting, each target takes one a cycle; the form for an FPGA from its second turns on.
 #[test]
 fn both_targets_are_kept_busy() {
     for compact in [false, true] {
@@ -326,6 +425,10 @@ fn both_targets_are_kept_busy() {
         for _ in 0..100 {
             t.step(100);
         }
-        assert_eq!(t.accepted, 200);
+        assert!(
+            t.accepted >= if compact { 180 } else { 200 },
+            "{}",
+            t.accepted
+        );
     }
 }
