@@ -3,11 +3,15 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::{Shell, generate};
 
 use crate::complain;
 use crate::machine::{Backend, MAX_CYCLES, MachineConfig};
-use crate::{bench_cmd, explain_cmd, explore_cmd, fuzz_cmd, graph_cmd, kernel_cmd, run_cmd};
+use crate::{
+    bench_cmd, compare_cmd, explain_cmd, explore_cmd, fuzz_cmd, graph_cmd, kernel_cmd, list_cmd,
+    run_cmd,
+};
 
 /// Exit status of a failed check.
 pub const FAILED: u8 = 1;
@@ -38,6 +42,16 @@ enum Command {
     Bench(bench_cmd::BenchArgs),
     /// Tells what an event log says: faults by stage, the slowest, invalidations, pages that go to and fro.
     Explain(explain_cmd::ExplainArgs),
+    /// Sets the figures of two runs side by side (files that --json wrote).
+    Compare(compare_cmd::CompareArgs),
+    /// Lists scenarios, device programs, workloads and benches.
+    List(list_cmd::ListArgs),
+    /// Writes a completion script for a shell to standard output.
+    Completions {
+        /// The shell.
+        #[arg(value_enum)]
+        shell: Shell,
+    },
 }
 
 /// Options of every command that runs a machine.
@@ -90,6 +104,14 @@ pub fn main() -> ExitCode {
         Command::Fuzz(args) => fuzz_cmd::run(&args),
         Command::Bench(args) => bench_cmd::run(&args),
         Command::Explain(args) => explain_cmd::run(&args),
+        Command::Compare(args) => compare_cmd::run(&args),
+        Command::List(args) => list_cmd::run(&args),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            generate(shell, &mut Cli::command(), "hmmu", &mut script);
+            crate::out::line(String::from_utf8_lossy(&script).trim_end());
+            0
+        }
     };
     ExitCode::from(status)
 }

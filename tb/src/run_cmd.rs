@@ -6,7 +6,8 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use crate::cli::{Common, FAILED, unusable};
-use crate::outputs::{outputs, write_json};
+use crate::junit::junit;
+use crate::outputs::{outputs, writable, write, write_json};
 use crate::schedule_args::ScheduleArgs;
 use crate::script::{ScenarioResult, Script, Stats, Variant, run_script, variants};
 use crate::wave::WaveFile;
@@ -26,6 +27,9 @@ pub struct RunArgs {
     common: Common,
     #[command(flatten)]
     schedule: ScheduleArgs,
+    /// Writes the results to this file as JUnit's XML.
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
     /// Leaves out the check of the memory manager's and the mirrors' rules after every call.
     #[arg(long)]
     no_checks: bool,
@@ -57,6 +61,9 @@ pub fn run(args: &RunArgs) -> u8 {
         ),
         Err(text) => return unusable(&text),
     };
+    if let Some(text) = args.junit.as_deref().and_then(|path| writable(path).err()) {
+        return unusable(&text);
+    }
     let mut results = Vec::new();
     for (file, variant) in &runs {
         let machine = common.machine();
@@ -81,6 +88,11 @@ pub fn run(args: &RunArgs) -> u8 {
         return unusable(&text);
     }
     if let Err(text) = write_json(common.json.as_deref(), || report(common, &results)) {
+        return unusable(&text);
+    }
+    if let Some(path) = &args.junit
+        && let Err(text) = junit(&results, common.seed).and_then(|xml| write(path, xml))
+    {
         return unusable(&text);
     }
     if results.iter().any(|result| result.unusable) {
