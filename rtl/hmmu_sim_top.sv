@@ -111,7 +111,8 @@ module hmmu_sim_top
     .fault_valid_i  (fault_valid && fault_ready),
     .fault_i        (fault),
     .fault_reason_i (fault_reason),
-    .record_valid_i (u_fault_unit.fw_q == u_fault_unit.FwLow && rec_ready && !u_fault_unit.void_q),
+    // FwLow: with parameters of the fault unit Verilator does not find the name from here.
+    .record_valid_i (u_fault_unit.fw_q == 2'd2 && rec_ready && !u_fault_unit.void_q),
     .record_i       (u_fault_unit.rec_q)
   );
 
