@@ -96,7 +96,7 @@ module pcie_ep
   output logic             cnt_dropped_tlps_o
 );
 
-  logic             cpl_valid, cpl_next, cpl_ready, cpl_sop, cpl_abort;
+  logic             cpl_valid, cpl_next, cpl_ready, cpl_sop, cpl_eop, cpl_abort;
   cpl_hdr_t         cpl_hdr;
   logic [DataW-1:0] cpl_data;
   logic             req_valid, req_pop, dat_valid, dat_pop;
@@ -112,6 +112,7 @@ module pcie_ep
     .cpl_ready_i(cpl_ready),
     .cpl_next_o (cpl_next),
     .cpl_sop_o  (cpl_sop),
+    .cpl_eop_o  (cpl_eop),
     .cpl_abort_o(cpl_abort),
     .cpl_hdr_o  (cpl_hdr),
     .cpl_data_o (cpl_data),
@@ -185,6 +186,7 @@ module pcie_ep
     .cpl_next_i  (cpl_next),
     .cpl_ready_o (cpl_ready),
     .cpl_sop_i   (cpl_sop),
+    .cpl_eop_i   (cpl_eop),
     .cpl_abort_i (cpl_abort),
     .cpl_hdr_i   (cpl_hdr),
     .cpl_data_i  (cpl_data),
@@ -213,7 +215,7 @@ module pcie_ep
 
   // Dropped TLPs of the three places, counted one by one; the report of a failed request goes first.
   logic [1:0] drops;
-  logic [3:0] drops_q;
+  logic [5:0] drops_q;
   logic       lost_q;                   // a drop is still to be reported
   pa_t        lost_addr_q;
 
@@ -231,9 +233,9 @@ module pcie_ep
       lost_q      <= 1'b0;
       lost_addr_q <= '0;
     end else begin
-      // At most two of the places can drop for long at the pace of one TLP a cycle.
-      if (drops_q < 4'd12) drops_q <= drops_q + 4'(drops) - 4'(cnt_dropped_tlps_o);
-      else                 drops_q <= drops_q - 4'd1;
+      // A TLP is dropped in one place, so there are no more of them than cycles; but the completer may drop the whole
+      // of its buffer while broken ones come.
+      drops_q <= drops_q + 6'(drops) - 6'(cnt_dropped_tlps_o);
       if (drops != '0) begin
         lost_q      <= 1'b1;
         lost_addr_q <= cmp_drop ? cmp_drop_addr[PaW-1:0] : '0;

@@ -54,6 +54,7 @@ module pcie_requester
   input  logic             cpl_next_i,
   output logic             cpl_ready_o,
   input  logic             cpl_sop_i,
+  input  logic             cpl_eop_i,
   input  logic             cpl_abort_i,
   input  cpl_hdr_t         cpl_hdr_i,
   input  logic [DataW-1:0] cpl_data_i,
@@ -246,7 +247,7 @@ module pcie_requester
     .tag_o         (tag),
     .any_o         (tag_any),
     .burst_o       (tag_burst),
-    .cpl_valid_i, .cpl_next_i, .cpl_ready_o, .cpl_sop_i, .cpl_abort_i, .cpl_hdr_i, .cpl_data_i,
+    .cpl_valid_i, .cpl_next_i, .cpl_ready_o, .cpl_sop_i, .cpl_eop_i, .cpl_abort_i, .cpl_hdr_i, .cpl_data_i,
     .sys_rsp_valid_o, .sys_rsp_o, .sys_rsp_client_o, .brd_rsp_valid_o, .brd_rsp_o,
     .drop_o, .err_valid_o, .err_code_o, .err_client_o, .err_addr_o
   );

@@ -32,6 +32,7 @@ module pcie_rx
   input  logic             cpl_ready_i,
   output logic             cpl_next_o,     // cpl_valid_o of beats behind the first one
   output logic             cpl_sop_o,
+  output logic             cpl_eop_o,
   output logic             cpl_abort_o,    // pulse: forget the completion under way
   output cpl_hdr_t         cpl_hdr_o,      // with sop
   output logic [DataW-1:0] cpl_data_o,
@@ -151,6 +152,7 @@ module pcie_rx
   assign cpl_next_o  = rx_valid_i && state_q == RxCpl && !rx_sop_i && rx_eop_i == (left_q == 9'd1);
   assign cpl_valid_o = cpl_next_o || (start && is_cpl && !bad && rx_eop_i == (beats == 9'd1));
   assign cpl_sop_o  = rx_sop_i;
+  assign cpl_eop_o  = rx_eop_i;
   assign cpl_hdr_o  = cpl_hdr_t'(rx_hdr_i);
   assign cpl_data_o = rx_data_i;
   assign bytes_o    = start && rx_ready_o

@@ -5,7 +5,7 @@
 //   and an error report. Completions of different tags may come in any order; those of one tag are
 //   cut at multiples of the RCB and come in order.
 //   A completion that fits no request (tag, requester ID, byte count, lower address, length) is
-//   dropped and counted; its request ends by timeout. After a timeout a tag rests for as long
+//   dropped and counted, once it is whole; its request ends by timeout. After a timeout a tag rests for as long
 //   again, so that a late completion cannot meet a new request.
 // Responses have no back-pressure; a burst brings beats as they come, `last` with the last one of all
 //   its requests. cpl_ready_o is low for one cycle when the payload ends in a beat of its own.
@@ -38,6 +38,7 @@ module pcie_tags
   input  logic             cpl_next_i,
   output logic             cpl_ready_o,
   input  logic             cpl_sop_i,
+  input  logic             cpl_eop_i,
   input  logic             cpl_abort_i,
   input  cpl_hdr_t         cpl_hdr_i,
   input  logic [DataW-1:0] cpl_data_i,
@@ -136,6 +137,7 @@ module pcie_tags
   logic        final_q, final_c, ep_q, ep;
   logic [9:0]  remr_q, rem;
   logic [4:0]  beat_q, beat;            // beat of the burst
+  logic        told_q;                  // what is left of it was told of: its request has given it up
   logic        begins, looked_q, look, sop, now;
 
   // While a payload ends in a beat of its own the next completion waits.
@@ -238,6 +240,7 @@ module pcie_tags
       first_round_q <= 1'b1;
       mid_q         <= 1'b0;
       looked_q      <= 1'b0;
+      told_q        <= 1'b0;
       tick_q        <= '0;
       scan_q        <= '0;
       sys_rsp_valid_o <= 1'b0;
@@ -272,7 +275,10 @@ module pcie_tags
         burst_bad_q[burst_idx_t'(end_info.mtag)] <= !burst_last
             && (burst_bad_q[burst_idx_t'(end_info.mtag)] || fail || poisoned);
 
-      drop_o          <= sop && !stall && verdict == CplDrop;
+      if (give_up)                   told_q <= 1'b1;
+      else if (sop && cpl_ready_o)   told_q <= 1'b0;
+      // At its end: pcie_rx tells of one that is cut short.
+      drop_o          <= cpl_valid_i && cpl_ready_o && cpl_eop_i && verdict == CplDrop && (sop || !told_q);
       err_valid_o     <= ends && (fail || poisoned);
       sys_rsp_valid_o <= ends && !end_info.burst;
       brd_rsp_valid_o <= (fail && end_info.burst) || (sp_valid && info.burst);

@@ -111,7 +111,7 @@ fn raw(sop: bool, eop: bool, tlp: &Tlp) -> Beat {
 #[test]
 fn malformed_tlps_are_dropped() {
     let cfg = smooth("malformed");
-    let (bar0, bar2) = (cfg.bar0, cfg.bar2);
+    let (bar0, bar2, bdf) = (cfg.bar0, cfg.bar2, cfg.bdf);
     let write = |addr: u64, dws: usize, fbe: u32, lbe: u32| {
         Tlp::request(MEM, 8, 0, fbe, lbe, addr, dws, vec![0x66; dws * 4])
     };
@@ -184,6 +184,14 @@ fn malformed_tlps_are_dropped() {
             vec![raw(true, true, &write(bar2, 8, 0xf, 0xf))],
         ),
     ];
+    // It fits no request, and is cut short besides.
+    let long = Tlp::completion(0, bdf, 5, 0, 64, 0, vec![0; 64]);
+    let mut stray = beats(&long);
+    stray.truncate(2);
+    cases.push(("a stray completion that is cut short", stray.clone()));
+    stray[1].eop = true;
+    cases.push(("a stray completion that ends early", stray));
+    cases.push(("a stray completion of four beats", beats(&long)));
     // The rest of a TLP that never ends is told by the start of the next one.
     cases.push(("never ends", cut));
     let mut t = Bench::new(cfg, 5);
@@ -206,6 +214,32 @@ fn malformed_tlps_are_dropped() {
         t.check_memories();
     }
     assert_eq!(t.errors.len(), 1, "no other error: {:?}", t.errors);
+}
+
+/// A buffer full of writes to nobody, and broken TLPs behind them: each is counted.
+#[test]
+fn dropped_tlps_are_counted_one_by_one() {
+    let cfg = smooth("counted");
+    let mut t = Bench::new(cfg.clone(), 16);
+    t.hold_registers = true;
+    let first = t.mmio.write(&cfg, cfg.bar0 + 0x40, &[7; 8]);
+    t.send(&first);
+    for _ in 0..15 {
+        let lost = t.mmio.write(&cfg, cfg.bar2 - 4096, &[1; 4]);
+        t.send(&lost);
+    }
+    while !t.rx.is_idle() {
+        t.step();
+    }
+    t.hold_registers = false;
+    for _ in 0..200 {
+        t.rx.push([raw(false, true, &first)]);
+        t.hostile_drops += 1;
+    }
+    t.drain();
+    assert_eq!(t.dropped, 215);
+    t.check_counts();
+    t.check_memories();
 }
 
 /// Messages are not an error.

@@ -1,4 +1,5 @@
 //! How long a random test runs.
+#![allow(dead_code)] // each test uses its part
 
 /// The operations to be made at least: `short`, or as many as `HMMU_SOAK` in the environment says (`make soak`).
 ///

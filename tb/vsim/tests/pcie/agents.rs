@@ -261,6 +261,8 @@ pub struct BurstAgent {
     /// Bursts whose data still goes to the device: beats left, address, bytes.
     filling: VecDeque<(VecDeque<u128>, u64, Vec<u8>)>,
     data_offer: bool,
+    /// Bytes of a completion that was cut short may come, and then the right ones.
+    pub lenient: bool,
     pub done: u64,
     pub failed: u64,
 }
@@ -387,10 +389,17 @@ impl BurstAgent {
                 read.len,
                 read.asked
             );
-            assert!(read.got[at].is_none(), "{who}: byte {at} came twice");
+            assert!(
+                read.got[at].is_none() || self.lenient,
+                "{who}: byte {at} came twice"
+            );
             read.got[at] = Some(data[lane as usize]);
         }
-        assert!(err == 0 || read.failed, "{who}: error without cause");
+        // A beat of a poisoned completion that is cut short brings nothing, and does not end the burst.
+        assert!(
+            err == 0 || read.failed || (self.lenient && last == 0 && strb == 0),
+            "{who}: error without cause"
+        );
         if last == 0 {
             return;
         }
@@ -484,7 +493,7 @@ pub fn burst_span(rng: &mut TestRng) -> (u64, usize) {
             })
         };
         let beats = end.div_ceil(16) - addr / 16;
-        let alone = len == 16 && addr % 16 == 0;
+        let alone = len == 16 && addr.is_multiple_of(16);
         if addr % 4096 + len as u64 <= 4096
             && beats <= 32
             && !alone

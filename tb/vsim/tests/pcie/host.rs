@@ -67,6 +67,8 @@ pub struct Host {
     pub mem: Bytes,
     /// Chance of a failure of a request.
     pub fail_percent: u32,
+    /// Failures come in every form: reserved statuses, with data, in the middle of a read.
+    pub odd: bool,
     /// The only failure to make.
     pub only: Option<Fate>,
     /// Cycles until a completion, at most.
@@ -89,6 +91,7 @@ impl Host {
         Self {
             mem: Bytes::default(),
             fail_percent: 0,
+            odd: false,
             only: None,
             latency: 60,
             writes: 0,
@@ -103,6 +106,13 @@ impl Host {
 
     pub fn is_idle(&self) -> bool {
         self.jobs.is_empty() && self.late.is_empty()
+    }
+
+    /// Tags of requests that wait for a completion, all of which will be good: the address of the next byte, the bytes
+    /// to come, and whether it is an AtomicOp.
+    pub fn pending(&self) -> impl Iterator<Item = (u32, u64, usize, bool)> {
+        let good = self.jobs.iter().filter(|job| job.fate == Fate::Good);
+        good.map(|job| (job.tag, job.at, job.data.len(), job.cas))
     }
 
     /// A tag that no request holds, if there is one.
@@ -141,7 +151,7 @@ impl Host {
             (addr, self.mem.read(addr, len))
         };
         let tag = tlp.tag();
-        assert!(tag < 64, "{}: tag {tag}", cfg.who);
+        assert!(tag < cfg.tags, "{}: tag {tag}", cfg.who);
         // A tag that timed out rests; the device may use it again afterwards.
         let free_at = self.in_flight.insert(tag, u64::MAX);
         assert!(
@@ -224,17 +234,21 @@ impl Host {
         let i = due[rng.random_range(0..due.len())];
         let job = &mut self.jobs[i];
         let (tag, fate) = (job.tag, job.fate);
-        if fate == Fate::Ur || fate == Fate::Ca {
-            let status = if fate == Fate::Ur { UR } else { CA };
-            let tlp = Tlp::completion(
-                cfg.rc_id,
-                cfg.bdf,
-                tag,
-                status,
-                job.data.len(),
-                job.at,
-                Vec::new(),
-            );
+        let refused = fate == Fate::Ur || fate == Fate::Ca;
+        if refused && !(self.odd && !job.cas && job.data.len() > 128 && chance(rng, 50)) {
+            // Statuses that are reserved count as Unsupported Request.
+            let status = match fate {
+                Fate::Ca => CA,
+                _ if self.odd => [UR, 2, 3, 5, 6, 7][rng.random_range(0..6)],
+                _ => UR,
+            };
+            let data = if self.odd && chance(rng, 20) {
+                vec![0x22; 4 * rng.random_range(1..33)]
+            } else {
+                Vec::new()
+            };
+            let (left, at) = (job.data.len(), job.at);
+            let tlp = Tlp::completion(cfg.rc_id, cfg.bdf, tag, status, left, at, data);
             self.jobs.remove(i);
             self.in_flight.remove(&tag);
             return Some(beats(&tlp));
@@ -250,7 +264,10 @@ impl Host {
         if end <= limit {
             stops.push(end);
         }
-        if fate != Fate::Good && fate != Fate::Poison {
+        if refused {
+            // Good so far.
+            stops.retain(|&stop| stop < end);
+        } else if fate != Fate::Good && fate != Fate::Poison {
             stops = vec![*stops.last()?];
         }
         let stop = if job.cas {
@@ -281,7 +298,7 @@ impl Host {
                 Fate::Good
             };
         }
-        let broken = !matches!(fate, Fate::Good | Fate::Poison);
+        let broken = !refused && !matches!(fate, Fate::Good | Fate::Poison);
         if stop == end || broken {
             self.jobs.remove(i);
             if !broken {

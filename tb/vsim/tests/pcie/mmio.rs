@@ -1,18 +1,22 @@
 //! The host's requests to the device, and what their completions must bring.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 
 use rand::Rng;
 
 use super::bench::Config;
-use super::tlp::{CAS, CFG0, FETCH_ADD, IO, MEM, SWAP, Tlp, UR};
+use super::tlp::{CAS, CFG0, FETCH_ADD, IO, MEM, MEM_LOCKED, SWAP, Tlp, UR};
 use super::{Bytes, TestRng, chance};
 
 /// A register whose reads are for the litmus tests: it gives the count of writes accepted so far.
 pub const LITMUS: u64 = 0x7ff8;
+/// From here on BAR0 is the table of MSI-X, which the bench does not model.
+const MSIX: u64 = 0x8000;
 
 enum Expect {
     Data(Vec<u8>),
+    /// So many bytes, whatever they hold.
+    Any(usize),
     Unsupported(usize),
     Litmus,
 }
@@ -22,19 +26,25 @@ struct Outstanding {
     /// Next byte that comes.
     at: u64,
     expect: Expect,
+    /// When it was issued.
+    since: u64,
 }
 
 pub struct Mmio {
     /// Registers and VRAM as the requests so far leave them.
     pub regs: Bytes,
     pub vram: Bytes,
-    outstanding: BTreeMap<u32, Outstanding>,
+    /// In the order of the requests: completions come in it too.
+    outstanding: VecDeque<Outstanding>,
     /// TLPs that the device must count as dropped.
     pub drops: u64,
     /// Completed reads, those for litmus tests apart.
     pub done: u64,
     /// Data of the last litmus read that ended.
     pub litmus: Option<u64>,
+    /// The cycle that it is, and the longest that an answer took.
+    pub now: u64,
+    pub slowest: u64,
 }
 
 const HOST_ID: u32 = 0x0008;
@@ -44,10 +54,12 @@ impl Mmio {
         Self {
             regs: Bytes::default(),
             vram: Bytes::default(),
-            outstanding: BTreeMap::new(),
+            outstanding: VecDeque::new(),
             drops: 0,
             done: 0,
             litmus: None,
+            now: 0,
+            slowest: 0,
         }
     }
 
@@ -56,7 +68,7 @@ impl Mmio {
     }
 
     fn free_tag(&self) -> Option<u32> {
-        (0..32).find(|t| !self.outstanding.contains_key(t))
+        (0..32).find(|&t| self.outstanding.iter().all(|out| out.request.tag() != t))
     }
 
     /// A read of registers or of VRAM.
@@ -84,35 +96,37 @@ impl Mmio {
             for (at, byte) in tlp.written() {
                 if bar2 {
                     self.vram.set(at - cfg.bar2, byte);
-                } else {
+                } else if at - cfg.bar0 < MSIX {
                     self.regs.set(at - cfg.bar0, byte);
                 }
             }
             return tlp;
         }
         let (at, len) = tlp.span();
-        let expect = if tlp.kind() == MEM && bar0 && at - cfg.bar0 == LITMUS {
-            Expect::Litmus
+        let expect = if tlp.kind() == MEM && reg_ok && at - cfg.bar0 + len as u64 > LITMUS {
+            if at - cfg.bar0 == LITMUS && len == 8 {
+                Expect::Litmus
+            } else {
+                Expect::Any(len)
+            }
         } else if tlp.kind() == MEM && reg_ok {
             Expect::Data(self.regs.read(at - cfg.bar0, len))
         } else if tlp.kind() == MEM && bar2 {
             Expect::Data(self.vram.read(at - cfg.bar2, len))
         } else {
             Expect::Unsupported(match tlp.kind() {
-                MEM => len,
+                MEM | MEM_LOCKED => len,
                 CAS => tlp.data.len() / 2,
                 FETCH_ADD | SWAP => tlp.data.len(),
                 _ => 4,
             })
         };
-        self.outstanding.insert(
-            tlp.tag(),
-            Outstanding {
-                request: tlp.clone(),
-                at,
-                expect,
-            },
-        );
+        self.outstanding.push_back(Outstanding {
+            request: tlp.clone(),
+            at,
+            expect,
+            since: self.now,
+        });
         tlp
     }
 
@@ -222,27 +236,27 @@ impl Mmio {
     /// A completion of the device arrives.
     pub fn completion(&mut self, cfg: &Config, tlp: &Tlp) {
         let who = format!("{}: completion {:032x}", cfg.who, tlp.header);
-        let tag = tlp.cpl_tag();
         let out = self
             .outstanding
-            .get_mut(&tag)
+            .front_mut()
             .unwrap_or_else(|| panic!("{who}: nobody waits for it"));
-        assert_eq!(tlp.cpl_requester(), HOST_ID, "{who}: requester ID");
+        assert_eq!(
+            (tlp.cpl_requester(), tlp.cpl_tag()),
+            (out.request.requester(), out.request.tag()),
+            "{who}: requester ID and tag of the oldest request"
+        );
         assert_eq!(tlp.dw(1) >> 16, cfg.bdf, "{who}: completer ID");
         assert_eq!(
-            tlp.dw(0) & 0x0070_3000,
-            out.request.dw(0) & 0x0070_3000,
-            "{who}: TC and attributes of the request"
+            tlp.dw(0) & 0x00fc_3000,
+            out.request.dw(0) & 0x00fc_3000,
+            "{who}: T9, T8, TC and attributes of the request"
         );
-        assert_eq!(
-            tlp.dw(0) & 0x008f_cc00,
-            0,
-            "{who}: T9, T8, Attr2, LN, TH, TD, EP, AT"
-        );
+        assert_eq!(tlp.dw(0) & 0x0003_cc00, 0, "{who}: LN, TH, TD, EP, AT");
         assert_eq!(tlp.dw(1) >> 12 & 1, 0, "{who}: BCM");
         assert_eq!(tlp.dw(3), 0, "{who}: a completion has three DWs");
         assert_eq!(tlp.fmt() & 5, 0, "{who}: format");
-        let memory = out.request.kind() == MEM;
+        let memory = matches!(out.request.kind(), MEM | MEM_LOCKED);
+        self.slowest = self.slowest.max(self.now - out.since);
         if let Expect::Unsupported(bytes) = out.expect {
             assert_eq!(
                 (tlp.status(), tlp.has_data(), tlp.dws()),
@@ -255,11 +269,12 @@ impl Mmio {
                 if memory { out.at & 0x7f } else { 0 },
                 "{who}: lower address"
             );
-            self.outstanding.remove(&tag);
+            self.outstanding.pop_front();
             return;
         }
         let left = match &out.expect {
             Expect::Data(bytes) => bytes.len(),
+            Expect::Any(bytes) => *bytes,
             _ => 8,
         };
         assert_eq!(tlp.status(), 0, "{who}: status");
@@ -290,12 +305,13 @@ impl Mmio {
                 );
                 expected.drain(..bytes);
             }
+            Expect::Any(left) => *left -= bytes,
             _ => self.litmus = Some(data.iter().rev().fold(0, |v, &b| v << 8 | u64::from(b))),
         }
         out.at += bytes as u64;
         if bytes == left {
             self.done += u64::from(!matches!(out.expect, Expect::Litmus));
-            self.outstanding.remove(&tag);
+            self.outstanding.pop_front();
         }
     }
 }

@@ -6,6 +6,7 @@
 pub mod agents;
 pub mod bench;
 pub mod host;
+pub mod hostile;
 pub mod mmio;
 pub mod stream;
 pub mod tlp;
@@ -28,6 +29,12 @@ pub fn rng(seed: u64) -> TestRng {
 /// True `percent` times in a hundred.
 pub fn chance(rng: &mut TestRng, percent: u32) -> bool {
     rng.random_range(0..100) < percent
+}
+
+/// Encoded sizes of the link: Max_Payload_Size of 128 to 512, Max_Read_Request_Size of 128 to 4096, and whether the
+/// read completion boundary is 128.
+pub fn sizes() -> impl Iterator<Item = (u32, u32, bool)> {
+    (0..36).map(|n| (n % 3, n / 3 % 6, n / 18 == 1))
 }
 
 /// Sets 128 bits of an input.
@@ -62,6 +69,15 @@ impl Bytes {
     /// `len` bytes from an address.
     pub fn read(&self, addr: u64, len: usize) -> Vec<u8> {
         (0..len as u64).map(|i| self.get(addr + i)).collect()
+    }
+
+    /// The first byte in which two memories differ, if there is one.
+    pub fn difference(&self, other: &Self) -> Option<u64> {
+        let written = self.written.keys().chain(other.written.keys());
+        written
+            .copied()
+            .filter(|&at| self.get(at) != other.get(at))
+            .min()
     }
 
     /// Sixteen bytes as one number, the first in the low bits.

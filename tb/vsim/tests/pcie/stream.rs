@@ -38,11 +38,18 @@ pub fn beats(tlp: &Tlp) -> Vec<Beat> {
 pub struct RxDriver {
     queue: VecDeque<Beat>,
     offered: bool,
+    open: bool,
 }
 
 impl RxDriver {
     pub fn push(&mut self, beats: impl IntoIterator<Item = Beat>) {
         self.queue.extend(beats);
+        self.open = self.queue.back().is_some_and(|last| !last.eop);
+    }
+
+    /// Has the last beat not ended its TLP? Then the next one must start another.
+    pub fn is_open(&self) -> bool {
+        self.open
     }
 
     pub fn is_idle(&self) -> bool {

@@ -4,8 +4,10 @@ use super::bench::Config;
 
 /// Type field values.
 pub const MEM: u32 = 0b00000;
+pub const MEM_LOCKED: u32 = 0b00001;
 pub const IO: u32 = 0b00010;
 pub const CFG0: u32 = 0b00100;
+pub const CFG1: u32 = 0b00101;
 pub const CPL: u32 = 0b01010;
 pub const FETCH_ADD: u32 = 0b01100;
 pub const SWAP: u32 = 0b01101;
