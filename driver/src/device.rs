@@ -54,6 +54,9 @@ impl Device {
     /// Takes all of the device's memory away, as on unplug: every page goes home. Device memory can be used again
     /// afterwards. Returns the number of pages that moved.
     ///
+    /// Those of a device that was taken out cannot: their contents are lost, and whoever had them gets SIGBUS from the CPU
+    /// and EFAULT from a device.
+    ///
     /// # Errors
     /// ENOMEM when system memory is full, EBUSY when pages stay in use.
     pub fn release(&self) -> Result<usize, DriverError> {

@@ -7,8 +7,9 @@ use crate::hw::VramAddr;
 use crate::migrate::{self, Direction};
 use crate::pool::Use;
 use hmm_core::{
-    DevFault, DevPagemapOps, Errno, HUGE_PAGES, Pfn, VmFault, migrate_device_finalize,
-    migrate_device_pages, migrate_device_range, migrate_device_range_compound,
+    DevFault, DevPagemapOps, Errno, HUGE_PAGES, Pfn, VmFault, lose_device_range,
+    migrate_device_finalize, migrate_device_pages, migrate_device_range,
+    migrate_device_range_compound,
 };
 use std::sync::{Arc, Weak};
 
@@ -52,7 +53,11 @@ impl DevPagemapOps for Owner {
     fn cpu_read(&self, pfn: Pfn, offset: usize, buf: &mut [u8]) -> Result<(), VmFault> {
         let (core, at) = self.place(pfn, offset)?;
         core.counters.add(Tick::CpuAccesses, 1);
-        core.hw.bar.vram_read(at, buf).map_err(|_| VmFault::Sigbus)
+        core.hw
+            .bar
+            .vram_read(at, buf)
+            .map_err(|_| VmFault::Sigbus)?;
+        there(&core)
     }
 
     fn cpu_write(&self, pfn: Pfn, offset: usize, data: &[u8]) -> Result<(), VmFault> {
@@ -63,7 +68,8 @@ impl DevPagemapOps for Owner {
         // The write is posted, and what the CPU stores to system memory next does not wait for it. Reading back does.
         let mut last = [0; 1];
         let end = VramAddr(at.0 + data.len().saturating_sub(1) as u64);
-        bar.vram_read(end, &mut last).map_err(|_| VmFault::Sigbus)
+        bar.vram_read(end, &mut last).map_err(|_| VmFault::Sigbus)?;
+        there(&core)
     }
 
     fn folio_free(&self, pfn: Pfn) {
@@ -75,7 +81,16 @@ impl DevPagemapOps for Owner {
     }
 }
 
-/// Sends every page in device memory home; returns how many moved.
+/// Was the device there until now? An empty slot gives ones to whoever reads.
+fn there(core: &Core) -> Result<(), VmFault> {
+    if core.hw.bar.present() {
+        Ok(())
+    } else {
+        Err(VmFault::Sigbus)
+    }
+}
+
+/// Sends every page in device memory home; returns how many moved. Those of a device that was taken out are lost.
 pub(crate) fn release(core: &Core) -> Result<usize, DriverError> {
     // First, so that no page is given out again behind our back.
     core.pool.close_to_folios(true);
@@ -110,6 +125,12 @@ fn release_all(core: &Core) -> Result<usize, DriverError> {
         while first < pagemap.pages() && pagemap.used() > 0 {
             let count = batch.min(pagemap.pages() - first);
             let start = pagemap.base() + first;
+            first += count;
+            if !core.hw.bar.present() {
+                // Nobody can read them any more.
+                lose_device_range(&core.sys, start, count);
+                continue;
+            }
             let mut args = if large {
                 migrate_device_range_compound(&core.sys, start, count)
             } else {
@@ -123,7 +144,6 @@ fn release_all(core: &Core) -> Result<usize, DriverError> {
             migrate::note(core, Direction::ToSystem, asked, now);
             migrate_device_finalize(&core.sys, &mut args);
             moved += now as usize;
-            first += count;
         }
         if pagemap.used() == 0 {
             return Ok(moved);

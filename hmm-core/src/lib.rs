@@ -79,7 +79,7 @@ pub use hmm::{HmmPfn, HmmRange, hmm_range_fault, hmm_range_fault_unlocked};
 pub use memcg::Memcg;
 pub use memremap::{DevFault, DevPagemap, DevPagemapOps, DeviceMemory, VmFault};
 pub use migrate::{
-    MigrateDevice, MigratePfn, MigrateSelect, MigrateVma, bring_coherent_home,
+    MigrateDevice, MigratePfn, MigrateSelect, MigrateVma, bring_coherent_home, lose_device_range,
     migrate_device_finalize, migrate_device_pages, migrate_device_pfns, migrate_device_range,
     migrate_device_range_compound, migrate_vma_finalize, migrate_vma_pages, migrate_vma_setup,
 };

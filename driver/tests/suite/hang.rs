@@ -1,4 +1,4 @@
-//! A device that stops answering: every call ends, with an error that names what did not answer.
+//! A device that stops answering, or is taken out: every call ends, with an error that names what did not answer.
 
 use crate::common::programs::spin;
 use crate::common::{PAGE, Process, Setup};
@@ -123,4 +123,58 @@ fn exit_and_close_end() {
         p.context.close().expect("close");
         assert_eq!(m.sys.free_pages(), m.free_at_start);
     });
+}
+
+#[test]
+fn pages_of_a_device_that_was_taken_out_are_lost_and_let_go() {
+    for coherent in [false, true] {
+        let mut setup = Setup::new(6);
+        setup.config.coherent = coherent;
+        let result = sync::run(6, move || {
+            let m = crate::common::Machine::new(setup);
+            let (p, other) = (m.process(), m.process());
+            let (buf, kept) = (p.map(6), other.map(2));
+            p.cpu_fill(buf, 6, 6);
+            other.cpu_fill(kept, 2, 90);
+            p.to_device(buf, 4);
+            let child = p.mm.fork().expect("a child");
+            m.board.gone.store(true, Ordering::Relaxed);
+            let load = |mm: &std::sync::Arc<hmm_core::Mm>, page| {
+                let mut word = [0; 8];
+                mm.load(buf + page * PAGE, &mut word)
+                    .map(|()| u64::from_le_bytes(word))
+            };
+            assert_eq!(load(&p.mm, 1), Err(Errno::SIGBUS));
+            // Nothing can be saved, and nothing keeps the device in the system.
+            assert_eq!(m.device.release(), Ok(0));
+            for mm in [&p.mm, &child] {
+                for page in 0..4 {
+                    assert_eq!(load(mm, page), Err(Errno::SIGBUS), "page {page}");
+                }
+                assert_eq!(load(mm, 5), Ok(11));
+                assert_eq!(mm.rss().anon, 2);
+            }
+            m.sys.check_invariants().expect("invariants");
+            // What it had is memory again once it is mapped anew.
+            p.mm.munmap(buf, PAGE).expect("munmap");
+            let options = hmm_core::MmapOptions {
+                at: Some(buf),
+                ..Default::default()
+            };
+            let prot = hmm_core::Prot::READ_WRITE;
+            assert_eq!(p.mm.mmap(PAGE, prot, options), Ok(buf));
+            assert_eq!(load(&p.mm, 0), Ok(0));
+            other.cpu_check(kept, 2, 90);
+            m.device.shutdown();
+            assert_eq!(m.device.unplug(), Ok(0));
+            for mm in [&p.mm, &child, &other.mm] {
+                mm.exit();
+            }
+            m.sys.check_invariants().expect("invariants");
+            assert_eq!(m.sys.free_pages(), m.free_at_start);
+        });
+        if let Err(text) = result {
+            panic!("coherent {coherent}: {text}");
+        }
+    }
 }

@@ -10,6 +10,7 @@ mod collect;
 mod compound;
 mod device;
 mod finalize;
+mod lose;
 mod pages;
 mod types;
 mod unmap;
@@ -21,5 +22,6 @@ pub use device::{
     migrate_device_range, migrate_device_range_compound,
 };
 pub use finalize::migrate_vma_finalize;
+pub use lose::lose_device_range;
 pub use pages::migrate_vma_pages;
 pub use types::{MigratePfn, MigrateSelect, MigrateVma};

@@ -6,7 +6,7 @@ use crate::common::device::Device;
 use crate::common::*;
 use crate::files::{file_with, map_file};
 use hmm_core::sync::spawn;
-use hmm_core::{Advice, Errno, MremapOptions, PagemapEntry, Prot, Pte, Va};
+use hmm_core::{Advice, Errno, MremapOptions, PagemapEntry, Prot, Pte, Va, lose_device_range};
 
 const DEV: u64 = 7;
 
@@ -365,6 +365,119 @@ fn a_page_of_a_huge_page() {
         assert_eq!((mm.rss().anon, sys.poisoned_pages()), (510, 2));
         expect(&mm, va, 7, 1);
         expect(&mm, va + 8 * PAGE, 92, 1);
+        check_quiet(&sys);
+    });
+}
+
+#[test]
+fn pages_of_a_device_that_was_taken_out() {
+    kinds(|kind| {
+        let sys = system(64);
+        let device = Device::with_memory(&sys, kind, 16, DEV);
+        let other = Device::new(&sys, 16, DEV + 1);
+        let mm = sys.create_mm();
+        let (mirror, view) = (device.open(&mm), other.open(&mm));
+        let va = map(&mm, 6, Prot::READ_WRITE);
+        fill(&mm, va, 6, 1);
+        mirror.to_device(va, 4).unwrap();
+        let child = mm.fork().unwrap();
+        assert_eq!(device.used(), 4);
+        let (base, pages) = (device.pagemap().base(), device.pagemap().pages());
+        // Somebody works on one of them: it is left to the next call.
+        let busy = mm.pte(va).pfn().unwrap();
+        assert!(sys.try_lock_page(busy));
+        assert_eq!(lose_device_range(&sys, base, pages), 3);
+        sys.unlock_page(busy);
+        assert_eq!(lose_device_range(&sys, base, pages), 1);
+        assert_eq!(lose_device_range(&sys, base, pages), 0);
+        assert_eq!((device.used(), sys.poisoned_pages()), (0, 0));
+        for mm in [&mm, &child] {
+            assert_eq!(mm.rss().anon, 2);
+            for page in 0..4 {
+                let at = va + page * PAGE;
+                assert_eq!(mm.pte(at), Pte::Poison);
+                assert_eq!(load64(mm, at), Err(Errno::SIGBUS));
+                assert_eq!(store64(mm, at, 1), Err(Errno::SIGBUS));
+            }
+            expect(mm, va + 4 * PAGE, 2, 1 + 4 * PAGE / 8);
+        }
+        assert_eq!(view.read(va, &mut [0]), Err(Errno::EFAULT));
+        assert_eq!(mirror.entry(va), None);
+        check_quiet(&sys);
+        // Nothing waits for them any more, and what is mapped anew is new.
+        device.pagemap().remove();
+        child.madvise(va, PAGE, Advice::DontNeed).unwrap();
+        assert_eq!(load64(&child, va), Ok(0));
+        mm.exit();
+        child.exit();
+        assert_eq!(sys.free_pages(), 63);
+        check_quiet(&sys);
+    });
+}
+
+#[test]
+fn a_huge_page_of_a_device_that_was_taken_out() {
+    single(|| {
+        let world = crate::common::huge::world();
+        let va = world.written();
+        world.to_device(va);
+        let (base, pages) = (
+            world.device.pagemap().base(),
+            world.device.pagemap().pages(),
+        );
+        assert_eq!(lose_device_range(&world.sys, base, pages), 512);
+        assert_eq!(world.device.used(), 0);
+        assert_eq!(load64(&world.mm, va + 300 * PAGE), Err(Errno::SIGBUS));
+        check_quiet(&world.sys);
+        world.end();
+    });
+}
+
+#[test]
+fn losing_pages_while_the_cpu_and_a_migration_want_them() {
+    seeds(40, || {
+        let sys = system(64);
+        let device = Device::new(&sys, 16, DEV);
+        let mm = sys.create_mm();
+        let mirror = device.open(&mm);
+        let va = map(&mm, 4, Prot::READ_WRITE);
+        fill(&mm, va, 4, 1);
+        mirror.to_device(va, 4).unwrap();
+        let reader = {
+            let mm = Arc::clone(&mm);
+            spawn(move || {
+                (0..4)
+                    .map(|n| load64(&mm, va + n * PAGE))
+                    .collect::<Vec<_>>()
+            })
+        };
+        let mover = {
+            let (mm, mirror) = (Arc::clone(&mm), Arc::clone(&mirror));
+            spawn(move || {
+                let _ = mirror.to_system(va, 2);
+                drop(mm);
+            })
+        };
+        let (base, pages) = (device.pagemap().base(), device.pagemap().pages());
+        let mut lost = 0;
+        while device.used() > 0 {
+            lost += lose_device_range(&sys, base, pages);
+            hmm_core::sync::yield_now();
+        }
+        let seen = reader.join();
+        mover.join();
+        // Saved or lost, and never something else.
+        let mut gone = 0;
+        for page in 0..4 {
+            let right = Ok(1 + page * PAGE / 8);
+            let now = load64(&mm, va + page * PAGE);
+            assert!(now == right || now == Err(Errno::SIGBUS), "{now:?}");
+            gone += u64::from(now.is_err());
+            let then = seen[page as usize];
+            assert!(then == right || (then == Err(Errno::SIGBUS) && now.is_err()));
+        }
+        assert_eq!(gone, lost);
+        mm.exit();
         check_quiet(&sys);
     });
 }

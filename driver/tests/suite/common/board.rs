@@ -19,6 +19,8 @@ pub struct Board {
     ended: AtomicBool,
     /// The device has stopped answering: time passes, but it does nothing.
     pub hung: AtomicBool,
+    /// It was taken out: it hangs, and everybody can tell.
+    pub gone: AtomicBool,
     /// Interrupts are held back.
     pub quiet: AtomicBool,
 }
@@ -34,6 +36,7 @@ impl Board {
             waiting: WaitQueue::new(),
             ended: AtomicBool::new(false),
             hung: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
             quiet: AtomicBool::new(false),
         })
     }
@@ -47,7 +50,7 @@ impl Board {
     }
 
     fn alive(&self) -> bool {
-        !self.hung.load(Ordering::Relaxed)
+        !self.hung.load(Ordering::Relaxed) && self.present()
     }
 
     fn timeout(what: impl Into<String>) -> HwError {
@@ -60,6 +63,9 @@ impl Board {
 
 impl Bar for Board {
     fn read(&self, offset: u64) -> Result<u64, HwError> {
+        if !self.present() {
+            return Ok(u64::MAX);
+        }
         if !self.alive() {
             return Err(Self::timeout(format!("register {offset:#x}")));
         }
@@ -74,6 +80,11 @@ impl Bar for Board {
     }
 
     fn vram_read(&self, addr: VramAddr, buf: &mut [u8]) -> Result<(), HwError> {
+        if !self.present() {
+            // As an empty slot does.
+            buf.fill(0xff);
+            return Ok(());
+        }
         if !self.alive() {
             return Err(Self::timeout(format!("VRAM {:#x}", addr.0)));
         }
@@ -95,6 +106,14 @@ impl Bar for Board {
             written.expect("a write beyond VRAM");
         }
         Ok(())
+    }
+
+    fn port_errors(&self) -> u64 {
+        self.gone.load(Ordering::Relaxed).into()
+    }
+
+    fn present(&self) -> bool {
+        !self.gone.load(Ordering::Relaxed)
     }
 }
 
