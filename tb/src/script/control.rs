@@ -162,6 +162,14 @@ fn injection(call: &str, plan: &Map) -> Result<Injection> {
     let (Some(direction), Some(error)) = (direction, error) else {
         return Err(invalid(call, "tlp: expected at least `to` and `error`"));
     };
+    if kind.is_some_and(|kind| !error.applies(kind)) {
+        let text = |key| plan.get(key).cloned().unwrap_or_default();
+        let (error, kind) = (text("error"), text("kind"));
+        return Err(invalid(
+            call,
+            format!("tlp: error {error} cannot happen to kind {kind}"),
+        ));
+    }
     let at = Position { direction, kind, n };
     Ok(Injection { at, error })
 }

@@ -299,12 +299,13 @@ fn finish(world: &Arc<World>, file: &str, error: Option<String>, seed: u64) -> E
     }
 }
 
-/// Devices may be lost only when the script made one hang.
+/// Devices may be lost only when the script made one hang or took it out.
 fn lost(world: &World) -> Result<(), String> {
-    match world.lost() {
-        Some((device, error)) if !world.machine.is_hung(device) => {
-            Err(format!("device {device} was lost: {error}"))
+    for (number, device) in world.devices.iter().enumerate() {
+        let meant = world.machine.is_hung(number) || !world.machine.present(number);
+        if let Some(error) = device.lost().filter(|_| !meant) {
+            return Err(format!("device {number} was lost: {error}"));
         }
-        _ => Ok(()),
     }
+    Ok(())
 }

@@ -64,9 +64,123 @@ fn ranges_and_names_that_cannot_be() {
             ("ENODEV", "p.open(-1)"),
             ("EINVAL", "reclaim(-1)"),
             ("EINVAL", "d.inject(#{ link: \"snow\" })"),
+            ("EINVAL", "d.inject(#{ link: 3 })"),
+            ("EINVAL", "d.inject(#{ alloc: -1 })"),
+            ("EINVAL", "d.inject(#{ alloc: \"all\" })"),
+            ("EINVAL", "d.inject(#{ hang: 1 })"),
+            ("EINVAL", "d.inject(#{ flood: true })"),
             ("EINVAL", "machine(#{ devices: 2 })"),
         ],
     );
+}
+
+/// The error of a call that fails, uncaught.
+fn message(call: &str) -> String {
+    let text = format!("{PROCESS}\n{call};\n");
+    let config = MachineConfig::new(Backend::Model, 1);
+    let result = run_text(Path::new("bad.rhai"), &text, &config, &Outputs::default());
+    result.error.unwrap_or_else(|| panic!("{call}: no error"))
+}
+
+#[test]
+fn errors_at_tlps_that_cannot_be() {
+    let good = "to: \"device\", error: \"drop\"";
+    for (plan, pieces) in [
+        ("3", &["tlp: expected a map, got 3"][..]),
+        ("#{}", &["at least `to` and `error`"]),
+        ("#{ to: \"host\" }", &["at least `to` and `error`"]),
+        ("#{ error: \"drop\" }", &["at least `to` and `error`"]),
+        ("#{ to: \"mars\" }", &["to:", "device", "host", "got mars"]),
+        ("#{ to: 1 }", &["to:", "got 1"]),
+        (
+            "#{ to: \"host\", error: \"smoke\" }",
+            &["error:", "retrain", "remove", "got smoke"],
+        ),
+        (
+            &format!("#{{ {good}, kind: \"letter\" }}"),
+            &["kind:", "interrupt", "got letter"],
+        ),
+        (&format!("#{{ {good}, n: -1 }}"), &["-1"]),
+        (
+            &format!("#{{ {good}, n: \"first\" }}"),
+            &["n: expected an integer, got string"],
+        ),
+        (&format!("#{{ {good}, cycles: -5 }}"), &["-5"]),
+        (&format!("#{{ {good}, when: 5 }}"), &["unknown option when"]),
+        (
+            &format!("#{{ {good}, kind: \"write\" }}"),
+            &["error drop cannot happen to kind write"],
+        ),
+        (
+            &format!("#{{ {good} }}"),
+            &["the functional model has no TLPs", "--backend rtl"],
+        ),
+    ] {
+        let error = message(&format!("d.inject(#{{ tlp: {plan} }})"));
+        for piece in ["bad.rhai:2", "d.inject", "EINVAL"].iter().chain(pieces) {
+            assert!(error.contains(piece), "{plan}: no {piece:?} in {error}");
+        }
+    }
+}
+
+#[test]
+fn links_that_cannot_be() {
+    let config = MachineConfig::new(Backend::Model, 1);
+    for (options, pieces) in [
+        ("mps: 64", &["mps of 64 bytes", "128..=4096"][..]),
+        ("mps: 192", &["mps of 192 bytes", "power of two"]),
+        ("mps: 8192", &["mps of 8192 bytes"]),
+        ("mrrs: 0", &["mrrs of 0 bytes"]),
+        ("mrrs: 8192", &["mrrs of 8192 bytes", "128..=4096"]),
+        ("rcb: 256", &["rcb of 256 bytes", "64..=128"]),
+        ("rcb: -64", &["-64"]),
+        ("link: \"gen9x3\"", &["gen9x3", "genGxL"]),
+        ("link: 8", &["genGxL"]),
+        ("link_latency: 2000000", &["link_latency of 2000000 ns"]),
+        ("link_jitter: 1000001", &["link_jitter of 1000001 ns"]),
+        (
+            "link_jitter: \"much\"",
+            &["link_jitter: expected an integer"],
+        ),
+        ("lanes: 8", &["unknown option lanes"]),
+    ] {
+        let text = format!("machine(#{{ {options} }});\nprocess();\n");
+        let result = run_text(Path::new("m.rhai"), &text, &config, &Outputs::default());
+        let error = result
+            .error
+            .unwrap_or_else(|| panic!("{options}: no error"));
+        for piece in ["m.rhai:1", "machine"].iter().chain(pieces) {
+            assert!(error.contains(piece), "{options}: no {piece:?} in {error}");
+        }
+    }
+}
+
+#[test]
+fn a_reset_on_the_model() {
+    // A device that works is reset: its contexts are closed, its memory is left alone.
+    let text = format!(
+        "{PROCESS}
+        assert_eq(d.migrate_to_device(a, 2 * PAGE), 2);
+        let job = d.launch(\"spin\", [0]);
+        d.reset();
+        expect_error(\"EIO\", || job.wait());
+        for failed in [|| d.load(a), || d.migrate_to_device(a, PAGE), || d.snapshot(a, PAGE)] {{
+            expect_error(\"EBADF\", failed);
+        }}
+        let d = p.open(0);
+        d.check(a, 4 * PAGE, 1);
+        d.reset();
+        d.reset();
+        let d = p.open(0);
+        p.check(a, 4 * PAGE, 1);
+        d.inject(#{{ hang: true }});
+        expect_error(\"EIO\", || d.load(a));
+        expect_error(\"EIO\", || d.reset());
+        p.check(a + 2 * PAGE, 2 * PAGE, 1 + 2 * PAGE / 8);"
+    );
+    let config = MachineConfig::new(Backend::Model, 1);
+    let result = run_text(Path::new("r.rhai"), &text, &config, &Outputs::default());
+    assert!(result.passed(), "{:?}", result.error);
 }
 
 #[test]
