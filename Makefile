@@ -1,5 +1,5 @@
 # hmmu: `make run` shows the device at work, `make test` passes the tests. Both set up what they need.
-.PHONY: help setup regs run test test-host fast bench-host bench-mmu bench-copy lint synth pnr bench-fpga conformance mutants soak preempt inject clean
+.PHONY: help setup regs run test test-host fast bench-host bench-mmu bench-copy lint synth pnr bench-fpga conformance mutants soak matrix preempt inject clean
 SHELL := /bin/bash
 CARGO ?= cargo
 
@@ -57,6 +57,12 @@ soak: setup      ## a million random operations each on the TLBs, the walker, th
 	@HMMU_SOAK=$${HMMU_SOAK:-1000000} HMMU_BLOCKS=l1_tlb,l2_tlb,walker,fault_unit,mmu_bench,pcie_ep,pcie_ep_wide $(CARGO) test --release --quiet -p hmmu-vsim \
 	  --test l1_tlb --test l2_tlb --test walker --test fault_unit --test mmu_invalidate --test pcie_fuzz -- random
 	@HMMU_SOAK=$${HMMU_SOAK:-1000000} $(CARGO) test --release --quiet -p hmmu --test suite preempt::storm
+
+matrix: setup    ## the bus, the device, scenarios and errors on links of every MPS, MRRS and RCB (long)
+	@HMMU_SOAK=$${HMMU_SOAK:-1000000} HMMU_BLOCKS=pcie_ep $(CARGO) test --release --quiet -p hmmu-vsim --test pcie_ep every_size -- --nocapture
+	@HMMU_MATRIX=1 $(CARGO) test --release --quiet -p hmmu --test device_rtl matrix:: -- --nocapture
+	@HMMU_MATRIX=1 $(CARGO) test --release --quiet -p hmmu --test suite of_every_size -- --nocapture
+	@HMMU_MATRIX=1 $(CARGO) test --release --quiet -p hmmu --test suite of_other_sizes -- --nocapture
 
 preempt: setup   ## take a page, a table or a job away from the whole device at each cycle (long)
 	@HMMU_STRIDE=$${HMMU_STRIDE:-1} $(CARGO) test --release --quiet -p hmmu --test suite preempt -- --nocapture

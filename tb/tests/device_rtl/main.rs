@@ -4,7 +4,11 @@
 //! `time.rs` (that it can pass over idle time and draws its latencies from a seed).
 #![cfg(feature = "rtl")]
 
+mod matrix;
 mod rtl;
+
+#[path = "../suite/common/sizes.rs"]
+mod link_sizes;
 
 #[path = "../../model/tests/device/dut.rs"]
 mod dut;

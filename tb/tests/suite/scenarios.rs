@@ -27,3 +27,25 @@ fn every_scenario_passes() {
     }
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
+
+/// Scenarios that move much over the link, on links of other sizes.
+#[cfg(feature = "rtl")]
+#[test]
+fn scenarios_pass_on_links_of_every_size() {
+    use crate::common::sizes;
+    use hmmu::machine::Backend;
+    let all = ["migrate_home", "read_write", "suspend", "race", "dirty"];
+    let names = if sizes::every() { &all[..] } else { &all[..1] };
+    for size in sizes::chosen() {
+        for name in names {
+            let config = MachineConfig {
+                pcie: size.pcie(),
+                ..MachineConfig::new(Backend::Rtl, 1)
+            };
+            let file = scenarios().join(format!("{name}.rhai"));
+            let result = run_file(&file, &config, &Outputs::default());
+            assert_eq!(result.error, None, "{size}: {name}");
+            assert!(result.cycles > 1000, "{size}: {name}");
+        }
+    }
+}

@@ -2,18 +2,21 @@
 //! link does, the data is right or an error says so, the device can be used again or is known to be gone, and nothing
 //! waits forever.
 //!
-//! In `make test` some of the cases, in `make inject` all of them, with `HMMU_STRIDE=N` every N-th.
+//! In `make test` some of the cases, in `make inject` all of them, with `HMMU_STRIDE=N` every N-th. `make matrix` takes
+//! some of the cases on links of every size.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, mpsc};
 
 use hmm_core::{MmapOptions, PAGE_SIZE, Prot, Va, sync};
 use hmmu::kernels;
-use hmmu::machine::{Backend, MachineConfig};
+use hmmu::machine::{Backend, MachineConfig, PcieConfig};
 use hmmu::oracle::{Data, Outcome};
 use hmmu::rc::{Direction, Injection, LinkError, Position, TlpKind};
 use hmmu::world::{Outputs, World};
 use hmmu_driver::{Context, DeviceConfig, DriverError, Program, Timeouts};
+
+use crate::common::sizes;
 
 /// Pages that migrate.
 const PAGES: u64 = 2;
@@ -59,12 +62,13 @@ struct Case {
 }
 
 impl Case {
-    fn new() -> Self {
+    fn new(pcie: PcieConfig) -> Self {
         let config = MachineConfig {
             ram: 1 << 20,
             vram: 256 << 10,
             read_timeout: 10_000,
             max_cycles: MAX_CYCLES,
+            pcie,
             ..MachineConfig::new(Backend::Rtl, 3)
         };
         let driver = DeviceConfig {
@@ -213,7 +217,15 @@ impl Case {
                 Ok(()) if gone => return Err("a device that is gone was reset".into()),
                 Ok(()) => context = None,
                 Err(_) if gone => {
+                    // What was only there is lost, and nothing else: it can be taken out of the system.
+                    device
+                        .release()
+                        .map_err(|error| format!("it keeps its pages: {error}"))?;
+                    self.check()?;
                     self.world.end()?;
+                    device
+                        .unplug()
+                        .map_err(|error| format!("it cannot be unplugged: {error}"))?;
                     return Ok(End::Gone);
                 }
                 Err(error) => return Err(format!("no reset: {error}")),
@@ -240,10 +252,10 @@ impl Case {
 }
 
 /// Runs a case; what is wrong with it, if anything is.
-fn run(injection: Option<Injection>) -> Result<End, String> {
+fn run(pcie: PcieConfig, injection: Option<Injection>) -> Result<End, String> {
     let (send, receive) = mpsc::channel();
     sync::run(3, move || {
-        let case = Case::new();
+        let case = Case::new(pcie);
         let world = Arc::clone(&case.world);
         if let Some(injection) = injection {
             world.machine.tlps(0, |link| link.inject(&[injection]));
@@ -264,10 +276,10 @@ fn run(injection: Option<Injection>) -> Result<End, String> {
 }
 
 /// The TLPs of a run without errors, by direction: the number of the first, and their kinds.
-fn positions() -> [(u64, Vec<TlpKind>); 2] {
+fn positions(pcie: PcieConfig) -> [(u64, Vec<TlpKind>); 2] {
     let (send, receive) = mpsc::channel();
     sync::run(3, move || {
-        let mut case = Case::new();
+        let mut case = Case::new(pcie);
         let world = Arc::clone(&case.world);
         let start = world.machine.tlps(0, |link| {
             link.record();
@@ -290,9 +302,9 @@ fn positions() -> [(u64, Vec<TlpKind>); 2] {
 }
 
 /// All cases: each position, each kind of error that can happen there.
-fn cases() -> Vec<(TlpKind, Injection)> {
+fn cases(pcie: PcieConfig) -> Vec<(TlpKind, Injection)> {
     let mut all = Vec::new();
-    for (direction, (first, kinds)) in Direction::ALL.into_iter().zip(positions()) {
+    for (direction, (first, kinds)) in Direction::ALL.into_iter().zip(positions(pcie)) {
         for (n, kind) in (first..).zip(kinds) {
             let at = Position {
                 direction,
@@ -314,13 +326,29 @@ fn every_error_at_every_tlp_ends_well() {
         None => SHORT_STRIDE,
         Some(text) => text.parse().expect("HMMU_STRIDE: a number"),
     };
-    assert_eq!(run(None), Ok(End::Unharmed));
-    let all = cases();
-    let chosen: Vec<_> = all.iter().copied().step_by(stride.max(1)).collect();
+    sweep(PcieConfig::default(), 0, stride, long.is_some());
+}
+
+/// A few positions on each size of the link, others on each.
+#[test]
+fn errors_on_links_of_other_sizes_end_well() {
+    let stride = if sizes::every() { 151 } else { 4001 };
+    for (n, size) in sizes::chosen().into_iter().enumerate() {
+        println!("{size}");
+        sweep(size.pcie(), 13 * n, stride, sizes::every());
+    }
+}
+
+/// Runs every `stride`-th case from the `first` on, and prints how they ended.
+fn sweep(pcie: PcieConfig, first: usize, stride: usize, long: bool) {
+    assert_eq!(run(pcie, None), Ok(End::Unharmed));
+    let all = cases(pcie);
+    let chosen = all.iter().copied().skip(first).step_by(stride.max(1));
+    let chosen: Vec<_> = chosen.collect();
     let next = Mutex::new(chosen.iter());
     let ends = Mutex::new(BTreeMap::new());
     let failures = Mutex::new(Vec::new());
-    let workers = if long.is_some() {
+    let workers = if long {
         std::thread::available_parallelism().map_or(1, usize::from)
     } else {
         1
@@ -333,7 +361,7 @@ fn every_error_at_every_tlp_ends_well() {
                     let Some((kind, injection)) = taken else {
                         break;
                     };
-                    match run(Some(*injection)) {
+                    match run(pcie, Some(*injection)) {
                         Ok(end) => {
                             let key = (injection.error, end);
                             *ends.lock().expect("no panic").entry(key).or_insert(0) += 1;

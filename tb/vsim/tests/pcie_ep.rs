@@ -1,6 +1,8 @@
 //! `pcie_ep` against a root complex that takes every TLP apart by the specification.
 
 mod pcie;
+#[path = "common/soak.rs"]
+mod soak;
 
 use pcie::agents::{READ, SysReq, WRITE, burst_span};
 use pcie::bench::{Bench, Config};
@@ -139,6 +141,51 @@ fn failures_end_their_request_and_nothing_else() {
         [1, 2, 3, 4, 5],
         "all codes were met: {codes:?}"
     );
+}
+
+/// Requests of both sides on every combination of Max_Payload_Size, Max_Read_Request_Size and read completion boundary.
+#[test]
+fn every_size_of_the_link_works() {
+    let (mut answers, mut own) = (0, 0);
+    let mut seed = 400;
+    // All of them, again and again in a long run.
+    for _ in 0..soak::operations(1).div_ceil(100_000) {
+        for (mps, mrrs, rcb) in pcie::sizes() {
+            let cfg = Config {
+                mps,
+                mrrs,
+                rcb,
+                who: format!("mps {mps}, mrrs {mrrs}, rcb {rcb}, seed {seed}"),
+                ..Config::random(seed)
+            };
+            let mut t = Bench::new(cfg.clone(), seed);
+            for _ in 0..700 {
+                feed(&mut t);
+                let mut r = t.rng.clone();
+                if t.rx.is_idle()
+                    && chance(&mut r, 30)
+                    && let Some(tlp) = t.mmio.random(&cfg, &mut r)
+                {
+                    t.send(&tlp);
+                }
+                t.rng = r;
+                t.step();
+            }
+            t.sys.queue.clear();
+            t.drain();
+            t.check_memories();
+            t.check_counts();
+            assert!(t.burst.done > 0 && t.sys.done > 0, "{}", cfg.who);
+            answers += t.mmio.done;
+            own += t.sys.done + t.burst.done;
+            seed += 1;
+        }
+    }
+    println!(
+        "{} runs: {answers} answers to the host, {own} to the device",
+        seed - 400
+    );
+    assert!(answers > 300 && own > 1000, "{answers}, {own}");
 }
 
 /// One read, seen from both ends.

@@ -31,7 +31,7 @@ fn source(rig: &mut Rig, pages: u64) -> u64 {
 }
 
 #[test]
-fn physical_copies_of_any_alignment_move_their_bytes_only() {
+pub fn physical_copies_of_any_alignment_move_their_bytes_only() {
     for (src, dst, len) in [
         (0, 0, 4096),
         (1, 0, 300),
@@ -69,7 +69,7 @@ fn physical_copies_of_any_alignment_move_their_bytes_only() {
 }
 
 #[test]
-fn fills_write_their_pattern() {
+pub fn fills_write_their_pattern() {
     let mut rig = Rig::new();
     let page = rig.ram_page();
     let entry = CopyEntry::default()
@@ -95,7 +95,7 @@ fn fills_write_their_pattern() {
 }
 
 #[test]
-fn virtual_copies_fault_on_both_sides_and_resume() {
+pub fn virtual_copies_fault_on_both_sides_and_resume() {
     let mut rig = Rig::new();
     let from = source(&mut rig, 2);
     let entry = copy(SRC + 100, DST + 5, 5000)
@@ -213,7 +213,7 @@ fn stop_ends_a_parked_copy_of_its_context_only() {
 }
 
 #[test]
-fn a_link_error_ends_the_descriptor_with_what_was_done() {
+pub fn a_link_error_ends_the_descriptor_with_what_was_done() {
     let mut rig = Rig::new();
     let from = source(&mut rig, 2);
     rig.ram.fail((from >> 12) + 1, LinkError::Poisoned);

@@ -45,7 +45,7 @@ fn status(rig: &mut Rig) -> u64 {
 }
 
 #[test]
-fn rows_go_from_pitch_to_pitch() {
+pub fn rows_go_from_pitch_to_pitch() {
     let mut rig = Rig::new();
     let page = source(&mut rig);
     // Rows of 24 bytes: 100 apart in the source, packed backwards in the destination.
@@ -82,7 +82,7 @@ fn rows_go_from_pitch_to_pitch() {
 }
 
 #[test]
-fn a_list_does_its_segments_in_order() {
+pub fn a_list_does_its_segments_in_order() {
     let mut rig = Rig::new();
     let (page, list) = (source(&mut rig), rig.ram_page());
     let does_lists = status(&mut rig) & LISTS != 0;
@@ -227,7 +227,7 @@ fn an_error_is_recorded_and_with_halt_it_stops_the_channel() {
 }
 
 #[test]
-fn every_channel_has_a_ring_of_its_own() {
+pub fn every_channel_has_a_ring_of_its_own() {
     let mut rig = Rig::new();
     let channels = rig.device.read_register(reg::CAPS) >> 40 & 0xff;
     let page = source(&mut rig);

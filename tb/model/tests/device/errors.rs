@@ -76,7 +76,7 @@ fn the_first_failing_thread_decides() {
 }
 
 #[test]
-fn link_errors_end_the_thread_with_its_address() {
+pub fn link_errors_end_the_thread_with_its_address() {
     for (error, code) in [
         (LinkError::Timeout, ErrorCode::CplTimeout),
         (LinkError::Unsupported, ErrorCode::CplUr),

@@ -13,7 +13,7 @@ const LOAD: [u32; 2] = [ld(10, 10, 0), ECALL];
 const STORE: [u32; 4] = [addi(5, 0, 5), sd(5, 10, 0), addi(10, 0, 0), ECALL];
 
 #[test]
-fn a_fault_is_reported_replayed_and_the_access_goes_on() {
+pub fn a_fault_is_reported_replayed_and_the_access_goes_on() {
     let mut rig = Rig::new();
     rig.load(0, &LOAD);
     let fence = rig.launch(0, DATA + 8, 1);

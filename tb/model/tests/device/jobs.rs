@@ -8,7 +8,7 @@ const DATA: u64 = 0x7f00_0000_0000;
 const SPIN: [u32; 1] = [jal(0, 0)];
 
 #[test]
-fn threads_start_as_the_launch_entry_says() {
+pub fn threads_start_as_the_launch_entry_says() {
     let mut rig = Rig::new();
     // Stores a1, a2, sp, the three CSRs and the sum of all other registers to arg + 64 * index.
     let mut program = vec![

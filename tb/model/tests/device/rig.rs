@@ -44,6 +44,12 @@ impl Rig {
     pub fn with(config: DeviceConfig) -> Self {
         let ram = SharedRam::new();
         let device = crate::make(config, &ram);
+        // A lost completion shall not take longer than the tests wait.
+        Self::on(device, ram, 400)
+    }
+
+    /// The same with a device that was made already, and a completion timeout.
+    pub fn on(device: Box<dyn Dut>, ram: SharedRam, timeout: u64) -> Self {
         let mut rig = Self {
             device,
             ram,
@@ -80,8 +86,7 @@ impl Rig {
         rig.device.write_register(reg::FAULT_BASE, rig.faults);
         rig.device
             .write_register(reg::FAULT_SIZE, u64::from(rig.fault_log2));
-        // A lost completion shall not take longer than the tests wait.
-        rig.device.write_register(reg::CPL_TIMEOUT, 400);
+        rig.device.write_register(reg::CPL_TIMEOUT, timeout);
         rig.device.write_register(reg::CONTROL, 1);
         rig.roots = [
             PhysAddr::vram(VramAddr(rig.vram_page())),

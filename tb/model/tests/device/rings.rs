@@ -21,7 +21,7 @@ fn commands_complete_in_order_with_growing_stamps_through_many_wraps() {
 }
 
 #[test]
-fn a_full_batch_behind_one_doorbell_runs() {
+pub fn a_full_batch_behind_one_doorbell_runs() {
     let mut rig = Rig::new();
     let fences: Vec<_> = (0..1 << LOG2)
         .map(|_| rig.control_start(CtrlOp::Nop, 0, 0, 0, 0, 0))

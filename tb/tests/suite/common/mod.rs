@@ -2,6 +2,7 @@
 #![allow(dead_code)] // each test uses its part
 
 pub mod bench;
+pub mod sizes;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
