@@ -53,10 +53,11 @@ bench-copy: fast ## what the copy channels move, beside others' figures; build/b
 mutants:         ## break one rule of the host side at a time and see which test notices (long)
 	@tools/mutants.py
 
-soak: setup      ## a million random operations each on the TLBs, the walker, the fault unit and the MMU, a million hostile TLPs, and harvests on the whole device (long)
+soak: setup      ## a million random operations each on the TLBs, the walker, the fault unit and the MMU, a million hostile TLPs, and harvests and ordering on the whole device (long)
 	@HMMU_SOAK=$${HMMU_SOAK:-1000000} HMMU_BLOCKS=l1_tlb,l2_tlb,walker,fault_unit,mmu_bench,pcie_ep,pcie_ep_wide $(CARGO) test --release --quiet -p hmmu-vsim \
 	  --test l1_tlb --test l2_tlb --test walker --test fault_unit --test mmu_invalidate --test pcie_fuzz -- random
 	@HMMU_SOAK=$${HMMU_SOAK:-1000000} $(CARGO) test --release --quiet -p hmmu --test suite preempt::storm
+	@HMMU_SOAK=$${HMMU_SOAK:-1000000} $(CARGO) test --release --quiet -p hmmu --test device_rtl litmus:: -- --nocapture
 
 matrix: setup    ## the bus, the device, scenarios and errors on links of every MPS, MRRS and RCB (long)
 	@HMMU_SOAK=$${HMMU_SOAK:-1000000} HMMU_BLOCKS=pcie_ep $(CARGO) test --release --quiet -p hmmu-vsim --test pcie_ep every_size -- --nocapture

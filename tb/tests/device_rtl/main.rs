@@ -4,6 +4,7 @@
 //! `time.rs` (that it can pass over idle time and draws its latencies from a seed).
 #![cfg(feature = "rtl")]
 
+mod litmus;
 mod matrix;
 mod rtl;
 
