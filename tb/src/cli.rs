@@ -9,8 +9,8 @@ use clap_complete::{Shell, generate};
 use crate::complain;
 use crate::machine::{Backend, MAX_CYCLES, MachineConfig};
 use crate::{
-    bench_cmd, compare_cmd, explain_cmd, explore_cmd, fuzz_cmd, graph_cmd, kernel_cmd, list_cmd,
-    run_cmd,
+    bench_cmd, compare_cmd, doctor_cmd, examples, explain_cmd, explore_cmd, fuzz_cmd, graph_cmd,
+    kernel_cmd, list_cmd, run_cmd,
 };
 
 /// Exit status of a failed check.
@@ -20,7 +20,7 @@ pub const UNUSABLE: u8 = 2;
 
 /// A heterogeneous-memory device, its driver and its host, simulated.
 #[derive(Parser, Debug)]
-#[command(name = "hmmu", version, about)]
+#[command(name = "hmmu", version, about, after_help = examples::HMMU)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -29,24 +29,36 @@ struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     /// Runs scenario scripts (files, or all *.rhai files of folders).
+    #[command(after_help = examples::RUN)]
     Run(run_cmd::RunArgs),
     /// Runs scenario scripts under many schedules, until one fails; shrinks its schedule.
+    #[command(after_help = examples::EXPLORE)]
     Explore(explore_cmd::ExploreArgs),
     /// Walks a graph on the device: BFS over linked heap nodes, checked against a CPU's.
+    #[command(after_help = examples::GRAPH)]
     Graph(graph_cmd::GraphArgs),
     /// Runs a program out of an ELF file on the device.
     Kernel(kernel_cmd::KernelArgs),
     /// Runs random programs of process and device operations and compares every byte with plain memory.
+    #[command(after_help = examples::FUZZ)]
     Fuzz(fuzz_cmd::FuzzArgs),
     /// Measures parts of the device.
+    #[command(after_help = examples::BENCH)]
     Bench(bench_cmd::BenchArgs),
     /// Tells what an event log says: faults by stage, the slowest, invalidations, pages that go to and fro.
+    #[command(after_help = examples::EXPLAIN)]
     Explain(explain_cmd::ExplainArgs),
     /// Sets the figures of two runs side by side (files that --json wrote).
+    #[command(after_help = examples::COMPARE)]
     Compare(compare_cmd::CompareArgs),
     /// Lists scenarios, device programs, workloads and benches.
+    #[command(after_help = examples::LIST)]
     List(list_cmd::ListArgs),
+    /// Looks for everything that building and using hmmu takes, and says how to mend what is missing.
+    #[command(after_help = examples::DOCTOR)]
+    Doctor(doctor_cmd::DoctorArgs),
     /// Writes a completion script for a shell to standard output.
+    #[command(after_help = examples::COMPLETIONS)]
     Completions {
         /// The shell.
         #[arg(value_enum)]
@@ -106,6 +118,7 @@ pub fn main() -> ExitCode {
         Command::Explain(args) => explain_cmd::run(&args),
         Command::Compare(args) => compare_cmd::run(&args),
         Command::List(args) => list_cmd::run(&args),
+        Command::Doctor(args) => doctor_cmd::run(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             generate(shell, &mut Cli::command(), "hmmu", &mut script);
@@ -120,4 +133,38 @@ pub fn main() -> ExitCode {
 pub fn unusable(text: &str) -> u8 {
     complain!("hmmu: {text}");
     UNUSABLE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_has_examples_that_parse() {
+        let mut command = Cli::command();
+        command.build();
+        let mut helps = vec![command.clone().render_long_help().to_string()];
+        for sub in command.get_subcommands_mut() {
+            let help = sub.render_long_help().to_string();
+            assert!(
+                help.contains("Examples:\n") || sub.get_name() == "help",
+                "hmmu {} has no examples",
+                sub.get_name()
+            );
+            helps.push(help);
+        }
+        let examples = helps
+            .iter()
+            .flat_map(|help| help.lines())
+            .filter_map(|line| line.strip_prefix("  hmmu "));
+        let mut count = 0;
+        for example in examples {
+            // What an example is for stands behind some spaces.
+            let words = example.split("  ").next().unwrap_or_default();
+            let parsed = Cli::try_parse_from(["hmmu"].into_iter().chain(words.split(' ')));
+            assert!(parsed.is_ok(), "hmmu {words}: {}", parsed.unwrap_err());
+            count += 1;
+        }
+        assert!(count > 20, "{count} examples");
+    }
 }

@@ -12,7 +12,7 @@ use crate::schedule_args::ScheduleArgs;
 use crate::script::{ScenarioResult, Script, Stats, Variant, run_script, variants};
 use crate::wave::WaveFile;
 use crate::world::Outputs;
-use crate::{complain, say};
+use crate::{complain, say, style};
 
 /// Arguments of `hmmu run`.
 #[derive(Args, Debug)]
@@ -107,14 +107,18 @@ pub fn run(args: &RunArgs) -> u8 {
 fn tell(result: &ScenarioResult) {
     let name = result.name();
     match &result.error {
-        None => say!("{name}: passed ({} cycles)", result.cycles),
+        None => say!(
+            "{name}: {} ({} cycles)",
+            style::good("passed"),
+            result.cycles
+        ),
         Some(error) => {
             let how = if result.unusable {
                 "unusable"
             } else {
                 "FAILED"
             };
-            say!("{name}: {how}");
+            say!("{name}: {}", style::bad(how));
             complain!("{error}");
         }
     }

@@ -9,6 +9,7 @@ mod bench_copy;
 mod commands;
 mod completions;
 mod conformance;
+mod doctor;
 mod elf;
 mod explore;
 mod fuzz;
