@@ -1,5 +1,5 @@
 # hmmu: `make run` shows the device at work, `make test` passes the tests. Both set up what they need.
-.PHONY: help setup regs run test test-host fast bench-host bench-mmu bench-copy lint synth pnr bench-fpga conformance mutants soak matrix preempt inject clean
+.PHONY: help setup regs run test test-host book doc fast bench-host bench-mmu bench-copy lint synth pnr bench-fpga conformance mutants soak matrix preempt inject clean
 SHELL := /bin/bash
 CARGO ?= cargo
 
@@ -29,6 +29,12 @@ test: setup      ## all tests: lint, elaboration for synthesis, every crate, eve
 
 test-host:       ## the tests that need no Verilator
 	@$(CARGO) test --quiet -p hmmu-regs -p hmm-core -p hmmu-driver -p hmmu-model
+
+book:            ## the book of docs/, as web pages in build/book (installs mdBook the first time)
+	@CARGO=$(CARGO) tools/book.sh
+
+doc: setup       ## the crates' own documentation, in target/doc; a warning is an error
+	@RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
 
 conformance: setup ## the kernel's own HMM tests, on the functional model and on the verilated design
 	@$(CARGO) build --release --quiet -p hmmu

@@ -6,6 +6,7 @@ mod bad_calls;
 mod bad_input;
 mod bench;
 mod bench_copy;
+mod book;
 mod commands;
 mod completions;
 mod conformance;
