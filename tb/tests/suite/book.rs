@@ -305,7 +305,13 @@ fn what_the_book_shows_is_what_happens() {
             continue;
         }
         let page = Page::new(&path);
-        for block in &blocks {
+        for (at, block) in blocks.iter().enumerate() {
+            if let Some(file) = block.mark("file ") {
+                let used = blocks[at..].iter().any(|later| {
+                    later.language == "console" && later.text.contains(&format!(" {file}"))
+                });
+                assert!(used, "{}: nobody uses {file}", page.name);
+            }
             page.run(block, &mut tally);
         }
     }
