@@ -128,6 +128,8 @@ def rust(spec):
                 "        for (chunk, word) in bytes.chunks_exact_mut(8).zip(self.0) {", "            chunk.copy_from_slice(&word.to_le_bytes());", "        }", "        bytes", "    }", "",
                 "    /// From little-endian bytes.", "    pub fn from_bytes(bytes: &[u8; Self::BYTES]) -> Self {", f"        let mut words = [0; {words}];",
                 "        for (word, chunk) in words.iter_mut().zip(bytes.chunks_exact(8)) {", "            let mut raw = [0; 8];", "            raw.copy_from_slice(chunk);", "            *word = u64::from_le_bytes(raw);", "        }", "        Self(words)", "    }", "}", ""]
+    # Brackets would be links there.
+    out = [re.sub(r"[\[\]]", r"\\\g<0>", line) if line.lstrip().startswith("///") else line for line in out]
     return "\n".join(out)
 
 

@@ -140,7 +140,7 @@ impl System {
     }
 
     /// Takes `1 << order` free system pages with consecutive numbers, the first a multiple of that count, each
-    /// as by [`System::alloc_page`]. Only order 0 and [`HUGE_ORDER`](crate::HUGE_ORDER) exist. None when
+    /// as by [`System::alloc_page`]. Only order 0 and [`HUGE_ORDER`] exist. None when
     /// there is no such run.
     pub fn alloc_folio(&self, order: u32) -> Option<Pfn> {
         match order {

@@ -114,9 +114,9 @@ pub enum CtrlOp {
     Nop = 0,
     /// Sets context ctx: arg0 = root table's physical address, arg1 bits 1:0 = enum CtxMode, bit 2: each D bit that the device sets is noted in the dirty log, if that is on. Issue only for an idle or stopped context.
     CtxSet = 1,
-    /// Invalidates the pages of [addr, addr+len) of ctx; completes by the rules of architecture 3.3.
+    /// Invalidates the pages of \[addr, addr+len) of ctx; completes by the rules of architecture 3.3.
     Invalidate = 2,
-    /// Retries all parked accesses of ctx in [addr, addr+len).
+    /// Retries all parked accesses of ctx in \[addr, addr+len).
     Replay = 3,
     /// Ends the parked accesses of ctx to the page at addr with access kind arg0 (enum Access) with error code arg1 bits 7:0 (1..255).
     Cancel = 4,
@@ -931,7 +931,7 @@ impl Counter {
     }
 }
 
-/// RISC-V Sv48 page-table entry (privileged specification, section Sv39/Sv48). Bit 53 (the top PPN bit, physical address bit 55) tells VRAM from system memory. Leaves are 4 KiB (level 0), 64 KiB (level 0 with N, Svnapot), 2 MiB (level 1) and 1 GiB (level 2). An entry is not present if V is clear, W is set without R, a reserved bit or encoding is used (bits 62:54; N in a pointer, in a larger leaf or with ppn[3:0] other than 8; A, D or U in a pointer), a larger leaf is not aligned, it is a pointer at level 0 or a leaf at level 3. Any of bits 60:54 set makes the entry invalid: the driver revokes an entry by writing byte 7 alone, which leaves the A and D bits for the harvest.
+/// RISC-V Sv48 page-table entry (privileged specification, section Sv39/Sv48). Bit 53 (the top PPN bit, physical address bit 55) tells VRAM from system memory. Leaves are 4 KiB (level 0), 64 KiB (level 0 with N, Svnapot), 2 MiB (level 1) and 1 GiB (level 2). An entry is not present if V is clear, W is set without R, a reserved bit or encoding is used (bits 62:54; N in a pointer, in a larger leaf or with ppn\[3:0\] other than 8; A, D or U in a pointer), a larger leaf is not aligned, it is a pointer at level 0 or a leaf at level 3. Any of bits 60:54 set makes the entry invalid: the driver revokes an entry by writing byte 7 alone, which leaves the A and D bits for the harvest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Pte(pub [u64; 1]);
 
@@ -1095,7 +1095,7 @@ impl Pte {
         self
     }
 
-    /// Svnapot: with ppn[3:0] = 8 the entry is one of 16 that map 64 KiB, all alike but for A and D, which the device sets in the entry that it reads.
+    /// Svnapot: with ppn\[3:0\] = 8 the entry is one of 16 that map 64 KiB, all alike but for A and D, which the device sets in the entry that it reads.
     pub fn n(&self) -> u64 {
         (self.0[0] >> 63) & 0x1
     }

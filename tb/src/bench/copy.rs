@@ -108,9 +108,9 @@ pub struct CopyFigures {
     pub translated: Option<[f64; 2]>,
     /// Reads of 4 KiB at round trips of so many cycles, bytes a cycle.
     pub tolerance: Vec<(u64, f64)>,
-    /// Shares of [`NARROW`].
+    /// Shares of a link of Gen3 x4.
     pub link: Vec<LinkShare>,
-    /// What migration moves over [`NARROW`], and its theory in bytes a cycle.
+    /// What migration moves over the same link, and its theory in bytes a cycle.
     pub migration: Option<(MigrateFigures, f64)>,
 }
 

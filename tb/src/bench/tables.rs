@@ -67,7 +67,7 @@ impl PageSize {
     }
 }
 
-/// Tables that map `[0, bytes)` of device memory at [`TRANSLATED`].
+/// Tables that map `[0, bytes)` of device memory at `TRANSLATED`.
 #[derive(Clone, Debug)]
 pub struct Tables {
     at: u64,
