@@ -33,8 +33,9 @@ test-host:       ## the tests that need no Verilator
 book:            ## the book of docs/, as web pages in build/book (installs mdBook the first time)
 	@CARGO=$(CARGO) tools/book.sh
 
+# With Clippy as the compiler, the builds of models are left out, as in `make lint`.
 doc: setup       ## the crates' own documentation, in target/doc; a warning is an error
-	@RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
+	@RUSTC_WORKSPACE_WRAPPER=$$(command -v clippy-driver) RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --quiet
 
 conformance: setup ## the kernel's own HMM tests, on the functional model and on the verilated design
 	@$(CARGO) build --release --quiet -p hmmu
