@@ -15,7 +15,8 @@ use crate::bench::{
 use crate::cli::{FAILED, unusable};
 use crate::complain;
 use crate::machine::{Backend, MAX_CYCLES, MachineConfig};
-use crate::outputs::{writable, write_json};
+use crate::outputs::{writable, write_figures};
+use crate::schema::Schema;
 
 /// Arguments of `hmmu bench`.
 #[derive(Args, Debug)]
@@ -111,8 +112,8 @@ fn ended(error: &BenchError, seed: u64) -> u8 {
 }
 
 /// Writes the figures; the exit status.
-fn written(json: Option<&Path>, figures: impl FnOnce() -> Value) -> u8 {
-    match write_json(json, figures) {
+fn written(json: Option<&Path>, schema: Schema, figures: impl FnOnce() -> Value) -> u8 {
+    match write_figures(json, schema, figures) {
         Ok(()) => 0,
         Err(text) => unusable(&text),
     }
@@ -149,7 +150,7 @@ fn run_copy(args: &CopyArgs) -> u8 {
     };
     let report = CopyReport::new(&machine, &figures);
     report.print();
-    written(args.json.as_deref(), || report.json())
+    written(args.json.as_deref(), Schema::BENCH_COPY, || report.json())
 }
 
 fn run_mmu(args: &MmuArgs) -> u8 {
@@ -163,7 +164,7 @@ fn run_mmu(args: &MmuArgs) -> u8 {
     };
     let report = Report::new(&plan, &results);
     report.print();
-    written(args.json.as_deref(), || report.json())
+    written(args.json.as_deref(), Schema::BENCH_MMU, || report.json())
 }
 
 fn plan(args: &MmuArgs) -> Result<Plan, String> {

@@ -87,6 +87,10 @@ pub struct Common {
     /// Writes a timeline to this file, a trace for ui.perfetto.dev: host threads, faults with their stages, walks.
     #[arg(long, value_name = "FILE")]
     pub timeline: Option<PathBuf>,
+    /// Writes a report to this file, one page of HTML for a browser or paper: faults by stage, where pages lived over
+    /// time, how busy the link was, hit rates, the machine. `--report run.html`
+    #[arg(long, value_name = "FILE.html")]
+    pub report: Option<PathBuf>,
     /// Ends the run with an error after this many device cycles.
     #[arg(long, value_name = "N", default_value_t = MAX_CYCLES)]
     pub max_cycles: u64,

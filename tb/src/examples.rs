@@ -27,7 +27,7 @@ Examples:
 /// Of `hmmu graph`.
 pub const GRAPH: &str = "\
 Examples:
-  hmmu graph
+  hmmu graph --report graph.html
   hmmu graph roads.mtx --root 1 --vram 4M --link gen4x4
   hmmu graph edges.txt --policy remote --json figures.json";
 

@@ -15,9 +15,10 @@ use crate::explore::{
     Batch, Failure, Outcome, Plan, Shrunk, Strategies, describe, first_failure, shrink,
 };
 use crate::machine::{Backend, MAX_CYCLES, MachineConfig};
-use crate::outputs::{writable, write, write_json};
+use crate::outputs::{writable, write, write_figures};
 use crate::run_cmd::{collect, each_variant};
 use crate::schedule_args::{DEPTH, Strategy, length, text};
+use crate::schema::Schema;
 use crate::script::{Script, Variant, run_script};
 use crate::world::Outputs;
 use crate::{complain, say};
@@ -127,7 +128,11 @@ pub fn run(args: &ExploreArgs) -> u8 {
             break;
         }
     }
-    if let Err(text) = write_json(args.json.as_deref(), || json!({ "scripts": reports })) {
+    if let Err(text) = write_figures(
+        args.json.as_deref(),
+        Schema::EXPLORE,
+        || json!({ "scripts": reports }),
+    ) {
         return unusable(&text);
     }
     status

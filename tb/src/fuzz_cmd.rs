@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 use crate::cli::{FAILED, unusable};
 use crate::fuzz::{Difference, Failure, Program, Shrunk, compare, script, shrink};
 use crate::machine::Backend;
-use crate::outputs::{writable, write};
+use crate::outputs::{writable, write, write_figures};
+use crate::schema::Schema;
 use crate::{complain, say};
 
 /// Programs that shrinking tries at most.
@@ -160,7 +161,7 @@ pub fn run(args: &FuzzArgs) -> u8 {
             work.cycles.into_inner(),
             shrunk.as_ref(),
         );
-        if let Err(text) = write(path, format!("{value:#}\n")) {
+        if let Err(text) = write_figures(Some(path), Schema::FUZZ, || value) {
             return unusable(&text);
         }
     }

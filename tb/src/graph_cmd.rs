@@ -13,10 +13,12 @@ use crate::graph::{
     search_nodes,
 };
 use crate::machine_args::MachineArgs;
-use crate::outputs::{outputs, write_json};
+use crate::outputs::{outputs, write_run};
 use crate::rc::LinkBytes;
+use crate::schema::{Schema, command};
 use crate::session::RunError;
 use crate::summary::{link_line, machine_line, stats_json, translation_line};
+use crate::trail::{Told, Trail};
 use crate::wave::WaveFile;
 use crate::world::Outputs;
 use crate::{complain, say};
@@ -86,7 +88,11 @@ pub fn run(args: &GraphArgs) -> u8 {
     if let Err(text) = waved {
         return unusable(&text);
     }
-    if let Err(text) = write_json(args.common.json.as_deref(), || report.json()) {
+    let told = plan.options.outputs.trail.as_ref().map(Trail::take);
+    let told = told.map(Told::from).unwrap_or_default();
+    let figures = report.json(&told);
+    let run = (plan.name.as_str(), "", &told.events[..]);
+    if let Err(text) = write_run(&args.common, Schema::GRAPH, figures, run) {
         return unusable(&text);
     }
     0
@@ -243,7 +249,7 @@ impl Report<'_> {
         self.figures.total_cycles + flat
     }
 
-    fn json(&self) -> Value {
+    fn json(&self, told: &Told) -> Value {
         let (plan, figures) = (self.plan, self.figures);
         let machine = &plan.options.machine;
         let flat = self.flat.map(|flat| {
@@ -293,6 +299,9 @@ impl Report<'_> {
             "log_hash": format!("{:016x}", figures.log_hash),
             "stats": stats_json(&figures.stats),
             "old_way": flat,
+            "config": told.config,
+            "explained": told.explained,
+            "command": command(machine.seed),
             "verified": true,
             "wall_seconds": self.wall,
             "wall_cycles_per_second": self.simulated() as f64 / self.wall,

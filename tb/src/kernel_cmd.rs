@@ -11,9 +11,11 @@ use crate::cli::{Common, FAILED, unusable};
 use crate::elf;
 use crate::kernel::{KernelArg, KernelFigures, KernelPlan, SaveArg, run as run_plan};
 use crate::machine_args::MachineArgs;
-use crate::outputs::{self, writable, write_json};
+use crate::outputs::{self, writable, write_run};
+use crate::schema::{Schema, command};
 use crate::session::RunError;
 use crate::summary::{link_line, machine_line, stats_json, translation_line};
+use crate::trail::{Told, Trail};
 use crate::wave::WaveFile;
 use crate::{complain, say};
 
@@ -179,9 +181,18 @@ fn write(
     for (save, bytes) in args.save.iter().zip(&figures.memory) {
         outputs::write(&save.file, bytes)?;
     }
-    write_json(args.common.json.as_deref(), || {
-        json(args, plan, figures, wall)
-    })
+    let told = plan.outputs.trail.as_ref().map(Trail::take);
+    let told = told.map(Told::from).unwrap_or_default();
+    let mut all = json(args, plan, figures, wall);
+    all["config"] = told.config;
+    all["explained"] = told.explained;
+    let title = args.file.display().to_string();
+    write_run(
+        &args.common,
+        Schema::KERNEL,
+        all,
+        (&title, "", &told.events),
+    )
 }
 
 fn json(args: &KernelArgs, plan: &KernelPlan, figures: &KernelFigures, wall: f64) -> Value {
@@ -204,6 +215,7 @@ fn json(args: &KernelArgs, plan: &KernelPlan, figures: &KernelFigures, wall: f64
         "events": figures.events,
         "log_hash": format!("{:016x}", figures.log_hash),
         "stats": stats_json(&figures.stats),
+        "command": command(machine.seed),
         "wall_seconds": wall,
     })
 }

@@ -7,9 +7,11 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::{Common, FAILED, unusable};
 use crate::junit::junit;
-use crate::outputs::{outputs, writable, write, write_json};
+use crate::outputs::{outputs, writable, write, write_run};
 use crate::schedule_args::ScheduleArgs;
+use crate::schema::{Schema, command};
 use crate::script::{ScenarioResult, Script, Stats, Variant, run_script, variants};
+use crate::trail::{Told, Trail};
 use crate::wave::WaveFile;
 use crate::world::Outputs;
 use crate::{complain, say, style};
@@ -65,6 +67,7 @@ pub fn run(args: &RunArgs) -> u8 {
         return unusable(&text);
     }
     let mut results = Vec::new();
+    let mut told: Vec<Told> = Vec::new();
     for (file, variant) in &runs {
         let machine = common.machine();
         let result = match Script::load(file) {
@@ -79,6 +82,16 @@ pub fn run(args: &RunArgs) -> u8 {
         };
         tell(&result);
         results.push(result);
+        let mut run = outputs
+            .trail
+            .as_ref()
+            .map(Trail::take)
+            .map(Told::from)
+            .unwrap_or_default();
+        if common.report.is_none() {
+            run.events.clear();
+        }
+        told.push(run);
     }
     let failed = results.iter().filter(|result| !result.passed()).count();
     say!("{} passed, {failed} failed", results.len() - failed);
@@ -87,8 +100,13 @@ pub fn run(args: &RunArgs) -> u8 {
     {
         return unusable(&text);
     }
-    if let Err(text) = write_json(common.json.as_deref(), || report(common, &results)) {
-        return unusable(&text);
+    if let (Some(result), Some(last)) = (results.last(), told.last()) {
+        let title = result.name();
+        let run = (title.as_str(), "scenarios.0.", &last.events[..]);
+        let figures = report(common, &results, &told);
+        if let Err(text) = write_run(common, Schema::RUN, figures, run) {
+            return unusable(&text);
+        }
     }
     if let Some(path) = &args.junit
         && let Err(text) = junit(&results, common.seed).and_then(|xml| write(path, xml))
@@ -179,10 +197,10 @@ pub fn collect(named: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
 
 /// Checks what can be checked before anything runs, and opens what is to be written.
 fn outputs_of(common: &Common, runs: usize) -> Result<(Outputs, Option<WaveFile>), String> {
-    let one = [&common.wave, &common.log, &common.timeline];
+    let one = [&common.wave, &common.log, &common.timeline, &common.report];
     if runs > 1 && one.iter().any(|file| file.is_some()) {
         return Err(format!(
-            "--wave, --log and --timeline take one run, these are {runs} (scripts and their variants)"
+            "--wave, --log, --timeline and --report take one run, these are {runs} (scripts and their variants)"
         ));
     }
     outputs(common)
@@ -195,10 +213,11 @@ fn counters(stats: &Stats) -> Map<String, Value> {
         .collect()
 }
 
-fn report(common: &Common, results: &[ScenarioResult]) -> Value {
+fn report(common: &Common, results: &[ScenarioResult], told: &[Told]) -> Value {
     let scenarios: Vec<Value> = results
         .iter()
-        .map(|result| {
+        .zip(told)
+        .map(|(result, told)| {
             let others: Vec<_> = result.other_stats.iter().map(counters).collect();
             json!({
                 "file": result.file.display().to_string(),
@@ -210,6 +229,11 @@ fn report(common: &Common, results: &[ScenarioResult]) -> Value {
                 "cycles": result.cycles,
                 "events": result.events,
                 "log_hash": format!("{:016x}", result.log_hash),
+                "l1_hit_rate": result.share("l1_hits", "l1_lookups"),
+                "l1_fetch_hit_rate": result.share("l1_fetch_hits", "l1_fetch_lookups"),
+                "l2_hit_rate": result.share("l2_hits", "l2_lookups"),
+                "config": told.config,
+                "explained": told.explained,
                 "stats": counters(&result.stats),
                 "other_devices": others,
                 "wall_seconds": result.wall_seconds,
@@ -217,5 +241,10 @@ fn report(common: &Common, results: &[ScenarioResult]) -> Value {
         })
         .collect();
     let passed = results.iter().filter(|result| result.passed()).count();
-    json!({ "scenarios": scenarios, "passed": passed, "failed": results.len() - passed })
+    json!({
+        "scenarios": scenarios,
+        "passed": passed,
+        "failed": results.len() - passed,
+        "command": command(common.seed),
+    })
 }

@@ -11,6 +11,7 @@ use crate::machine::{HostMark, HostState, Machine, MachineConfig, hardware};
 use crate::oracle::{Mismatch, Oracle};
 use crate::outputs::write_json;
 use crate::trace::timeline;
+use crate::trail::Trail;
 
 /// Choices for a run that are not the machine's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub struct Outputs {
     pub wave: Option<PathBuf>,
     /// Where the timeline goes.
     pub timeline: Option<PathBuf>,
+    /// Where the run leaves its events.
+    pub trail: Option<Trail>,
     /// Nothing that a script prints is shown.
     pub quiet: bool,
     /// Leave out the check of the rules after every call of a script; those at its end stay.
@@ -40,6 +43,7 @@ pub struct World {
     start: Baseline,
     checks: bool,
     timeline: Option<PathBuf>,
+    trail: Option<Trail>,
     alive: Mutex<Vec<Arc<Mm>>>,
     /// Contexts and the numbers of their devices.
     open: Mutex<Vec<(usize, Arc<Context>)>>,
@@ -75,7 +79,7 @@ impl World {
             machine.open_wave(path).map_err(|error| error.to_string())?;
             log.listen(marker(Arc::downgrade(&machine)));
         }
-        if outputs.timeline.is_some() {
+        if outputs.timeline.is_some() || outputs.trail.is_some() {
             log.keep();
         }
         let memory = Arc::clone(machine.memory());
@@ -95,6 +99,7 @@ impl World {
             start,
             checks: !outputs.no_checks,
             timeline: outputs.timeline.clone(),
+            trail: outputs.trail.clone(),
             alive: Mutex::default(),
             open: Mutex::default(),
             failure: Mutex::default(),
@@ -262,10 +267,15 @@ impl World {
             device.shutdown();
         }
         self.machine.log().unlisten();
+        self.machine.note_link();
         self.machine.log().flush()?;
+        let events = self.machine.log().take();
         if let Some(path) = &self.timeline {
             let clock = self.machine.config().clock_hz;
-            write_json(Some(path), || timeline(&self.machine.log().take(), clock))?;
+            write_json(Some(path), || timeline(&events, clock))?;
+        }
+        if let Some(trail) = &self.trail {
+            trail.leave(self.machine.config(), events);
         }
         self.machine
             .close_wave()

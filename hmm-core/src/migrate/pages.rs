@@ -92,10 +92,13 @@ fn switch(sys: &System, old: Pfn, new: Pfn, pages: u64, fault_page: Option<Pfn>)
                 new.memcg = old.memcg.take();
             });
         }
-        sys.event(
-            "migrate_page",
-            &[("from", old.0), ("to", new.0), ("pages", pages)],
-        );
+        let mut fields = vec![("from", old.0), ("to", new.0), ("pages", pages)];
+        // Where it is mapped; of several places the first one.
+        let place = sys.frames.with(old, |f| f.migrating.iter().copied().min());
+        if let Some(place) = place {
+            fields.extend([("mm", place.mm), ("addr", Va::of_page(place.page).0)]);
+        }
+        sys.event("migrate_page", &fields);
     }
     can
 }

@@ -56,6 +56,11 @@ pub(crate) fn zap_range(
 impl Mm {
     /// Notifies, clears, and frees the pages of `start..end`.
     pub(crate) fn zap(&self, start: Va, end: Va, event: MmuNotifyEvent) {
+        if event == MmuNotifyEvent::Clear {
+            let len = end - start;
+            let fields = [("mm", self.id), ("addr", start.0), ("len", len)];
+            self.sys.event("discard", &fields);
+        }
         let invalidation = self.invalidate(start, end, event);
         let freed = zap_range(
             &self.sys,

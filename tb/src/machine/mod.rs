@@ -8,6 +8,7 @@ mod config;
 mod device;
 mod host;
 mod hw;
+mod link_log;
 mod memory;
 mod model;
 mod paged;
@@ -38,6 +39,7 @@ use rand_pcg::Pcg32;
 use crate::log::{EventLog, Now};
 use crate::rc::{LinkBytes, ReadFault, Window};
 use host::VECTORS;
+use link_log::LinkLog;
 
 /// A pause lasts 1..=16 cycles while the host is at work.
 const SHORT_PAUSE: u64 = 16;
@@ -67,6 +69,7 @@ pub struct Machine {
 struct Bus {
     slots: Vec<Slot>,
     rng: Pcg32,
+    link_log: LinkLog,
     /// Work of the host as of the last pause, and pauses since it last changed.
     work: u64,
     own_work: u64,
@@ -121,6 +124,16 @@ impl Line {
 }
 
 impl Bus {
+    fn link_bytes(&self) -> LinkBytes {
+        let mut sum = LinkBytes::default();
+        for slot in &self.slots {
+            let bytes = slot.device.link_bytes();
+            sum.to_device += bytes.to_device;
+            sum.to_host += bytes.to_host;
+        }
+        sum
+    }
+
     /// Lets all devices run for up to `cycles`, fewer once one of them told the host something; they keep in
     /// step. Returns how many passed.
     fn run(&mut self, cycles: u64) -> Result<u64, DeviceFailure> {
@@ -168,6 +181,7 @@ impl Machine {
         let bus = Bus {
             slots,
             rng: Pcg32::seed_from_u64(config.seed ^ 0x7061_7573),
+            link_log: LinkLog::default(),
             work: 0,
             own_work: 0,
             quiet: 0,
@@ -212,13 +226,14 @@ impl Machine {
     /// Bytes over all links so far.
     #[must_use]
     pub fn link_bytes(&self) -> LinkBytes {
-        let mut sum = LinkBytes::default();
-        for slot in &self.bus().slots {
-            let bytes = slot.device.link_bytes();
-            sum.to_device += bytes.to_device;
-            sum.to_host += bytes.to_host;
-        }
-        sum
+        self.bus().link_bytes()
+    }
+
+    /// Notes in the log what went over the links so far.
+    pub fn note_link(&self) {
+        let mut bus = self.bus();
+        let bytes = bus.link_bytes();
+        bus.link_log.note(&self.log, self.now(), bytes);
     }
 
     /// Lets one read to come of a device over the link fail.
@@ -400,6 +415,10 @@ impl Machine {
             let result = bus.run(cycles);
             if let Ok(ran) = &result {
                 self.now.advance(*ran);
+                if bus.link_log.due(self.now()) {
+                    let bytes = bus.link_bytes();
+                    bus.link_log.note(&self.log, self.now(), bytes);
+                }
             }
             let raised = bus.slots.iter_mut().map(|slot| slot.host.take_raised());
             (result, raised.collect::<Vec<_>>())

@@ -88,6 +88,12 @@ impl ScenarioResult {
         }
     }
 
+    /// A counter as a share of another; 0 of nothing.
+    #[must_use]
+    pub fn share(&self, part: &str, whole: &str) -> f64 {
+        crate::session::Stats(self.stats.clone()).share(part, whole)
+    }
+
     /// Did it pass?
     #[must_use]
     pub fn passed(&self) -> bool {

@@ -7,11 +7,18 @@ use serde_json::{Value, json};
 use super::event::Event;
 use super::explain::access_name;
 use super::faults::{Fault, Stage, faults};
+use super::flows::flows;
+use super::traffic::{sent, walks_in_flight};
 
 /// Process numbers of the trace.
 const HOST: u64 = 1;
 const FAULTS: u64 = 2;
 const MMU: u64 = 3;
+const LINK: u64 = 4;
+const STAGES: u64 = 5;
+
+/// The name of the link's counters.
+const LINK_TRACK: &str = "link, bytes a cycle";
 
 /// Cycles of reset before cycle 0 in a wave, and picoseconds of a cycle there.
 const RESET_CYCLES: u64 = 8;
@@ -25,14 +32,23 @@ pub fn timeline(events: &[Event], clock_hz: u64) -> Value {
         clock_hz,
         events: Vec::new(),
     };
-    for (process, name) in [(HOST, "host"), (FAULTS, "faults"), (MMU, "translation")] {
+    for (process, name) in [
+        (HOST, "host"),
+        (FAULTS, "faults"),
+        (MMU, "translation"),
+        (LINK, "link"),
+        (STAGES, "faults by stage"),
+    ] {
         trace.name(process, None, name);
     }
     trace.host(events);
-    for (number, fault) in faults(events).iter().enumerate() {
+    let faults = faults(events);
+    for (number, fault) in faults.iter().enumerate() {
         trace.fault(number as u64, fault);
     }
-    trace.walks(events);
+    let by_stage = flows(&faults, STAGES, |cycle| trace.micros(cycle));
+    trace.events.extend(by_stage);
+    trace.device(events);
     json!({ "traceEvents": trace.events, "displayTimeUnit": "ns" })
 }
 
@@ -123,8 +139,7 @@ impl Trace {
         }));
     }
 
-    /// A fault is a nested track of its own: the whole of it, its stages, its first walk's reads; and a flow from
-    /// stage to stage.
+    /// A fault is a nested track of its own: the whole of it, its stages, its first walk's reads.
     fn fault(&mut self, number: u64, fault: &Fault) {
         let (Some((_, from)), Some((_, to))) = (fault.stages.first(), fault.stages.last()) else {
             return;
@@ -160,46 +175,45 @@ impl Trace {
         half("e", to, json!({}));
     }
 
-    /// Walks in flight, and misses, invalidations and retries as moments.
-    fn walks(&mut self, events: &[Event]) {
+    /// What all TLBs see, as moments; walks in flight and bytes over the link as counters.
+    fn device(&mut self, events: &[Event]) {
         self.name(MMU, Some(1), "events on the bus");
-        let mut under_way: BTreeMap<(u64, u64, u64, u64), ()> = BTreeMap::new();
         for event in events.iter().filter(|event| event.thread == "device") {
-            let key = |event: &Event| {
-                (
-                    event.get("device"),
-                    event.get("ctx"),
-                    event.get("addr"),
-                    event.get("access"),
-                )
-            };
-            let before = under_way.len();
-            match event.name.as_ref() {
-                "walk" => {
-                    under_way.insert(key(event), ());
-                }
-                "walk_fault" => {
-                    under_way.remove(&key(event));
-                }
-                "tlb_fill" => {
-                    let (device, ctx, addr, _) = key(event);
-                    under_way.retain(|k, ()| (k.0, k.1, k.2) != (device, ctx, addr));
-                }
-                "tlb_invalidate" | "tlb_retry" | "tlb_cancel" | "tlb_stop" | "interrupt" => {
-                    self.events.push(json!({
-                        "ph": "i", "s": "t", "name": event.name, "pid": MMU, "tid": 1,
-                        "ts": self.micros(event.cycle), "args": Self::args(event),
-                    }));
-                }
-                _ => {}
-            }
-            if under_way.len() != before {
+            if let "tlb_invalidate" | "tlb_retry" | "tlb_cancel" | "tlb_stop" | "interrupt" =
+                event.name.as_ref()
+            {
                 self.events.push(json!({
-                    "ph": "C", "name": "walks in flight", "pid": MMU, "ts": self.micros(event.cycle),
-                    "args": { "walks": under_way.len() },
+                    "ph": "i", "s": "t", "name": event.name, "pid": MMU, "tid": 1,
+                    "ts": self.micros(event.cycle), "args": Self::args(event),
                 }));
             }
         }
+        for (cycle, walks) in walks_in_flight(events) {
+            self.counter(MMU, "walks in flight", cycle, json!({ "walks": walks }));
+        }
+        let mut end = 0;
+        for stretch in sent(events) {
+            let quiet = json!({ "to device": 0.0, "to host": 0.0 });
+            if stretch.from > end {
+                self.counter(LINK, LINK_TRACK, end, quiet);
+            }
+            let cycles = (stretch.to - stretch.from) as f64;
+            let rates = json!({
+                "to device": stretch.to_device as f64 / cycles, "to host": stretch.to_host as f64 / cycles,
+            });
+            self.counter(LINK, LINK_TRACK, stretch.from, rates);
+            end = stretch.to;
+        }
+        if end > 0 {
+            let quiet = json!({ "to device": 0.0, "to host": 0.0 });
+            self.counter(LINK, LINK_TRACK, end, quiet);
+        }
+    }
+
+    fn counter(&mut self, process: u64, name: &str, cycle: u64, values: Value) {
+        self.events.push(json!({
+            "ph": "C", "name": name, "pid": process, "ts": self.micros(cycle), "args": values,
+        }));
     }
 }
 

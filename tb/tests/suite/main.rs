@@ -23,6 +23,7 @@ mod oracle;
 mod oracle_files;
 #[cfg(feature = "rtl")]
 mod preempt;
+mod report;
 mod root_complex;
 mod scenarios;
 mod seeds;

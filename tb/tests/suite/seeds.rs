@@ -59,7 +59,7 @@ fn one_seed_gives_one_event_log() {
                 |name: &str| std::fs::read_to_string(folder.join(name)).expect("a file of the run");
             let figures: Vec<String> = text(&json)
                 .lines()
-                .filter(|line| !line.contains("wall"))
+                .filter(|line| !line.contains("wall") && !line.contains("\"command\""))
                 .map(str::to_string)
                 .collect();
             (text(&log), figures)

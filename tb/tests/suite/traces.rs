@@ -84,6 +84,9 @@ fn the_timeline_holds_each_fault_with_its_stages() {
         let mut told: BTreeMap<u64, Vec<(String, f64, f64)>> = BTreeMap::new();
         let mut open: BTreeMap<u64, Vec<(String, f64)>> = BTreeMap::new();
         for event in timeline["traceEvents"].as_array().expect("events") {
+            if event["cat"] != "fault" {
+                continue;
+            }
             let (Some(id), Some(ts)) = (event["id"].as_u64(), event["ts"].as_f64()) else {
                 continue;
             };
@@ -124,6 +127,72 @@ fn the_timeline_holds_each_fault_with_its_stages() {
                 );
             }
         }
+    }
+}
+
+/// A flow leads through the slices of all stages of a fault that took time, in order.
+#[test]
+fn flows_join_the_stages_of_each_fault() {
+    for backend in backends() {
+        let folder = folder(&format!("traces-flows-{}", backend.name()));
+        let (events, timeline) = run(&folder, backend, &[]);
+        let trace = timeline["traceEvents"].as_array().expect("events");
+        let place = |event: &Value| {
+            let number = |key: &str| event[key].as_u64().expect("a number");
+            (number("pid"), number("tid"), event["ts"].to_string())
+        };
+        let mut chains: BTreeMap<u64, Vec<String>> = BTreeMap::new();
+        for event in trace.iter().filter(|event| event["cat"] == "flow") {
+            // It is bound to the slice of its fault that begins there.
+            let fault = event["id"].as_u64().expect("a fault");
+            let slice = trace.iter().find(|other| {
+                other["ph"] == "X"
+                    && other["args"]["fault"] == fault
+                    && place(other) == place(event)
+            });
+            let stage = slice.expect("a slice")["name"].as_str().expect("a stage");
+            let phase = event["ph"].as_str().expect("a phase");
+            chains
+                .entry(fault)
+                .or_default()
+                .push(format!("{phase} {stage}"));
+        }
+        for (number, fault) in served(&events).iter().enumerate() {
+            let stages: Vec<&str> = fault
+                .parts()
+                .filter(|(_, cycles)| *cycles > 0)
+                .map(|(stage, _)| stage.name())
+                .collect();
+            let last = stages.len().saturating_sub(1);
+            let phase = |at| match at {
+                0 => "s",
+                at if at == last => "f",
+                _ => "t",
+            };
+            let want: Vec<String> = stages
+                .iter()
+                .enumerate()
+                .filter(|_| last > 0)
+                .map(|(at, stage)| format!("{} {stage}", phase(at)))
+                .collect();
+            let told = chains.remove(&(number as u64)).unwrap_or_default();
+            assert_eq!(told, want, "{fault:?}");
+        }
+        assert!(chains.is_empty(), "{chains:?}");
+        // The link's counter is there, and goes back to nothing at its end.
+        let counters = trace.iter().filter(|event| event["ph"] == "C");
+        let link: Vec<&Value> = counters
+            .filter(|event| {
+                event["name"]
+                    .as_str()
+                    .is_some_and(|n| n.starts_with("link"))
+            })
+            .collect();
+        assert!(
+            link.iter()
+                .any(|event| event["args"]["to device"].as_f64() > Some(0.0))
+        );
+        assert_eq!(link.last().expect("a counter")["args"]["to device"], 0.0);
     }
 }
 
