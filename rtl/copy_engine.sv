@@ -175,7 +175,7 @@ module copy_engine
   logic     rd_any, rd_taken, wr_valid, wr_ready, post_any, post_done;
   mem_req_t rd_req, wr_req;
   copy_post_t post_now;
-  logic [3:0] rd_client, post_client;
+  logic [3:0] rd_client;
   logic [NumRd-1:0] rd_grant;
   chans_t   post_grant;
 
@@ -200,26 +200,10 @@ module copy_engine
     end
   end
 
-  if (Channels > 1) begin : gen_post
-    fabric_arb #(.NumClients(Channels)) u_post_arb (
-      .clk_i, .rst_ni,
-      .want_i   (post_valid),
-      .ready_i  (post_done),
-      .valid_o  (post_any),
-      .client_o (post_client),
-      .grant_o  (post_grant)
-    );
-
-    always_comb begin
-      post_now = '0;
-      for (int unsigned c = 0; c < Channels; c++) if (post_grant[c]) post_now |= post[c];
-    end
-  end else begin : gen_post_one
-    assign post_any    = post_valid[0];
-    assign post_client = '0;
-    assign post_grant  = 1'b1;
-    assign post_now    = post[0];
-  end
+  copy_turn #(.Channels(Channels), .T(copy_post_t)) u_post_turn (
+    .clk_i, .rst_ni, .want_i(post_valid), .item_i(post), .ready_i(post_done),
+    .valid_o(post_any), .grant_o(post_grant), .item_o(post_now)
+  );
 
   assign post_ready = post_grant & {Channels{post_done}};
 
@@ -252,34 +236,11 @@ module copy_engine
   // ------------------------------------------------------------------ translation
   copy_lkp_t  lkp_now;
   logic       lkp_any;
-  logic [3:0] lkp_client;
 
-  if (Channels > 1) begin : gen_lkp
-    fabric_arb #(.NumClients(Channels)) u_lkp_arb (
-      .clk_i, .rst_ni,
-      .want_i   (lkp_valid),
-      .ready_i  (1'b1),
-      .valid_o  (lkp_any),
-      .client_o (lkp_client),
-      .grant_o  (lkp_ready)
-    );
-
-    always_comb begin
-      lkp_now = '{ctx: '0, vpn: '0, access: AccessRead};
-      for (int unsigned c = 0; c < Channels; c++) begin
-        if (lkp_ready[c]) begin
-          lkp_now.ctx    = lkp[c].ctx;
-          lkp_now.vpn    = lkp[c].vpn;
-          lkp_now.access = lkp[c].access;
-        end
-      end
-    end
-  end else begin : gen_lkp_one
-    assign lkp_any    = lkp_valid[0];
-    assign lkp_client = '0;
-    assign lkp_ready  = 1'b1;
-    assign lkp_now    = lkp[0];
-  end
+  copy_turn #(.Channels(Channels), .T(copy_lkp_t)) u_lkp_turn (
+    .clk_i, .rst_ni, .want_i(lkp_valid), .item_i(lkp), .ready_i(1'b1),
+    .valid_o(lkp_any), .grant_o(lkp_ready), .item_o(lkp_now)
+  );
 
   l1_tlb #(.Entries(TlbEntries), .Slots(Slots), .Client(ClientCopy)) u_tlb (
     .clk_i, .rst_ni,
@@ -300,40 +261,23 @@ module copy_engine
   // ------------------------------------------------------------------ whose burst goes next
   logic       push, full;
   copy_slot_t push_now;
-  logic [3:0] push_client;
 
-  if (Channels > 1) begin : gen_push
-    chans_t pool;
+  chans_t     pool;
 
-    // The highest priority among those that want.
-    always_comb begin
-      pool = push_valid;
-      for (int unsigned p = 0; p < 4; p++) begin
-        automatic chans_t level = '0;
-        for (int unsigned c = 0; c < Channels; c++) level[c] = push_valid[c] && ctl_i[c].prio == 2'(p);
-        if (level != '0) pool = level;
-      end
+  // The highest priority among those that want.
+  always_comb begin
+    pool = push_valid;
+    for (int unsigned p = 0; p < 4; p++) begin
+      automatic chans_t level = '0;
+      for (int unsigned c = 0; c < Channels; c++) level[c] = push_valid[c] && ctl_i[c].prio == 2'(p);
+      if (level != '0) pool = level;
     end
-
-    fabric_arb #(.NumClients(Channels)) u_push_arb (
-      .clk_i, .rst_ni,
-      .want_i   (full ? '0 : pool),
-      .ready_i  (1'b1),
-      .valid_o  (push),
-      .client_o (push_client),
-      .grant_o  (push_ready)
-    );
-
-    always_comb begin
-      push_now = '0;
-      for (int unsigned c = 0; c < Channels; c++) if (push_ready[c]) push_now |= push_slot[c];
-    end
-  end else begin : gen_push_one
-    assign push        = push_valid[0] && !full;
-    assign push_client = '0;
-    assign push_ready  = !full;
-    assign push_now    = push_slot[0];
   end
+
+  copy_turn #(.Channels(Channels), .T(copy_slot_t)) u_push_turn (
+    .clk_i, .rst_ni, .want_i(full ? '0 : pool), .item_i(push_slot), .ready_i(1'b1),
+    .valid_o(push), .grant_o(push_ready), .item_o(push_now)
+  );
 
   // ------------------------------------------------------------------ bursts
   copy_slot_t       rd_slot, wr_slot;
@@ -456,6 +400,6 @@ module copy_engine
 
   // The choices are taken one-hot.
   logic unused;
-  assign unused = ^{rd_client, post_client, lkp_client, push_client};
+  assign unused = ^rd_client;
 
 endmodule

@@ -275,7 +275,7 @@ module cu
   );
 
   // ---------------------------------------------------------------- execute (S3)
-  logic        s3_bad_q, read_valid_q, read_bad_q;
+  logic        read_valid_q, read_bad_q;
   warp_t       read_warp_q;
   dec_t        dec_q, read_dec_q;
   logic [63:0] rs1, rs2, reg_rs1, reg_rs2;
@@ -302,30 +302,25 @@ module cu
   );
 
   // What was read: S3, or in the cycle before it.
-  if (Compact) begin : gen_read
-    always_ff @(posedge clk_i or negedge rst_ni) begin
-      if (!rst_ni) begin
-        s3_valid_q <= 1'b0;
-        s3_bad_q   <= 1'b0;
-      end else begin
-        s3_valid_q <= read_valid_q;
-        s3_bad_q   <= read_bad_q;
-      end
-    end
-    always_ff @(posedge clk_i) begin
-      s3_warp_q <= read_warp_q;
-      dec_q     <= read_dec_q;
-      rs1       <= reg_rs1;
-      rs2       <= reg_rs2;
-    end
-  end else begin : gen_now
-    assign s3_valid_q = read_valid_q;
-    assign s3_bad_q   = read_bad_q;
-    assign s3_warp_q  = read_warp_q;
-    assign dec_q      = read_dec_q;
-    assign rs1        = reg_rs1;
-    assign rs2        = reg_rs2;
-  end
+  typedef struct packed {
+    logic        bad;
+    warp_t       warp;
+    dec_t        dec;
+    logic [63:0] rs1, rs2;
+  } read_t;
+  read_t read_now, read;
+
+  assign read_now  = '{bad: read_bad_q, warp: read_warp_q, dec: read_dec_q, rs1: reg_rs1, rs2: reg_rs2};
+  assign s3_warp_q = read.warp;
+  assign dec_q     = read.dec;
+  assign rs1       = read.rs1;
+  assign rs2       = read.rs2;
+
+  late #(.On(Compact), .T(read_t)) u_read (
+    .clk_i, .rst_ni,
+    .valid_i (read_valid_q), .data_i (read_now),
+    .valid_o (s3_valid_q),   .data_o (read)
+  );
 
   logic [63:0] sum, result, instret;
   logic [63:0] instret_mem [Warps];
@@ -345,7 +340,7 @@ module cu
 
   cu_exec u_exec (
     .valid_i      (s3_valid_q),
-    .bad_pc_i     (s3_bad_q),
+    .bad_pc_i     (read.bad),
     .warp_i       (s3_warp_q),
     .dec_i        (dec_q),
     .rs1_i        (rs1),

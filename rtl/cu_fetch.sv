@@ -186,29 +186,19 @@ module cu_fetch
   assign lkp_valid = want_q != '0;
   assign lkp_warp  = lowest(want_q);
 
-  logic  tlb_valid;
-  warp_t tlb_warp;
-  ctx_t  tlb_ctx;
-  vpn_t  tlb_vpn;
+  typedef struct packed {
+    warp_t warp;
+    ctx_t  ctx;
+    vpn_t  vpn;
+  } ask_t;
+  logic tlb_valid;
+  ask_t ask, tlb;
 
-  if (Compact) begin : gen_ask
-    always_ff @(posedge clk_i or negedge rst_ni) begin
-      if (!rst_ni) tlb_valid <= 1'b0;
-      else         tlb_valid <= lkp_valid;
-    end
-    always_ff @(posedge clk_i) begin
-      tlb_warp <= lkp_warp;
-      tlb_ctx  <= ctx_i[lkp_warp];
-      tlb_vpn  <= pc_i[lkp_warp][47:12];
-    end
-    assign asked = one(tlb_valid, tlb_warp);
-  end else begin : gen_now
-    assign tlb_valid = lkp_valid;
-    assign tlb_warp  = lkp_warp;
-    assign tlb_ctx   = ctx_i[lkp_warp];
-    assign tlb_vpn   = pc_i[lkp_warp][47:12];
-    assign asked     = '0;
-  end
+  assign ask = '{warp: lkp_warp, ctx: ctx_i[lkp_warp], vpn: pc_i[lkp_warp][47:12]};
+  late #(.On(Compact), .T(ask_t)) u_ask (
+    .clk_i, .rst_ni, .valid_i(lkp_valid), .data_i(ask), .valid_o(tlb_valid), .data_o(tlb)
+  );
+  assign asked = Compact ? one(tlb_valid, tlb.warp) : '0;
 
   l1_tlb #(
     .Entries (Entries),
@@ -219,8 +209,8 @@ module cu_fetch
     .clk_i,
     .rst_ni,
     .lkp_valid_i  (tlb_valid),
-    .lkp_ctx_i    (tlb_ctx),
-    .lkp_vpn_i    (tlb_vpn),
+    .lkp_ctx_i    (tlb.ctx),
+    .lkp_vpn_i    (tlb.vpn),
     .lkp_access_i (AccessExecute),
     .rsp_valid_o  (look_valid),
     .rsp_status_o (look_status),
@@ -304,7 +294,7 @@ module cu_fetch
   warps_t lkp_set, tlb_set, hit_set, miss_set, full_set, rsp_set, pick_set, dropped, ended;
   logic   end_any;
   assign lkp_set  = one(lkp_valid, lkp_warp);
-  assign tlb_set  = one(tlb_valid, tlb_warp);
+  assign tlb_set  = one(tlb_valid, tlb.warp);
   assign hit_set  = one(look_hit, look_warp_q);
   assign miss_set = one(look_miss, look_warp_q);
   assign full_set = one(look_full, look_warp_q);
@@ -358,7 +348,7 @@ module cu_fetch
   end
 
   always_ff @(posedge clk_i) begin
-    look_warp_q <= tlb_warp;
+    look_warp_q <= tlb.warp;
     if (look_hit) ppn_q[look_warp_q] <= look_ppn;
     if (pick) begin
       req_warp_q <= pick_warp;

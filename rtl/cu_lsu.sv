@@ -290,35 +290,22 @@ module cu_lsu
                     && row(untranslated & ~hit_now & ~one(again, again_acc), lkp_acc.warp) != '0;
   assign lkp_valid   = look_now && !look_wait;
 
-  logic    tlb_valid;
-  acc_t    tlb_acc;
-  ctx_t    tlb_ctx;
-  vpn_t    tlb_vpn;
-  access_e tlb_access;
+  typedef struct packed {
+    acc_t    acc;
+    ctx_t    ctx;
+    vpn_t    vpn;
+    access_e access;
+  } ask_t;
+  logic tlb_valid;
+  ask_t ask, tlb;
 
-  if (Compact) begin : gen_ask
-    always_ff @(posedge clk_i or negedge rst_ni) begin
-      if (!rst_ni) tlb_valid <= 1'b0;
-      else         tlb_valid <= lkp_valid;
-    end
-    always_ff @(posedge clk_i) begin
-      tlb_acc    <= lkp_acc;
-      tlb_ctx    <= ctx_i[lkp_acc.warp];
-      tlb_vpn    <= lkp_vpn;
-      tlb_access <= lkp_access;
-    end
-    assign asked   = one(tlb_valid, tlb_acc);
-    // Hits come too late for a choice; a store that waits for one of them has its turn again with it (progress).
-    assign hit_now = '0;
-  end else begin : gen_now
-    assign tlb_valid  = lkp_valid;
-    assign tlb_acc    = lkp_acc;
-    assign tlb_ctx    = ctx_i[lkp_acc.warp];
-    assign tlb_vpn    = lkp_vpn;
-    assign tlb_access = lkp_access;
-    assign asked      = '0;
-    assign hit_now    = hit_set;
-  end
+  assign ask = '{acc: lkp_acc, ctx: ctx_i[lkp_acc.warp], vpn: lkp_vpn, access: lkp_access};
+  late #(.On(Compact), .T(ask_t)) u_ask (
+    .clk_i, .rst_ni, .valid_i(lkp_valid), .data_i(ask), .valid_o(tlb_valid), .data_o(tlb)
+  );
+  assign asked   = Compact ? one(tlb_valid, tlb.acc) : '0;
+  // Compact: hits come too late for a choice; a store that waits for one has its turn again with it (progress).
+  assign hit_now = Compact ? '0 : hit_set;
 
   logic                     look_valid;
   lookup_e                  look_status;
@@ -337,9 +324,9 @@ module cu_lsu
     .clk_i,
     .rst_ni,
     .lkp_valid_i  (tlb_valid),
-    .lkp_ctx_i    (tlb_ctx),
-    .lkp_vpn_i    (tlb_vpn),
-    .lkp_access_i (tlb_access),
+    .lkp_ctx_i    (tlb.ctx),
+    .lkp_vpn_i    (tlb.vpn),
+    .lkp_access_i (tlb.access),
     .rsp_valid_o  (look_valid),
     .rsp_status_o (look_status),
     .rsp_ppn_o    (look_ppn),
@@ -562,16 +549,9 @@ module cu_lsu
     come.expected = come.meta.op.kind == MemSc ? resv_value_mem[come.acc.warp] : old_mem[come.acc.warp];
   end
 
-  if (Compact) begin : gen_answer_late
-    always_ff @(posedge clk_i or negedge rst_ni) begin
-      if (!rst_ni) rsp_valid <= 1'b0;
-      else         rsp_valid <= mem_rsp_valid_i;
-    end
-    always_ff @(posedge clk_i) answer <= come;
-  end else begin : gen_answer_now
-    assign rsp_valid = mem_rsp_valid_i;
-    assign answer    = come;
-  end
+  late #(.On(Compact), .T(answer_t)) u_answer (
+    .clk_i, .rst_ni, .valid_i(mem_rsp_valid_i), .data_i(come), .valid_o(rsp_valid), .data_o(answer)
+  );
 
   assign rsp_acc  = answer.acc;
   assign rsp_warp = answer.acc.warp;
@@ -648,7 +628,7 @@ module cu_lsu
   warps_t let_go, forgotten;
   accs_t  forget_accs;
 
-  assign tlb_set  = one(tlb_valid, tlb_acc);
+  assign tlb_set  = one(tlb_valid, tlb.acc);
   // Accesses whose warp has come on: those that wait for their turn try again.
   assign progress = all_of(pass, look_acc_q.warp) | all_of(mem_last, rsp_warp);
   // Compact: so does one that begins to wait in this cycle, without having seen what has come.
@@ -762,7 +742,7 @@ module cu_lsu
         block_mem[req_i.warp] <= enter_acc.slot;
       end
     end
-    look_acc_q <= tlb_acc;
+    look_acc_q <= tlb.acc;
     if (pick) begin
       req_acc_q <= pick_acc;
       req_q     <= pick_req;

@@ -79,16 +79,9 @@ module cu_score
     if (look_valid_i) need_q <= need;
   end
 
-  if (Compact) begin : gen_read
-    always_ff @(posedge clk_i or negedge rst_ni) begin
-      if (!rst_ni) hazard_s3 <= 1'b0;
-      else         hazard_s3 <= hazard_q;
-    end
-    always_ff @(posedge clk_i) need_s3 <= need_q;
-  end else begin : gen_now
-    assign hazard_s3 = hazard_q;
-    assign need_s3   = need_q;
-  end
+  late #(.On(Compact), .T(logic [31:0])) u_read (
+    .clk_i, .rst_ni, .valid_i(hazard_q), .data_i(need_q), .valid_o(hazard_s3), .data_o(need_s3)
+  );
 
   // ---------------------------------------------------------------- S3
   logic        done_here;

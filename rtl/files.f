@@ -6,6 +6,7 @@ pcie_pkg.sv
 copy_pkg.sv
 cu_pkg.sv
 # Building blocks.
+late.sv
 sync_fifo.sv
 mem_merge.sv
 ring_fetch.sv
@@ -75,6 +76,7 @@ copy_write.sv
 copy_list.sv
 copy_issue.sv
 copy_channel.sv
+copy_turn.sv
 copy_engine.sv
 copy_regs.sv
 counters.sv
