@@ -3,7 +3,9 @@
 // Promise: ready_o rises when the whole burst is at hand, its last beat still waiting at the data
 //   port. take_i (its turn in the order of requests) accepts that beat: the burst counts as written
 //   from then on, and lock_o is high until its last TLP was sent. A burst is cut at multiples of MPS
-//   (512 bytes at most).
+//   (512 bytes at most). Short ones that are at hand while the one before them is sent need no turn of their own:
+//   they are accepted under the same lock, ExtraBeats of data in all. Their last beats would keep back the
+//   data of the bursts behind them otherwise.
 // Caller of bwr: data beats follow in the order of the bursts, address-aligned; bytes of a beat
 //   outside the burst are void.
 // Throughput: a beat per cycle, bursts of whole aligned beats back to back.
@@ -33,20 +35,30 @@ module pcie_bwr
   output tlp_beat_t        tlp_o
 );
 
-  localparam int unsigned Depth = BurstBytes / 8;   // beats of two bursts
+  localparam int unsigned Depth      = BurstBytes / 8;   // beats of two bursts
+  localparam int unsigned Known      = 4;                // bursts known at a time
+  localparam int unsigned ExtraBeats = 8;
+  localparam int unsigned IdxW       = $clog2(Known);
 
-  // Two bursts at most are known: the one that is sent and the one whose data comes.
-  logic [54:0]  addr_q;                // of what is still to send
-  logic [9:0]   len_q;
-  logic         send_q;                // addr_q/len_q are valid
-  logic         lock_q;
-  logic [54:0]  next_addr_q;
-  logic [9:0]   next_len_q;
-  logic         next_q;
-  logic [5:0]   fill_q;                // beats of the burst under fill still to come
-  logic         fill_next_q;           // the burst under fill is the next one
-  logic         fill_busy;
-  logic         push, last_in, room, pop, buf_valid, pk_valid, pk_first, pk_last, sent, ends;
+  typedef struct packed {
+    logic [54:0] addr;
+    logic [9:0]  len;
+  } head_t;
+
+  // The known bursts in their order: those that are accepted (they are sent), then the one under fill.
+  head_t           head_mem [Known];
+  logic [IdxW-1:0] new_q, old_q;       // where the next one goes; the oldest one
+  logic [IdxW:0]   known_q, accepted_q;
+  logic [54:0]     addr_q;             // of what is still to send of the oldest
+  logic [9:0]      len_q;
+  logic [5:0]      fill_q;             // beats of the burst under fill still to come
+  logic [3:0]      extra_q;            // its beats, or more than ExtraBeats
+  logic [3:0]      added_q;            // beats of the bursts that were accepted under this lock
+  head_t           come, fill_head, send_head;
+  logic [IdxW-1:0] fill_idx, send_idx;
+  logic [5:0]      fill_beats;
+  logic            take_head, fill_load, send_load, lock, add, accept;
+  logic            push, last_in, room, pop, buf_valid, pk_valid, pk_first, pk_last, sent, ends;
   logic [DataW-1:0] buf_data;
   logic [$clog2(Depth):0] count;
   chunk_t       c, c_d;
@@ -56,13 +68,28 @@ module pcie_bwr
     return 6'(({6'd0, offset} + len + 10'd15) >> 4);
   endfunction
 
-  assign bwr_ready_o = !send_q || !next_q;
-  assign fill_busy   = fill_q != '0;
+  assign come        = '{addr: bwr_i.addr[54:0], len: bwr_i.len};
+  assign bwr_ready_o = known_q != (IdxW + 1)'(Known);
+  assign take_head   = bwr_valid_i && bwr_ready_o;
+
+  // The last beat of a burst stays outside until its turn; room is no question then: nothing else is here.
+  assign lock        = accepted_q != '0;
   assign last_in     = fill_q == 6'd1;
-  assign bwr_data_ready_o = room && fill_busy && (!last_in || take_i || (lock_q && !fill_next_q));
+  assign add         = lock && {1'b0, added_q} + {1'b0, extra_q} <= 5'(ExtraBeats);
+  assign bwr_data_ready_o = room && fill_q != '0 && (!last_in || take_i || add);
   assign push        = bwr_data_valid_i && bwr_data_ready_o;
-  assign ready_o     = send_q && !lock_q && last_in && !fill_next_q && bwr_data_valid_i;
-  assign lock_o      = lock_q;
+  assign accept      = push && last_in;
+  assign ready_o     = !lock && last_in && bwr_data_valid_i;
+  assign lock_o      = lock;
+
+  // What is filled and what is sent next: known already, or just come.
+  assign fill_idx    = old_q + accepted_q[IdxW-1:0] + IdxW'(accept);
+  assign fill_load   = accept ? known_q > accepted_q + 1'b1 || take_head : fill_q == '0 && take_head;
+  assign fill_head   = accept && known_q > accepted_q + 1'b1 ? head_mem[fill_idx] : come;
+  assign fill_beats  = beats_of(fill_head.addr[3:0], fill_head.len);
+  assign send_idx    = old_q + 1'b1;
+  assign send_load   = ends ? known_q > (IdxW + 1)'(1) || take_head : known_q == '0 && take_head;
+  assign send_head   = ends && known_q > (IdxW + 1)'(1) ? head_mem[send_idx] : come;
 
   sync_fifo #(.Width(DataW), .Depth(Depth)) u_buf (
     .clk_i, .rst_ni,
@@ -80,7 +107,7 @@ module pcie_bwr
   if (Compact) begin : gen_cut
     always_ff @(posedge clk_i or negedge rst_ni) begin
       if (!rst_ni) cut <= 1'b0;
-      else         cut <= send_q && !sent;
+      else         cut <= known_q != '0 && !sent;
     end
     always_ff @(posedge clk_i) c <= c_d;
   end else begin : gen_now
@@ -90,7 +117,7 @@ module pcie_bwr
 
   dw_pack u_pack (
     .clk_i, .rst_ni,
-    .en_i       ((lock_q || take_i) && cut),
+    .en_i       ((lock || take_i) && cut),
     .off_i      (addr_q[3:2]),
     .dws_i      (c.dws),
     .in_valid_i (buf_valid),
@@ -113,55 +140,39 @@ module pcie_bwr
 
   always_ff @(posedge clk_i or negedge rst_ni) begin
     if (!rst_ni) begin
-      addr_q      <= '0;
-      len_q       <= '0;
-      send_q      <= 1'b0;
-      lock_q      <= 1'b0;
-      next_addr_q <= '0;
-      next_len_q  <= '0;
-      next_q      <= 1'b0;
-      fill_q      <= '0;
-      fill_next_q <= 1'b0;
+      new_q      <= '0;
+      old_q      <= '0;
+      known_q    <= '0;
+      accepted_q <= '0;
+      fill_q     <= '0;
+      added_q    <= '0;
     end else begin
-      if (take_i) lock_q <= 1'b1;
-      if (push)   fill_q <= fill_q - 6'd1;
-      if (sent) begin
-        addr_q <= addr_q + 55'(c.bytes);
-        len_q  <= len_q - c.bytes;
-      end
-      if (ends) begin
-        lock_q      <= 1'b0;
-        send_q      <= next_q;
-        addr_q      <= next_addr_q;
-        len_q       <= next_len_q;
-        next_q      <= 1'b0;
-        fill_next_q <= 1'b0;
-      end
-      if (bwr_valid_i && bwr_ready_o) begin
-        if (!send_q || (ends && !next_q)) begin
-          send_q <= 1'b1;
-          addr_q <= bwr_i.addr[54:0];
-          len_q  <= bwr_i.len;
-        end else begin
-          next_q      <= 1'b1;
-          next_addr_q <= bwr_i.addr[54:0];
-          next_len_q  <= bwr_i.len;
-        end
-      end
-      // The fill goes over to the next burst when the last beat of the one before is in.
-      if (bwr_valid_i && bwr_ready_o && (!send_q || !fill_busy || (push && last_in))) begin
-        fill_q      <= beats_of(bwr_i.addr[3:0], bwr_i.len);
-        fill_next_q <= send_q && !ends;
-      end else if (push && last_in && next_q) begin
-        fill_q      <= beats_of(next_addr_q[3:0], next_len_q);
-        fill_next_q <= !ends;
-      end
+      if (take_head)         new_q      <= new_q + 1'b1;
+      if (ends)              old_q      <= old_q + 1'b1;
+      if (take_head != ends) known_q    <= take_head ? known_q + 1'b1 : known_q - 1'b1;
+      if (accept != ends)    accepted_q <= accept ? accepted_q + 1'b1 : accepted_q - 1'b1;
+      if (fill_load) fill_q <= fill_beats;
+      else if (push) fill_q <= fill_q - 6'd1;
+      if (!lock)       added_q <= '0;
+      else if (accept) added_q <= added_q + extra_q;
+    end
+  end
+
+  always_ff @(posedge clk_i) begin
+    if (take_head) head_mem[new_q] <= come;
+    if (fill_load) extra_q <= fill_beats > 6'(ExtraBeats) ? 4'(ExtraBeats + 1) : fill_beats[3:0];
+    if (send_load) begin
+      addr_q <= send_head.addr;
+      len_q  <= send_head.len;
+    end else if (sent) begin
+      addr_q <= addr_q + 55'(c.bytes);
+      len_q  <= len_q - c.bytes;
     end
   end
 
   always_ff @(posedge clk_i) begin
     if (rst_ni) begin
-      assert (!take_i || ready_o) else $error("pcie_bwr: taken too early");
+      assert (!take_i || (ready_o && room)) else $error("pcie_bwr: taken too early");
       if (bwr_valid_i) begin
         assert (bwr_i.len != '0 && bwr_i.len <= 10'(BurstBytes)) else $error("pcie_bwr: burst length");
         assert ({1'b0, bwr_i.addr[11:0]} + 13'(bwr_i.len) <= 13'd4096) else $error("pcie_bwr: burst crosses 4 KiB");
