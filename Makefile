@@ -66,11 +66,12 @@ soak: setup      ## a million random operations each on the TLBs, the walker, th
 	@HMMU_SOAK=$${HMMU_SOAK:-1000000} $(CARGO) test --release --quiet -p hmmu --test suite preempt::storm
 	@HMMU_SOAK=$${HMMU_SOAK:-1000000} $(CARGO) test --release --quiet -p hmmu --test device_rtl litmus:: -- --nocapture
 
-matrix: setup    ## the bus, the device, scenarios and errors on links of every MPS, MRRS and RCB (long)
-	@HMMU_SOAK=$${HMMU_SOAK:-1000000} HMMU_BLOCKS=pcie_ep $(CARGO) test --release --quiet -p hmmu-vsim --test pcie_ep every_size -- --nocapture
+matrix: setup    ## the bus, the device, scenarios and errors on links of every MPS, MRRS and RCB, and on TLP streams of 256 bits (long)
+	@HMMU_SOAK=$${HMMU_SOAK:-1000000} HMMU_BLOCKS=pcie_ep,pcie_ep_256 $(CARGO) test --release --quiet -p hmmu-vsim --test pcie_ep every_size -- --nocapture
 	@HMMU_MATRIX=1 $(CARGO) test --release --quiet -p hmmu --test device_rtl matrix:: -- --nocapture
 	@HMMU_MATRIX=1 $(CARGO) test --release --quiet -p hmmu --test suite of_every_size -- --nocapture
 	@HMMU_MATRIX=1 $(CARGO) test --release --quiet -p hmmu --test suite of_other_sizes -- --nocapture
+	@HMMU_RTL=LinkW=256 $(CARGO) test --release --quiet -p hmmu --test device_rtl
 
 preempt: setup   ## take a page, a table or a job away from the whole device at each cycle (long)
 	@HMMU_STRIDE=$${HMMU_STRIDE:-1} $(CARGO) test --release --quiet -p hmmu --test suite preempt -- --nocapture

@@ -21,6 +21,8 @@ pcie_bwr.sv
 pcie_requester.sv
 pcie_completer.sv
 pcie_tx.sv
+tlp_narrow.sv
+tlp_widen.sv
 msix.sv
 pcie_ep.sv
 fabric_arb.sv

@@ -17,6 +17,7 @@ module hmmu_sim_top
   parameter int unsigned CopyBursts   = 64,
   parameter int unsigned CopyList     = 8,
   parameter int unsigned LinkTags     = 256,
+  parameter int unsigned LinkW        = DataW,
   parameter int unsigned L1Entries    = 16,
   parameter int unsigned DataSlots    = 16,
   parameter int unsigned FetchSlots   = 8,
@@ -34,13 +35,13 @@ module hmmu_sim_top
   input  logic             rx_sop_i,
   input  logic             rx_eop_i,
   input  logic [127:0]     rx_hdr_i,
-  input  logic [DataW-1:0] rx_data_i,
+  input  logic [LinkW-1:0] rx_data_i,
   output logic             tx_valid_o,
   input  logic             tx_ready_i,
   output logic             tx_sop_o,
   output logic             tx_eop_o,
   output logic [127:0]     tx_hdr_o,
-  output logic [DataW-1:0] tx_data_o,
+  output logic [LinkW-1:0] tx_data_o,
   input  logic [15:0]      cfg_bdf_i,
   input  logic [2:0]       cfg_mps_i,
   input  logic [2:0]       cfg_mrrs_i,
@@ -132,7 +133,7 @@ module hmmu_sim_top
 
   hmmu_top #(
     .NumCu(NumCu), .Warps(Warps), .Walkers(Walkers), .L2Sets(L2Sets), .L2Large(L2Large), .FaultEntries(FaultEntries),
-    .CopyChannels(CopyChannels), .CopyBursts(CopyBursts), .CopyList(CopyList), .LinkTags(LinkTags), .L1Entries(L1Entries), .DataSlots(DataSlots),
+    .CopyChannels(CopyChannels), .CopyBursts(CopyBursts), .CopyList(CopyList), .LinkTags(LinkTags), .LinkW(LinkW), .L1Entries(L1Entries), .DataSlots(DataSlots),
     .FetchSlots(FetchSlots), .CacheTables(CacheTables), .CacheMiddle(CacheMiddle), .CacheTop(CacheTop),
     .RingDepth(RingDepth), .JobSlots(JobSlots), .Compact(Compact)
   ) u_hmmu (

@@ -29,6 +29,7 @@ module hmmu_top
   parameter int unsigned CopyBursts   = 64,   // of 512 (Compact: 256) bytes that are under way at once
   parameter int unsigned CopyList     = 8,    // segments of a list that a channel holds; 0: no lists
   parameter int unsigned LinkTags     = 256,  // of these three quarters are for bursts
+  parameter int unsigned LinkW        = DataW, // bits of payload in a beat of the TLP streams: 128 or 256
   parameter int unsigned L1Entries    = 16,   // of each L1 TLB
   parameter int unsigned DataSlots    = 16,   // misses at once of a unit's data,
   parameter int unsigned FetchSlots   = 8,    // and of its fetch
@@ -46,13 +47,13 @@ module hmmu_top
   input  logic             rx_sop_i,
   input  logic             rx_eop_i,
   input  logic [127:0]     rx_hdr_i,
-  input  logic [DataW-1:0] rx_data_i,
+  input  logic [LinkW-1:0] rx_data_i,
   output logic             tx_valid_o,
   input  logic             tx_ready_i,
   output logic             tx_sop_o,
   output logic             tx_eop_o,
   output logic [127:0]     tx_hdr_o,
-  output logic [DataW-1:0] tx_data_o,
+  output logic [LinkW-1:0] tx_data_o,
   // Configuration.
   input  logic [15:0]      cfg_bdf_i,
   input  logic [2:0]       cfg_mps_i,
@@ -220,7 +221,7 @@ module hmmu_top
   // ------------------------------------------------------------------ boundary
   logic             rx_valid, rx_ready, rx_sop, rx_eop;
   logic [127:0]     rx_hdr;
-  logic [DataW-1:0] rx_data;
+  logic [LinkW-1:0] rx_data;
   logic             xreq_valid, xreq_ready, xreq_write, xrsp_valid, xrsp_ready;
   logic [39:0]      xreq_addr;
   logic [DataW-1:0] xreq_wdata, xrsp_rdata;
@@ -256,7 +257,7 @@ module hmmu_top
     end
   end
 
-  sync_fifo #(.Width(2 + 128 + DataW), .Depth(2)) u_rx_in (
+  sync_fifo #(.Width(2 + 128 + LinkW), .Depth(2)) u_rx_in (
     .clk_i, .rst_ni,
     .in_valid_i  (rx_valid_i),
     .in_ready_o  (rx_ready_o),
@@ -291,7 +292,7 @@ module hmmu_top
 
   // ------------------------------------------------------------------ bus
   pcie_ep #(
-    .Tags(LinkTags), .Bursts(CopyBursts < 16 ? 16 : CopyBursts), .BurstBytes(BurstBytes), .Compact(Compact)
+    .Tags(LinkTags), .Bursts(CopyBursts < 16 ? 16 : CopyBursts), .BurstBytes(BurstBytes), .LinkW(LinkW), .Compact(Compact)
   ) u_pcie_ep (
     .clk_i, .rst_ni,
     .rx_valid_i           (rx_valid),

@@ -16,6 +16,7 @@ module pcie_ep
   parameter int unsigned Tags       = 64,
   parameter int unsigned Bursts     = 16,   // tags of the burst ports
   parameter int unsigned BurstBytes = 512,  // of a burst write at most, a power of two
+  parameter int unsigned LinkW      = DataW, // bits of payload in a beat of the TLP streams: DataW or twice as many
   parameter bit          Compact    = 1'b0  // the form for an FPGA: a few cycles more on the way
 ) (
   input  logic             clk_i,
@@ -26,13 +27,13 @@ module pcie_ep
   input  logic             rx_sop_i,
   input  logic             rx_eop_i,
   input  logic [127:0]     rx_hdr_i,
-  input  logic [DataW-1:0] rx_data_i,
+  input  logic [LinkW-1:0] rx_data_i,
   output logic             tx_valid_o,
   input  logic             tx_ready_i,
   output logic             tx_sop_o,
   output logic             tx_eop_o,
   output logic [127:0]     tx_hdr_o,
-  output logic [DataW-1:0] tx_data_o,
+  output logic [LinkW-1:0] tx_data_o,
   // Configuration, as a hard block gives it.
   input  logic [15:0]      cfg_bdf_i,
   input  logic [2:0]       cfg_mps_i,
@@ -105,9 +106,42 @@ module pcie_ep
   logic             rx_drop, cmp_drop, tag_drop;
   logic [63:0]      cmp_drop_addr;
 
+  // ------------------------------------------------------------------ width of the streams
+  logic             rx_valid, rx_ready, tx_valid, tx_ready;
+  tlp_beat_t        rx, tx;
+
+  if (LinkW == DataW) begin : gen_same
+    assign rx_valid   = rx_valid_i;
+    assign rx         = '{sop: rx_sop_i, eop: rx_eop_i, hdr: rx_hdr_i, data: rx_data_i};
+    assign rx_ready_o = rx_ready;
+    assign tx_valid_o = tx_valid;
+    assign tx_ready   = tx_ready_i;
+    assign {tx_sop_o, tx_eop_o, tx_hdr_o, tx_data_o} = tx;
+  end else begin : gen_twice
+    tlp_narrow u_narrow (
+      .clk_i, .rst_ni,
+      .in_valid_i (rx_valid_i), .in_ready_o (rx_ready_o),
+      .in_sop_i   (rx_sop_i), .in_eop_i (rx_eop_i), .in_hdr_i (rx_hdr_i), .in_data_i (rx_data_i),
+      .out_valid_o(rx_valid), .out_ready_i(rx_ready),
+      .out_sop_o  (rx.sop), .out_eop_o (rx.eop), .out_hdr_o (rx.hdr), .out_data_o (rx.data)
+    );
+    tlp_widen u_widen (
+      .clk_i, .rst_ni,
+      .in_valid_i (tx_valid), .in_ready_o (tx_ready),
+      .in_sop_i   (tx.sop), .in_eop_i (tx.eop), .in_hdr_i (tx.hdr), .in_data_i (tx.data),
+      .out_valid_o(tx_valid_o), .out_ready_i(tx_ready_i),
+      .out_sop_o  (tx_sop_o), .out_eop_o (tx_eop_o), .out_hdr_o (tx_hdr_o), .out_data_o (tx_data_o)
+    );
+  end
+
   pcie_rx u_rx (
     .clk_i, .rst_ni, .cfg_mps_i,
-    .rx_valid_i, .rx_ready_o, .rx_sop_i, .rx_eop_i, .rx_hdr_i, .rx_data_i,
+    .rx_valid_i (rx_valid),
+    .rx_ready_o (rx_ready),
+    .rx_sop_i   (rx.sop),
+    .rx_eop_i   (rx.eop),
+    .rx_hdr_i   (rx.hdr),
+    .rx_data_i  (rx.data),
     .cpl_valid_o(cpl_valid),
     .cpl_ready_i(cpl_ready),
     .cpl_next_o (cpl_next),
@@ -209,7 +243,12 @@ module pcie_ep
     .cpl_valid_i(c_valid),
     .cpl_ready_o(c_ready),
     .cpl_i      (c_tlp),
-    .tx_valid_o, .tx_ready_i, .tx_sop_o, .tx_eop_o, .tx_hdr_o, .tx_data_o,
+    .tx_valid_o (tx_valid),
+    .tx_ready_i (tx_ready),
+    .tx_sop_o   (tx.sop),
+    .tx_eop_o   (tx.eop),
+    .tx_hdr_o   (tx.hdr),
+    .tx_data_o  (tx.data),
     .bytes_o    (cnt_link_tx_bytes_o)
   );
 

@@ -11,19 +11,6 @@
 namespace hmmu {
 namespace {
 
-template <class Wide>
-void put(Wide& port, const std::array<uint64_t, 2>& value) {
-    port[0] = uint32_t(value[0]);
-    port[1] = uint32_t(value[0] >> 32);
-    port[2] = uint32_t(value[1]);
-    port[3] = uint32_t(value[1] >> 32);
-}
-
-template <class Wide>
-std::array<uint64_t, 2> take(const Wide& port) {
-    return {port[0] | uint64_t(port[1]) << 32, port[2] | uint64_t(port[3]) << 32};
-}
-
 // Clock period in the wave file's time unit (250 MHz, picoseconds).
 constexpr uint64_t kHalfPeriod = 2000;
 constexpr int kResetCycles = 8;
@@ -66,20 +53,14 @@ void Device::reset() {
         half(true);
     }
     top_->rst_ni = 1;
+    gear_.reset();
     cycle_ = 0;
 }
 
 void Device::tick(const In& in, Out& out) {
     Verilated::threadContextp(context_.get());
     Vhmmu_sim_top& t = *top_;
-    t.rx_valid_i = in.rx_valid;
-    if (in.rx_valid) {
-        t.rx_sop_i = in.rx_sop;
-        t.rx_eop_i = in.rx_eop;
-        put(t.rx_hdr_i, in.rx_hdr);
-        put(t.rx_data_i, in.rx_data);
-    }
-    t.tx_ready_i = in.tx_ready;
+    gear_.drive(t, in);
     t.vram_req_ready_i = in.vram_req_ready;
     t.vram_rsp_valid_i = in.vram_rsp_valid;
     if (in.vram_rsp_valid) put(t.vram_rsp_rdata_i, in.vram_rsp_rdata);
@@ -87,14 +68,7 @@ void Device::tick(const In& in, Out& out) {
     t.host_page_i = in.host_page;
     t.host_fault_id_i = in.host_fault_id;
     half(false);
-    out.rx_ready = t.rx_ready_o;
-    out.tx_valid = t.tx_valid_o;
-    if (t.tx_valid_o) {
-        out.tx_sop = t.tx_sop_o;
-        out.tx_eop = t.tx_eop_o;
-        out.tx_hdr = take(t.tx_hdr_o);
-        out.tx_data = take(t.tx_data_o);
-    }
+    gear_.sample(t, in, out);
     out.vram_req_valid = t.vram_req_valid_o;
     if (t.vram_req_valid_o) {
         out.vram_req_write = t.vram_req_write_o;
@@ -108,11 +82,7 @@ void Device::tick(const In& in, Out& out) {
     ++cycle_;
 }
 
-std::array<uint64_t, 2> Device::step(uint8_t kind) const {
-    const auto& words = top_->step_o;
-    const int low = 4 * (kind % 8);
-    return {words[low] | uint64_t(words[low + 1]) << 32, words[low + 2] | uint64_t(words[low + 3]) << 32};
-}
+Words Device::step(uint8_t kind) const { return take(top_->step_o, 4 * (kind % 8)); }
 
 void Device::trace_open(const std::string& path) {
     // Verilator's writer reports an unwritable file by ending the process: ask first.

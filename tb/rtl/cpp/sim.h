@@ -1,9 +1,11 @@
 // The verilated device behind one call per clock.
 #pragma once
-#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
+
+#include "gear.h"
+#include "words.h"
 
 class Vhmmu_sim_top;
 class VerilatedContext;
@@ -23,7 +25,7 @@ public:
     void reset();
     void tick(const In& input, Out& output);
     // What the last step of a kind was about, step_t of mmu_probe, low word first.
-    std::array<uint64_t, 2> step(uint8_t kind) const;
+    Words step(uint8_t kind) const;
     void trace_open(const std::string& path);
     void trace_close();
     uint64_t cycle() const { return cycle_; }
@@ -34,6 +36,7 @@ private:
     std::unique_ptr<VerilatedContext> context_;
     std::unique_ptr<Vhmmu_sim_top> top_;
     std::unique_ptr<VerilatedFstC> trace_;
+    Gear gear_;
     uint64_t cycle_ = 0;
     uint64_t time_ = 0;
 };

@@ -69,6 +69,18 @@ fn feed(t: &mut Bench) {
     t.rng = r;
 }
 
+/// With so many percent of chance a random request of the host, where the link is free for it.
+fn ask(t: &mut Bench, percent: u32) {
+    let mut r = t.rng.clone();
+    if t.rx.is_idle()
+        && chance(&mut r, percent)
+        && let Some(tlp) = t.mmio.random(&t.cfg, &mut r)
+    {
+        t.send(&tlp);
+    }
+    t.rng = r;
+}
+
 /// The device's own requests: every TLP legal and in the order of acceptance, every byte right, with
 /// completions split, reordered and delayed at random.
 #[test]
@@ -101,7 +113,7 @@ fn device_requests_match_memory() {
 #[test]
 fn failures_end_their_request_and_nothing_else() {
     let (mut failed, mut bursts_failed, mut codes) = (0, 0, std::collections::BTreeMap::new());
-    for seed in 200..224 {
+    for seed in 200..226 {
         let mut cfg = Config::random(seed);
         // A slow link must not look like a failure.
         cfg.timeout = 8000;
@@ -111,15 +123,7 @@ fn failures_end_their_request_and_nothing_else() {
         t.host.latency = 200;
         for _ in 0..5000 {
             feed(&mut t);
-            let mut r = t.rng.clone();
-            let cfg = t.cfg.clone();
-            if t.rx.is_idle()
-                && chance(&mut r, 20)
-                && let Some(tlp) = t.mmio.random(&cfg, &mut r)
-            {
-                t.send(&tlp);
-            }
-            t.rng = r;
+            ask(&mut t, 20);
             t.step();
         }
         t.sys.queue.clear();
@@ -143,32 +147,27 @@ fn failures_end_their_request_and_nothing_else() {
     );
 }
 
-/// Requests of both sides on every combination of Max_Payload_Size, Max_Read_Request_Size and read completion boundary.
+/// Requests of both sides on both widths of the streams and every combination of Max_Payload_Size, Max_Read_Request_Size and read completion boundary.
 #[test]
 fn every_size_of_the_link_works() {
     let (mut answers, mut own) = (0, 0);
     let mut seed = 400;
     // All of them, again and again in a long run.
     for _ in 0..soak::operations(1).div_ceil(100_000) {
-        for (mps, mrrs, rcb) in pcie::sizes() {
+        let widths = [false, true].into_iter();
+        for (wide, (mps, mrrs, rcb)) in widths.flat_map(|w| pcie::sizes().map(move |s| (w, s))) {
             let cfg = Config {
+                wide,
                 mps,
                 mrrs,
                 rcb,
-                who: format!("mps {mps}, mrrs {mrrs}, rcb {rcb}, seed {seed}"),
+                who: format!("wide {wide}, mps {mps}, mrrs {mrrs}, rcb {rcb}, seed {seed}"),
                 ..Config::random(seed)
             };
             let mut t = Bench::new(cfg.clone(), seed);
             for _ in 0..700 {
                 feed(&mut t);
-                let mut r = t.rng.clone();
-                if t.rx.is_idle()
-                    && chance(&mut r, 30)
-                    && let Some(tlp) = t.mmio.random(&cfg, &mut r)
-                {
-                    t.send(&tlp);
-                }
-                t.rng = r;
+                ask(&mut t, 30);
                 t.step();
             }
             t.sys.queue.clear();
@@ -217,4 +216,65 @@ fn a_read_of_the_device_takes_sixteen_aligned_bytes() {
     t.drain();
     assert_eq!(t.sys.done, 2);
     assert_eq!(t.counted[2..5], [2, 1, 0]);
+}
+
+/// What an unaligned copy writes: bursts up to a boundary, each behind the few bytes past the one before. The short
+/// ones do not keep back the data of the long ones, and other requests have their turns between.
+#[test]
+fn short_writes_do_not_hold_up_long_ones() {
+    let cfg = Config {
+        mps: 2,
+        idle_percent: 0,
+        stall_percent: 0,
+        who: "short writes".into(),
+        ..Config::random(7)
+    };
+    let mut t = Bench::new(cfg, 7);
+    for pattern in [&[507, 512, 5][..], &[507, 512, 512, 500, 12, 5], &[509, 3]] {
+        let (start, done) = (t.cycle, t.burst.done);
+        let mut beats = 0;
+        for n in 0..20 {
+            let mut at = 0x4000 + n * 0x1000 + 512 - pattern[0];
+            for &len in pattern {
+                t.burst.writes.push_back((at, vec![0x11; len as usize]));
+                beats += (at % 16 + len).div_ceil(16);
+                at += len;
+            }
+        }
+        while t.burst.done < done + 20 * pattern.len() as u64 {
+            t.step();
+        }
+        let cycles = t.cycle - start;
+        let slow = cycles * 100 > beats * 105;
+        assert!(!slow, "{pattern:?}: {cycles} cycles for {beats} beats");
+    }
+    let pairs = 40;
+    let before = t.sys.done;
+    for pair in 0..pairs {
+        let page = 0x4000 + pair * 0x1000;
+        t.burst.writes.push_back((page + 3, vec![0x33; 509]));
+        t.burst.writes.push_back((page + 512, vec![0x44; 3]));
+        t.sys.queue.push_back(SysReq {
+            client: 2,
+            op: READ,
+            cas32: false,
+            addr: 0x2000,
+            strb: 0,
+            data: 0,
+            tag: pair & 7,
+        });
+    }
+    // A lock ends soon after its long burst: a read has its turn after each pair. Its answer comes later.
+    let goal = t.burst.done + pairs;
+    while t.burst.done < goal {
+        t.step();
+    }
+    let reads = t.sys.done - before;
+    assert!(
+        reads * 4 > pairs,
+        "{reads} reads in the time of {pairs} bursts"
+    );
+    t.drain();
+    t.check_memories();
+    t.check_counts();
 }

@@ -20,6 +20,7 @@ fn smooth(who: &str) -> Config {
         stall_percent: 0,
         mps: 1,
         mrrs: 2,
+        wide: false,
         who: who.into(),
         ..Config::random(1)
     }

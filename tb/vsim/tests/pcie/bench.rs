@@ -28,6 +28,8 @@ pub struct Config {
     pub timeout: u64,
     /// Tags of the device: 64, or 256 as in the whole device.
     pub tags: u32,
+    /// The TLP streams have 256 bits of payload a beat, else 128.
+    pub wide: bool,
     /// Chance that a source pauses, and that a sink is not ready.
     pub idle_percent: u32,
     pub stall_percent: u32,
@@ -50,6 +52,7 @@ impl Config {
             bar2_size: 1 << 20,
             timeout: 100_000,
             tags: 64,
+            wide: seed % 2 == 1,
             idle_percent: [0, 30, 80][r.random_range(0..3)],
             stall_percent: [0, 30, 80][r.random_range(0..3)],
             who: format!("seed {seed}"),
@@ -107,11 +110,12 @@ const COUNTS: [&str; 6] = [
 
 impl Bench {
     pub fn new(cfg: Config, seed: u64) -> Self {
-        let block = if cfg.tags == 64 {
-            "pcie_ep"
-        } else {
-            "pcie_ep_wide"
+        let block = match (cfg.tags, cfg.wide) {
+            (64, false) => "pcie_ep",
+            (64, true) => "pcie_ep_256",
+            _ => "pcie_ep_wide",
         };
+        let wide = block == "pcie_ep_256";
         let mut b = Block::new(block).expect(block);
         b.set("cfg_bdf_i", cfg.bdf.into());
         b.set("cfg_mps_i", cfg.mps.into());
@@ -135,8 +139,8 @@ impl Bench {
             vram,
             sys: SysAgent::default(),
             burst: BurstAgent::default(),
-            rx: RxDriver::default(),
-            tx: TxMonitor::default(),
+            rx: RxDriver::new(wide),
+            tx: TxMonitor::new(wide),
             regs: Bytes::default(),
             reg_read: None,
             accepted: VecDeque::new(),
@@ -306,6 +310,7 @@ impl Bench {
             && self.burst.is_idle()
             && self.host.is_idle()
             && self.rx.is_idle()
+            && !self.rx.is_open()
             && self.mmio.is_idle())
         {
             // Something follows, so that a TLP that was cut short ends.
@@ -318,7 +323,8 @@ impl Bench {
             left -= 1;
             assert!(left > 0, "{}: it does not come to an end", self.cfg.who);
         }
-        for _ in 0..100 {
+        // Posted writes have no answer.
+        for _ in 0..400 {
             self.step();
         }
     }

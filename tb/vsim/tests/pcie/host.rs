@@ -276,6 +276,11 @@ impl Host {
             stops[rng.random_range(0..stops.len())]
         };
         let (_, _, start, dws) = super::tlp::enables(job.at, (stop - job.at) as usize);
+        // Of a single beat nothing would be left.
+        let fate = match fate {
+            Fate::CutShort if dws <= 4 => Fate::TooLong,
+            other => other,
+        };
         let mut payload = vec![0x55; dws * 4];
         let offset = (job.at - start) as usize;
         let bytes = (stop - job.at) as usize;
@@ -312,8 +317,10 @@ impl Host {
         let mut out = beats(&tlp);
         if fate == Fate::CutShort {
             out.pop();
+            // With half a beat missing it would be whole again on a wide stream.
+            let half = cfg.wide && out.len() % 2 == 1;
             if let Some(last) = out.last_mut() {
-                last.eop = chance(rng, 50);
+                last.eop = chance(rng, 50) && !half;
             }
         }
         Some(out)

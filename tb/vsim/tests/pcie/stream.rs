@@ -34,14 +34,30 @@ pub fn beats(tlp: &Tlp) -> Vec<Beat> {
 }
 
 /// Drives the receive stream. A beat on offer stays until it is taken.
-#[derive(Default)]
 pub struct RxDriver {
     queue: VecDeque<Beat>,
     offered: bool,
     open: bool,
+    /// The stream has two of [`Beat`] in one of its own.
+    wide: bool,
 }
 
 impl RxDriver {
+    pub fn new(wide: bool) -> Self {
+        Self {
+            queue: VecDeque::new(),
+            offered: false,
+            open: false,
+            wide,
+        }
+    }
+
+    /// The second half of the stream's beat, if the TLP goes on.
+    fn upper(&self) -> Option<Beat> {
+        let next = *self.queue.get(1)?;
+        (self.wide && !self.queue[0].eop && !next.sop).then_some(next)
+    }
+
     pub fn push(&mut self, beats: impl IntoIterator<Item = Beat>) {
         self.queue.extend(beats);
         self.open = self.queue.back().is_some_and(|last| !last.eop);
@@ -61,17 +77,22 @@ impl RxDriver {
         b.set("rx_valid_i", self.offered.into());
         if self.offered {
             let beat = self.queue[0];
+            let upper = self.upper();
             b.set("rx_sop_i", beat.sop.into());
-            b.set("rx_eop_i", beat.eop.into());
+            b.set("rx_eop_i", upper.unwrap_or(beat).eop.into());
             set128(b, "rx_hdr_i", 0, beat.header);
             set128(b, "rx_data_i", 0, beat.data);
+            if self.wide {
+                set128(b, "rx_data_i", 128, upper.map_or(!beat.data, |u| u.data));
+            }
         }
     }
 
     /// Before the clock edge.
     pub fn sample(&mut self, b: &mut Block) {
         if self.offered && b.get("rx_ready_o") == 1 {
-            self.queue.pop_front();
+            let taken = 1 + usize::from(self.upper().is_some());
+            self.queue.drain(..taken);
             self.offered = false;
         }
     }
@@ -80,7 +101,8 @@ impl RxDriver {
 /// Collects the transmit stream and checks its protocol.
 #[derive(Default)]
 pub struct TxMonitor {
-    waiting: Option<(u64, u64, u128, u128)>,
+    wide: bool,
+    waiting: Option<(u64, u64, u128, [u128; 2])>,
     header: Option<u128>,
     data: Vec<u8>,
     /// Beats taken.
@@ -88,6 +110,14 @@ pub struct TxMonitor {
 }
 
 impl TxMonitor {
+    /// `wide`: its beats are of 32 bytes, else of 16.
+    pub fn new(wide: bool) -> Self {
+        Self {
+            wide,
+            ..Self::default()
+        }
+    }
+
     /// Before the clock edge: the packet that ends in this cycle.
     pub fn sample(&mut self, b: &mut Block) -> Option<Tlp> {
         if b.get("tx_valid_o") == 0 {
@@ -98,7 +128,14 @@ impl TxMonitor {
             b.get("tx_sop_o"),
             b.get("tx_eop_o"),
             get128(b, "tx_hdr_o", 0),
-            get128(b, "tx_data_o", 0),
+            [
+                get128(b, "tx_data_o", 0),
+                if self.wide {
+                    get128(b, "tx_data_o", 128)
+                } else {
+                    0
+                },
+            ],
         );
         if let Some(before) = self.waiting.take() {
             assert!(
@@ -118,7 +155,9 @@ impl TxMonitor {
             "start of packet at the wrong place"
         );
         let header = *self.header.get_or_insert(header);
-        self.data.extend(data.to_le_bytes());
+        let bytes = if self.wide { 32 } else { 16 };
+        let both = data.iter().flat_map(|half| half.to_le_bytes());
+        self.data.extend(both.take(bytes));
         if eop == 0 {
             return None;
         }
@@ -129,8 +168,8 @@ impl TxMonitor {
         };
         let length = if tlp.has_data() { tlp.dws() * 4 } else { 0 };
         assert_eq!(
-            tlp.data.len() / 16,
-            length.div_ceil(16).max(1),
+            tlp.data.len() / bytes,
+            length.div_ceil(bytes).max(1),
             "beats against Length: {:032x}",
             tlp.header
         );
