@@ -8,6 +8,7 @@ use clap_complete::{Shell, generate};
 
 use crate::complain;
 use crate::machine::{Backend, MAX_CYCLES, MachineConfig};
+use crate::wave::WaveArgs;
 use crate::{
     bench_cmd, compare_cmd, doctor_cmd, examples, explain_cmd, explore_cmd, fuzz_cmd, graph_cmd,
     kernel_cmd, list_cmd, run_cmd,
@@ -81,9 +82,6 @@ pub struct Common {
     /// Writes the event log to this file.
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,
-    /// Writes waves to this file, FILE.fst or FILE.vcd.
-    #[arg(long, value_name = "FILE")]
-    pub wave: Option<PathBuf>,
     /// Writes a timeline to this file, a trace for ui.perfetto.dev: host threads, faults with their stages, walks.
     #[arg(long, value_name = "FILE")]
     pub timeline: Option<PathBuf>,
@@ -94,6 +92,9 @@ pub struct Common {
     /// Ends the run with an error after this many device cycles.
     #[arg(long, value_name = "N", default_value_t = MAX_CYCLES)]
     pub max_cycles: u64,
+    /// Waves.
+    #[command(flatten)]
+    pub waves: WaveArgs,
 }
 
 impl Common {

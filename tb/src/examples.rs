@@ -16,7 +16,14 @@ pub const RUN: &str = "\
 Examples:
   hmmu run tb/scenarios/example.rhai
   hmmu run tb/scenarios/race.rhai --seed 7 --wave race.fst --log race.log
-  hmmu run tb/scenarios --backend model --junit results.xml";
+  hmmu run s.rhai --wave s.fst --wave-from 9000 --wave-to 12000
+  hmmu run s.rhai --wave s.fst --wave-on first-fault --wave-before 500
+  hmmu run s.rhai --wave s.vcd --wave-on va:0x7f0000001000 --wave-depth 2
+  hmmu run tb/scenarios --rerun-dir waves         waves of what fails go there
+  hmmu run tb/scenarios --backend model --junit results.xml
+
+A scenario that fails on the verilated device is run again in the same way, and waves around the failing cycle are
+written (unless --no-rerun); a line on standard error says where.";
 
 /// Of `hmmu explore`.
 pub const EXPLORE: &str = "\

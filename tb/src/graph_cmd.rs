@@ -60,15 +60,26 @@ struct Plan {
 /// Searches the graph; the exit status.
 #[must_use]
 pub fn run(args: &GraphArgs) -> u8 {
-    let plan = match plan(args) {
+    let mut plan = match plan(args) {
         Ok(plan) => plan,
         Err(text) => return unusable(&text),
     };
+    let mut outputs = plan.options.outputs.clone();
+    let waves = &args.common.waves;
+    waves.aim(plan.wave.as_ref(), &mut outputs, |first| {
+        // How it ends, the second run tells.
+        let _ = search(&plan, first, plan.graph.distances(plan.root));
+    });
+    plan.options.outputs = outputs;
     let start = Instant::now();
     let result = work(&plan, !args.no_compare);
     let wall = start.elapsed().as_secs_f64();
     // The wave is worth most when the run failed.
-    let waved = plan.wave.as_ref().map_or(Ok(()), WaveFile::finish);
+    let recording = plan.options.outputs.wave.as_ref();
+    let waved = plan
+        .wave
+        .as_ref()
+        .map_or(Ok(()), |wave| wave.finish(recording));
     let (figures, flat) = match result {
         Ok(done) => done,
         Err(RunError::Unusable(text)) => return unusable(&text),
@@ -137,13 +148,21 @@ fn plan(args: &GraphArgs) -> Result<Plan, String> {
     })
 }
 
+/// The search over linked nodes.
+fn search(plan: &Plan, outputs: &Outputs, expected: Vec<u64>) -> Result<SearchFigures, RunError> {
+    let (graph, root) = (plan.graph.clone(), plan.root);
+    let options = SearchOptions {
+        outputs: outputs.clone(),
+        ..plan.options.clone()
+    };
+    let run = move || search_nodes(&graph, root, &expected, &options);
+    sync::run(plan.options.machine.seed, run).unwrap_or_else(|text| Err(RunError::Failed(text)))
+}
+
 fn work(plan: &Plan, compare: bool) -> Result<(SearchFigures, Option<FlatFigures>), RunError> {
     let expected = plan.graph.distances(plan.root);
-    let seed = plan.options.machine.seed;
-    let (graph, root, options) = (plan.graph.clone(), plan.root, plan.options.clone());
-    let want = expected.clone();
-    let figures = sync::run(seed, move || search_nodes(&graph, root, &want, &options))
-        .unwrap_or_else(|text| Err(RunError::Failed(text)))?;
+    let (seed, root) = (plan.options.machine.seed, plan.root);
+    let figures = search(plan, &plan.options.outputs, expected.clone())?;
     if !compare {
         return Ok((figures, None));
     }

@@ -17,6 +17,7 @@ use crate::session::RunError;
 use crate::summary::{link_line, machine_line, stats_json, translation_line};
 use crate::trail::{Told, Trail};
 use crate::wave::WaveFile;
+use crate::world::Outputs;
 use crate::{complain, say};
 
 /// Most system memory for arguments, bytes.
@@ -57,18 +58,30 @@ pub struct KernelArgs {
 /// Runs a program; the exit status.
 #[must_use]
 pub fn run(args: &KernelArgs) -> u8 {
-    let (plan, wave) = match plan(args) {
+    let (mut plan, wave) = match plan(args) {
         Ok(plan) => plan,
         Err(text) => return unusable(&text),
     };
-    let start = Instant::now();
     let seed = plan.machine.seed;
-    let job = plan.clone();
-    let result =
-        sync::run(seed, move || run_plan(&job)).unwrap_or_else(|text| Err(RunError::Failed(text)));
+    let run = |outputs: &Outputs| {
+        let job = KernelPlan {
+            outputs: outputs.clone(),
+            ..plan.clone()
+        };
+        sync::run(seed, move || run_plan(&job)).unwrap_or_else(|text| Err(RunError::Failed(text)))
+    };
+    let mut outputs = plan.outputs.clone();
+    args.common.waves.aim(wave.as_ref(), &mut outputs, |first| {
+        // How it ends, the second run tells.
+        let _ = run(first);
+    });
+    let start = Instant::now();
+    let result = run(&outputs);
+    plan.outputs = outputs;
     let wall = start.elapsed().as_secs_f64();
     // The wave is worth most when the run failed.
-    let waved = wave.as_ref().map_or(Ok(()), WaveFile::finish);
+    let recording = plan.outputs.wave.as_ref();
+    let waved = wave.as_ref().map_or(Ok(()), |wave| wave.finish(recording));
     let figures = match result {
         Ok(figures) => figures,
         Err(RunError::Unusable(text)) => return unusable(&text),

@@ -32,6 +32,7 @@ pub mod placement;
 pub mod progress;
 pub mod rc;
 pub mod report;
+pub mod rerun;
 pub mod run_cmd;
 pub mod schedule_args;
 pub mod schema;

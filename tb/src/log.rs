@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use hmm_core::Tracer;
 
 use crate::trace::Event;
+use crate::wave::Watch;
 
 /// A number with its name.
 type Field = (&'static str, u64);
@@ -46,6 +47,7 @@ struct State {
     events: u64,
     steps: u64,
     kept: Option<Vec<Event>>,
+    watch: Option<Watch>,
     file: Option<BufWriter<File>>,
     error: Option<String>,
 }
@@ -66,6 +68,7 @@ impl EventLog {
             events: 0,
             steps: 0,
             kept: None,
+            watch: None,
             file: None,
             error: None,
         };
@@ -119,6 +122,11 @@ impl EventLog {
         self.lock().kept.get_or_insert_default();
     }
 
+    /// Looks for an event among all further ones.
+    pub fn watch(&self, watch: Watch) {
+        self.lock().watch = Some(watch);
+    }
+
     /// The events that were kept, in the order in which they were noted.
     #[must_use]
     pub fn take(&self) -> Vec<Event> {
@@ -169,6 +177,9 @@ impl State {
             hash = feed(hash, &value.to_le_bytes());
         }
         self.hash = hash;
+        if let Some(watch) = &self.watch {
+            watch.event(cycle, name, fields);
+        }
         if let Some(kept) = &mut self.kept {
             kept.push(Event::new(cycle, thread, name, fields));
         }

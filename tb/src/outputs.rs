@@ -21,7 +21,7 @@ pub fn outputs(common: &Common) -> Result<(Outputs, Option<WaveFile>), String> {
     if cfg!(not(feature = "rtl")) && common.backend == Backend::Rtl {
         return Err(NO_RTL.into());
     }
-    if common.wave.is_some() && common.backend == Backend::Model {
+    if common.waves.wave.is_some() && common.backend == Backend::Model {
         return Err("the functional model has no waves: use --backend rtl".into());
     }
     for file in [&common.json, &common.log, &common.timeline, &common.report]
@@ -30,12 +30,12 @@ pub fn outputs(common: &Common) -> Result<(Outputs, Option<WaveFile>), String> {
     {
         writable(file)?;
     }
-    let wave = common.wave.as_deref().map(WaveFile::new).transpose()?;
+    let wave = common.waves.file()?;
     let outputs = Outputs {
         log: common.log.clone(),
         timeline: common.timeline.clone(),
         trail: (common.json.is_some() || common.report.is_some()).then(Trail::default),
-        wave: wave.as_ref().map(|wave| wave.fst().to_path_buf()),
+        wave: wave.as_ref().map(|wave| common.waves.recording(wave)),
         ..Outputs::default()
     };
     Ok((outputs, wave))

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::cli::{Common, FAILED, unusable};
 use crate::junit::junit;
 use crate::outputs::{outputs, writable, write, write_run};
+use crate::rerun::{Rerun, RerunArgs};
 use crate::schedule_args::ScheduleArgs;
 use crate::schema::{Schema, command};
 use crate::script::{ScenarioResult, Script, Stats, Variant, run_script, variants};
@@ -32,6 +33,8 @@ pub struct RunArgs {
     /// Writes the results to this file as JUnit's XML.
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
+    #[command(flatten)]
+    rerun: RerunArgs,
     /// Leaves out the check of the memory manager's and the mirrors' rules after every call.
     #[arg(long)]
     no_checks: bool,
@@ -53,7 +56,7 @@ pub fn run(args: &RunArgs) -> u8 {
         Ok(decisions) => decisions,
         Err(text) => return unusable(&text),
     };
-    let (outputs, wave) = match outputs_of(common, runs.len()) {
+    let (mut outputs, wave) = match outputs_of(common, runs.len()) {
         Ok((outputs, wave)) => (
             Outputs {
                 no_checks: args.no_checks,
@@ -68,19 +71,32 @@ pub fn run(args: &RunArgs) -> u8 {
     }
     let mut results = Vec::new();
     let mut told: Vec<Told> = Vec::new();
+    let mut rerun = Rerun::new(&args.rerun, &common.waves);
+    let machine = common.machine();
     for (file, variant) in &runs {
-        let machine = common.machine();
-        let result = match Script::load(file) {
-            Ok(script) => {
-                let script = script.as_variant(*variant);
-                let schedule =
-                    args.schedule
-                        .schedule(&script, &machine, &outputs, decisions.as_ref());
-                run_script(&script, &machine, &outputs, &schedule).0
+        let script = match Script::load(file) {
+            Ok(script) => script.as_variant(*variant),
+            Err(error) => {
+                let result = ScenarioResult::unusable(file, error);
+                tell(&result);
+                results.push(result);
+                told.push(Told::default());
+                continue;
             }
-            Err(error) => ScenarioResult::unusable(file, error),
         };
+        let schedule = args
+            .schedule
+            .schedule(&script, &machine, &outputs, decisions.as_ref());
+        let run = |outputs: &Outputs| run_script(&script, &machine, outputs, &schedule).0;
+        common.waves.aim(wave.as_ref(), &mut outputs, |first| {
+            // How it ends, the second run tells.
+            let _ = run(first);
+        });
+        let result = run(&outputs);
         tell(&result);
+        if let Err(text) = rerun.after(&result, &machine, &outputs, run) {
+            complain!("hmmu: {text}");
+        }
         results.push(result);
         let mut run = outputs
             .trail
@@ -96,7 +112,7 @@ pub fn run(args: &RunArgs) -> u8 {
     let failed = results.iter().filter(|result| !result.passed()).count();
     say!("{} passed, {failed} failed", results.len() - failed);
     if let Some(wave) = wave
-        && let Err(text) = wave.finish()
+        && let Err(text) = wave.finish(outputs.wave.as_ref())
     {
         return unusable(&text);
     }
@@ -197,7 +213,12 @@ pub fn collect(named: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
 
 /// Checks what can be checked before anything runs, and opens what is to be written.
 fn outputs_of(common: &Common, runs: usize) -> Result<(Outputs, Option<WaveFile>), String> {
-    let one = [&common.wave, &common.log, &common.timeline, &common.report];
+    let one = [
+        &common.waves.wave,
+        &common.log,
+        &common.timeline,
+        &common.report,
+    ];
     if runs > 1 && one.iter().any(|file| file.is_some()) {
         return Err(format!(
             "--wave, --log, --timeline and --report take one run, these are {runs} (scripts and their variants)"

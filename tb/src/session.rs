@@ -31,6 +31,9 @@ pub fn close<T>(world: &World, result: Result<T, RunError>) -> Result<T, RunErro
     } else {
         result
     };
+    if result.is_err() {
+        world.failed();
+    }
     let ended = world.end().map_err(RunError::Failed);
     let value = result?;
     ended?;

@@ -12,14 +12,17 @@ use crate::oracle::{Mismatch, Oracle};
 use crate::outputs::write_json;
 use crate::trace::timeline;
 use crate::trail::Trail;
+use crate::wave::{Recording, Watch};
 
 /// Choices for a run that are not the machine's.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Outputs {
     /// Where events go.
     pub log: Option<PathBuf>,
-    /// Where waves go (FST).
-    pub wave: Option<PathBuf>,
+    /// What is recorded of the first device.
+    pub wave: Option<Recording>,
+    /// An event to look for.
+    pub watch: Option<Watch>,
     /// Where the timeline goes.
     pub timeline: Option<PathBuf>,
     /// Where the run leaves its events.
@@ -42,12 +45,12 @@ pub struct World {
     pub oracle: Oracle,
     start: Baseline,
     checks: bool,
-    timeline: Option<PathBuf>,
-    trail: Option<Trail>,
+    outputs: Outputs,
     alive: Mutex<Vec<Arc<Mm>>>,
     /// Contexts and the numbers of their devices.
     open: Mutex<Vec<(usize, Arc<Context>)>>,
     failure: Mutex<Option<String>>,
+    failed_at: Mutex<Option<u64>>,
 }
 
 /// What must be again as it was once everybody is gone.
@@ -75,9 +78,14 @@ impl World {
             log.open(path)
                 .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
         }
-        if let Some(path) = &outputs.wave {
-            machine.open_wave(path).map_err(|error| error.to_string())?;
+        if let Some(recording) = &outputs.wave {
+            machine
+                .open_wave(recording)
+                .map_err(|error| error.to_string())?;
             log.listen(marker(Arc::downgrade(&machine)));
+        }
+        if let Some(watch) = &outputs.watch {
+            log.watch(watch.clone());
         }
         if outputs.timeline.is_some() || outputs.trail.is_some() {
             log.keep();
@@ -98,11 +106,11 @@ impl World {
             oracle: Oracle::default(),
             start,
             checks: !outputs.no_checks,
-            timeline: outputs.timeline.clone(),
-            trail: outputs.trail.clone(),
+            outputs: outputs.clone(),
             alive: Mutex::default(),
             open: Mutex::default(),
             failure: Mutex::default(),
+            failed_at: Mutex::default(),
         }))
     }
 
@@ -191,7 +199,27 @@ impl World {
         Ok(())
     }
 
+    /// The run has failed, by now. The first moment counts.
+    pub fn failed(&self) {
+        let now = self.machine.failed_at().unwrap_or(self.machine.now());
+        let mut failed_at = lock(&self.failed_at);
+        let cycle = *failed_at.get_or_insert(now);
+        if let Some(watch) = &self.outputs.watch {
+            watch.failed(cycle);
+        }
+        if let Some(recording) = &self.outputs.wave {
+            recording.notes().failed = Some(cycle);
+        }
+    }
+
+    /// The cycle in which it failed.
+    #[must_use]
+    pub fn failed_at(&self) -> Option<u64> {
+        *lock(&self.failed_at)
+    }
+
     fn note_failure(&self, text: String) {
+        self.failed();
         let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
         failure.get_or_insert_with(|| format!("{text} (cycle {})", self.machine.now()));
     }
@@ -269,17 +297,7 @@ impl World {
         self.machine.log().unlisten();
         self.machine.note_link();
         self.machine.log().flush()?;
-        let events = self.machine.log().take();
-        if let Some(path) = &self.timeline {
-            let clock = self.machine.config().clock_hz;
-            write_json(Some(path), || timeline(&events, clock))?;
-        }
-        if let Some(trail) = &self.trail {
-            trail.leave(self.machine.config(), events);
-        }
-        self.machine
-            .close_wave()
-            .map_err(|error| error.to_string())?;
+        self.write_traces()?;
         // What a device that does not answer may still write to is kept from others; nothing is from one that is gone.
         let mut given_up = self.devices.iter().enumerate();
         if given_up.any(|(n, device)| device.lost().is_some() && self.machine.present(n)) {
@@ -302,6 +320,23 @@ impl World {
 }
 
 impl World {
+    fn write_traces(&self) -> Result<(), String> {
+        let machine = &self.machine;
+        let events = machine.log().take();
+        if let Some(path) = &self.outputs.timeline {
+            write_json(Some(path), || timeline(&events, machine.config().clock_hz))?;
+        }
+        if let Some(recording) = &self.outputs.wave {
+            let mut notes = recording.notes();
+            notes.time = machine.wave_time();
+            notes.ended = machine.now();
+        }
+        if let Some(trail) = &self.outputs.trail {
+            trail.leave(machine.config(), events);
+        }
+        machine.close_wave().map_err(|error| error.to_string())
+    }
+
     /// Everybody is gone: is their memory?
     fn check_memory(&self, processes: &[Arc<Mm>]) -> Result<(), String> {
         let system = &self.system;
@@ -328,6 +363,10 @@ impl World {
         }
         Ok(())
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Probes all devices of a machine.

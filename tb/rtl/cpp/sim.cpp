@@ -84,11 +84,13 @@ void Device::tick(const In& in, Out& out) {
 
 Words Device::step(uint8_t kind) const { return take(top_->step_o, 4 * (kind % 8)); }
 
-void Device::trace_open(const std::string& path) {
+void Device::trace_open(const std::string& path, uint32_t depth) {
     // Verilator's writer reports an unwritable file by ending the process: ask first.
     if (!std::ofstream(path, std::ios::app)) throw std::runtime_error("cannot write " + path);
     trace_ = std::make_unique<VerilatedFstC>();
     top_->trace(trace_.get(), 99);
+    // Ports are a level above hmmu_sim_top's own signals.
+    if (depth != 0) trace_->dumpvars(int(depth) + 1, "hmmu");
     trace_->open(path.c_str());
 }
 

@@ -26,9 +26,12 @@ public:
     void tick(const In& input, Out& output);
     // What the last step of a kind was about, step_t of mmu_probe, low word first.
     Words step(uint8_t kind) const;
-    void trace_open(const std::string& path);
+    // Signals down to `depth` levels below hmmu_sim_top, all for 0.
+    void trace_open(const std::string& path, uint32_t depth);
     void trace_close();
     uint64_t cycle() const { return cycle_; }
+    // Where a wave is now, picoseconds.
+    uint64_t time() const { return time_; }
 
 private:
     void half(bool clock);

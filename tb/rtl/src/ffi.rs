@@ -88,7 +88,8 @@ pub mod bridge {
         fn reset(self: Pin<&mut Device>) -> Result<()>;
         fn tick(self: Pin<&mut Device>, input: &In, output: &mut Out) -> Result<()>;
         fn step(&self, kind: u8) -> [u64; 2];
-        fn trace_open(self: Pin<&mut Device>, path: &CxxString) -> Result<()>;
+        fn trace_open(self: Pin<&mut Device>, path: &CxxString, depth: u32) -> Result<()>;
+        fn time(&self) -> u64;
         fn trace_close(self: Pin<&mut Device>);
         fn cycle(&self) -> u64;
     }

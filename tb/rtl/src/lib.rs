@@ -81,16 +81,17 @@ impl Sim {
             .map(|kind| (kind, Step::from_words(self.inner.step(kind as u8))))
     }
 
-    /// Starts an FST waveform from here on; it ends with [`Sim::trace_close`] or the device.
+    /// Starts an FST waveform from here on; it ends with [`Sim::trace_close`] or the device. It shows signals down to
+    /// `depth` levels below the top, all of them if that is 0.
     ///
     /// # Errors
     /// The file cannot be written.
-    pub fn trace_open(&mut self, path: &Path) -> Result<(), SimError> {
+    pub fn trace_open(&mut self, path: &Path, depth: u32) -> Result<(), SimError> {
         cxx::let_cxx_string!(name = path.to_string_lossy().as_bytes());
         let cycle = self.inner.cycle();
         self.inner
             .pin_mut()
-            .trace_open(&name)
+            .trace_open(&name, depth)
             .map_err(|e| SimError {
                 cycle,
                 message: e.to_string(),
@@ -100,6 +101,12 @@ impl Sim {
     /// Ends the waveform and flushes it.
     pub fn trace_close(&mut self) {
         self.inner.pin_mut().trace_close();
+    }
+
+    /// Where a wave is now, picoseconds: resets count, and the next clock rises half a period later.
+    #[must_use]
+    pub fn time(&self) -> u64 {
+        self.inner.time()
     }
 
     /// Clock cycles since reset.

@@ -1,6 +1,5 @@
 //! What a machine needs of a device, however it is made.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -10,6 +9,7 @@ use crate::log::EventLog;
 use crate::rc::{
     Direction, Injection, LinkBytes, ReadFault, RootComplex, Struck, TlpCounts, TlpKind,
 };
+use crate::wave::{Recording, WaveTime};
 
 /// The device's simulation failed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -128,15 +128,25 @@ pub trait Device: Send {
     /// What the driver does now.
     fn mark(&mut self, mark: HostMark);
 
-    /// Writes waves from now on.
+    /// Writes waves of some cycles to come.
     ///
     /// # Errors
     /// This device has none, or the file cannot be written.
-    fn open_wave(&mut self, path: &Path) -> Result<(), DeviceFailure>;
+    fn open_wave(&mut self, recording: &Recording) -> Result<(), DeviceFailure>;
 
     /// Ends the waves.
     ///
     /// # Errors
     /// The file could not be written.
     fn close_wave(&mut self) -> Result<(), DeviceFailure>;
+
+    /// Where its cycles are in its waves.
+    fn wave_time(&self) -> WaveTime {
+        WaveTime::default()
+    }
+
+    /// The cycle in which its simulation failed.
+    fn failed_at(&self) -> Option<u64> {
+        None
+    }
 }

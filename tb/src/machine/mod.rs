@@ -18,6 +18,7 @@ mod rtl;
 mod steps;
 #[cfg(feature = "rtl")]
 mod vram;
+mod waves;
 
 pub use config::{Backend, MAX_CYCLES, MAX_DEVICES, MachineConfig, PcieConfig};
 pub use device::{Device, DeviceFailure, HostMark, HostState, Tlps};
@@ -27,7 +28,6 @@ pub use memory::SystemMemory;
 #[cfg(feature = "rtl")]
 pub use rtl::RtlDevice;
 
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -306,32 +306,6 @@ impl Machine {
     pub fn mark(&self, device: usize, mark: HostMark) {
         if let Some(slot) = self.bus().slots.get_mut(device) {
             slot.device.mark(mark);
-        }
-    }
-
-    /// Writes waves of the first device to a file from now on.
-    ///
-    /// # Errors
-    /// The device has none, or the file cannot be written.
-    pub fn open_wave(&self, path: &Path) -> Result<(), DeviceFailure> {
-        self.first(|device| device.open_wave(path))
-    }
-
-    /// Ends the waves.
-    ///
-    /// # Errors
-    /// The file could not be written.
-    pub fn close_wave(&self) -> Result<(), DeviceFailure> {
-        self.first(|device| device.close_wave())
-    }
-
-    fn first(
-        &self,
-        run: impl FnOnce(&mut dyn Device) -> Result<(), DeviceFailure>,
-    ) -> Result<(), DeviceFailure> {
-        match self.bus().slots.first_mut() {
-            Some(slot) => run(slot.device.as_mut()),
-            None => Ok(()),
         }
     }
 

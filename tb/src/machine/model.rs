@@ -1,7 +1,6 @@
 //! The functional model as a device of the machine.
 
 use std::collections::VecDeque;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,6 +12,7 @@ use super::device::{Device, DeviceFailure, HostMark};
 use super::host::HostSide;
 use super::memory::SystemMemory;
 use crate::rc::{HostPort, HostRequest, LinkBytes, ReadError, ReadFailure, ReadFault, Window};
+use crate::wave::Recording;
 
 /// Up to this many cycles are drawn for each step of the device.
 const JITTER: u64 = 6;
@@ -242,7 +242,7 @@ impl Device for ModelDevice {
 
     fn mark(&mut self, _mark: HostMark) {}
 
-    fn open_wave(&mut self, _path: &Path) -> Result<(), DeviceFailure> {
+    fn open_wave(&mut self, _recording: &Recording) -> Result<(), DeviceFailure> {
         Err(DeviceFailure(
             "the functional model has no waves: use --backend rtl".into(),
         ))

@@ -1,6 +1,5 @@
 //! The verilated device behind the root complex, with its memory.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use hmmu_rtl::{Config, In, Sim};
@@ -12,6 +11,7 @@ use super::steps::note;
 use super::vram::{Vram, VramRequest};
 use crate::log::EventLog;
 use crate::rc::{Beat, HostPort, LinkBytes, RcConfig, ReadFault, RootComplex};
+use crate::wave::{Recording, WaveTime};
 
 /// Bus addresses of the device's windows, above and below 4 GiB as firmware places them.
 const BAR0: u64 = 0xf000_0000;
@@ -27,6 +27,11 @@ pub struct RtlDevice {
     mark: HostMark,
     /// Clocks since the machine was made.
     clocks: u64,
+    waves: Option<Recording>,
+    /// The clock before which waves begin or end.
+    turn: u64,
+    time: WaveTime,
+    failed: Option<u64>,
     log: Option<(Arc<EventLog>, usize)>,
 }
 
@@ -61,12 +66,18 @@ impl RtlDevice {
             seed: config.device_seed(device),
         });
         let vram = Vram::new(config.vram, config.vram_latency);
+        let mut time = WaveTime::default();
+        time.from_here(0, sim.time());
         Ok(Self {
             sim,
             complex,
             vram,
             mark: HostMark::default(),
             clocks: 0,
+            waves: None,
+            turn: u64::MAX,
+            time,
+            failed: None,
             log: None,
         })
     }
@@ -76,6 +87,9 @@ impl RtlDevice {
     /// # Errors
     /// An assertion of the design failed.
     pub fn clock(&mut self, host: &mut dyn HostPort) -> Result<(), DeviceFailure> {
+        if self.clocks == self.turn {
+            self.turn_waves()?;
+        }
         let offer = self.complex.offer();
         let data = self.vram.data();
         let beat = offer.unwrap_or_default();
@@ -93,10 +107,13 @@ impl RtlDevice {
             host_page: self.mark.page,
             host_fault_id: self.mark.fault,
         };
-        let out = self
-            .sim
-            .tick(&input)
-            .map_err(|error| DeviceFailure(error.to_string()))?;
+        let out = match self.sim.tick(&input) {
+            Ok(out) => out,
+            Err(error) => {
+                self.failed.get_or_insert(self.clocks);
+                return Err(DeviceFailure(error.to_string()));
+            }
+        };
         if out.steps != 0
             && let Some((log, number)) = &self.log
         {
@@ -115,8 +132,7 @@ impl RtlDevice {
         self.complex
             .clock(input.rx_valid && out.rx_ready, sent.as_ref(), host);
         if self.complex.take_reset() {
-            self.vram.reset();
-            return self.sim.reset().map_err(|e| DeviceFailure(e.to_string()));
+            return self.reset_sim();
         }
         let request = (out.vram_req_valid && input.vram_req_ready).then(|| VramRequest {
             addr: out.vram_req_addr,
@@ -127,6 +143,28 @@ impl RtlDevice {
         self.vram
             .clock(input.vram_rsp_valid && out.vram_rsp_ready, request);
         Ok(())
+    }
+
+    fn reset_sim(&mut self) -> Result<(), DeviceFailure> {
+        self.vram.reset();
+        let reset = self.sim.reset();
+        self.time.from_here(self.clocks, self.sim.time());
+        reset.map_err(|error| DeviceFailure(error.to_string()))
+    }
+
+    /// Begins the waves with the next clock, or ends them before it.
+    fn turn_waves(&mut self) -> Result<(), DeviceFailure> {
+        self.turn = u64::MAX;
+        let Some(waves) = &self.waves else {
+            return Ok(());
+        };
+        if !waves.window.contains(self.clocks) {
+            self.sim.trace_close();
+            return Ok(());
+        }
+        self.turn = waves.window.to.saturating_add(1);
+        let opened = self.sim.trace_open(&waves.fst, waves.depth);
+        opened.map_err(|error| DeviceFailure(error.message))
     }
 }
 
@@ -179,8 +217,7 @@ impl Device for RtlDevice {
     fn reset(&mut self, host: &mut HostSide) -> Result<(), DeviceFailure> {
         self.complex.hot_reset(host);
         if self.complex.take_reset() {
-            self.vram.reset();
-            self.sim.reset().map_err(|e| DeviceFailure(e.to_string()))?;
+            self.reset_sim()?;
         }
         Ok(())
     }
@@ -197,14 +234,26 @@ impl Device for RtlDevice {
         self.mark = mark;
     }
 
-    fn open_wave(&mut self, path: &Path) -> Result<(), DeviceFailure> {
-        self.sim
-            .trace_open(path)
-            .map_err(|error| DeviceFailure(error.message))
+    fn open_wave(&mut self, recording: &Recording) -> Result<(), DeviceFailure> {
+        self.waves = Some(recording.clone());
+        if recording.window.from > self.clocks {
+            self.turn = recording.window.from;
+            return Ok(());
+        }
+        self.turn_waves()
     }
 
     fn close_wave(&mut self) -> Result<(), DeviceFailure> {
+        self.turn = u64::MAX;
         self.sim.trace_close();
         Ok(())
+    }
+
+    fn wave_time(&self) -> WaveTime {
+        self.time.clone()
+    }
+
+    fn failed_at(&self) -> Option<u64> {
+        self.failed
     }
 }

@@ -49,6 +49,8 @@ pub struct ScenarioResult {
     pub unusable: bool,
     /// Device cycles at its end.
     pub cycles: u64,
+    /// The cycle in which it failed.
+    pub failed_at: Option<u64>,
     /// Events in the log.
     pub events: u64,
     /// Their hash.
@@ -71,6 +73,7 @@ impl ScenarioResult {
             error: Some(error),
             unusable: true,
             cycles: 0,
+            failed_at: None,
             events: 0,
             log_hash: 0,
             stats: Stats::new(),
@@ -107,6 +110,7 @@ struct Ended {
     error: Option<String>,
     unusable: bool,
     cycles: u64,
+    failed_at: Option<u64>,
     events: u64,
     log_hash: u64,
     /// By device.
@@ -193,6 +197,7 @@ pub fn run_script(
         error: ended.error,
         unusable: ended.unusable,
         cycles: ended.cycles,
+        failed_at: ended.failed_at,
         events: ended.events,
         log_hash: ended.log_hash,
         stats: stats.next().unwrap_or_default(),
@@ -250,10 +255,12 @@ fn execute(
     let done = engine.run_ast(ast);
     if done.is_err()
         && let Some(world) = session.made()
-        && !world.machine.over_limit()
     {
-        // The other threads' waits end too; what they throw is the echo of this error.
-        world.machine.abort();
+        world.failed();
+        if !world.machine.over_limit() {
+            // The other threads' waits end too; what they throw is the echo of this error.
+            world.machine.abort();
+        }
     }
     let joined = session.join_all();
     if let Some(world) = session.made() {
@@ -295,10 +302,14 @@ fn finish(world: &Arc<World>, file: &str, error: Option<String>, seed: u64) -> E
     }
     note(world.end());
     note(lost(world));
+    if error.is_some() {
+        world.failed();
+    }
     Ended {
         error,
         unusable: false,
         cycles,
+        failed_at: world.failed_at(),
         events,
         log_hash,
         stats,

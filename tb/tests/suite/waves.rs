@@ -55,6 +55,59 @@ fn variables(waves: &Waveform, wanted: impl Fn(&str) -> bool) -> Vec<VarRef> {
         .collect()
 }
 
+/// The names of all signals and scopes; elements of arrays in a VCD file may have their index apart.
+fn all_names(waves: &Waveform) -> BTreeSet<String> {
+    let hierarchy = waves.hierarchy();
+    let vars = hierarchy.all_vars().flat_map(|var| {
+        let var = &hierarchy[var];
+        let name = var.full_name(hierarchy);
+        let index = var.index();
+        let ranged = index.map(|i| format!("{name}[{}:{}]", i.msb(), i.lsb()));
+        [Some(name), ranged].into_iter().flatten()
+    });
+    // The reader makes a scope of an element's array.
+    let vars = vars.flat_map(|name| [name.replace(".[", "["), name]);
+    let scopes = hierarchy.all_scopes();
+    let scopes = scopes.map(|scope| hierarchy[scope].full_name(hierarchy));
+    vars.chain(scopes).collect()
+}
+
+/// Every signal that the files beside a wave name is in it; their groups, and the times of their markers.
+fn check_save_files(wave: &Path) -> (Vec<String>, Vec<u64>) {
+    let names = all_names(&read(wave).expect("the waves are read back"));
+    let text = |ending: &str| {
+        std::fs::read_to_string(wave.with_extension(ending)).expect("a file beside the wave")
+    };
+    let (gtkw, sucl) = (text("gtkw"), text("sucl"));
+    let mut titles = Vec::new();
+    let mut signals = 0;
+    for line in gtkw.lines() {
+        match line.chars().next() {
+            Some('-') => titles.push(line[1..].to_string()),
+            Some('[' | '@' | '*') | None => {}
+            Some(_) => {
+                assert!(names.contains(line), "{}: no {line}", wave.display());
+                signals += 1;
+            }
+        }
+    }
+    titles.dedup();
+    assert!(signals > 20 || titles.len() < 5, "{gtkw}");
+    for line in sucl.lines() {
+        let (command, what) = line.split_once(' ').unwrap_or((line, ""));
+        if ["variable_add", "scope_add"].contains(&command) {
+            assert!(names.contains(what), "{}: no {what}", wave.display());
+        }
+    }
+    let zoom = gtkw.lines().find(|line| line.starts_with("*-"));
+    let zoom = zoom.expect("the markers").split(' ').skip(2);
+    let moments: Vec<u64> = zoom.filter_map(|time| time.parse().ok()).collect();
+    for moment in &moments {
+        assert!(sucl.contains(&format!("marker_set_at {moment} ")), "{sucl}");
+    }
+    (titles, moments)
+}
+
 fn record(folder: &Path, name: &str) {
     std::fs::write(folder.join("g.txt"), "0 1\n1 2\n2 3\n0 3\n").expect("a graph");
     let output = hmmu(folder, &["graph", "g.txt", "--no-compare", "--wave", name]);
@@ -65,6 +118,21 @@ fn record(folder: &Path, name: &str) {
 fn an_fst_shows_states_by_name() {
     let folder = folder("waves-fst");
     record(&folder, "out.fst");
+    let (titles, marks) = check_save_files(&folder.join("out.fst"));
+    for title in [
+        "driver",
+        "link",
+        "registers",
+        "queues",
+        "mmu",
+        "faults",
+        "copy_channel_0",
+        "vram",
+        "unit_0_warps",
+    ] {
+        assert!(titles.iter().any(|t| t == title), "{title}: {titles:?}");
+    }
+    assert!(marks.is_empty(), "{marks:?}");
     let mut waves = read(folder.join("out.fst")).expect("the waves are read back");
     let walkers = variables(&waves, |name| {
         name.contains("walker") && name.contains("state_q")
@@ -92,6 +160,7 @@ fn a_vcd_holds_the_same_changes() {
     let folder = folder("waves-vcd");
     record(&folder, "out.fst");
     record(&folder, "out.vcd");
+    check_save_files(&folder.join("out.vcd"));
     let names: Vec<_> = std::fs::read_dir(&folder)
         .expect("the folder")
         .map(|e| e.expect("an entry").file_name())
@@ -125,4 +194,101 @@ fn a_vcd_holds_the_same_changes() {
         assert!(fst.len() > 1, "{signal} changes");
         assert_eq!(fst, changes("out.vcd", signal), "{signal}");
     }
+}
+
+/// Faults, and fails at its last line.
+const FAILS: &str = r#"
+let p = process();
+let a = p.mmap(4 * PAGE, "rw");
+let d = p.open(0);
+p.fill(a, 4 * PAGE, 1);
+print(`at ${a + 2 * PAGE}`);
+assert_eq(d.load(a + 2 * PAGE), 1 + 2 * PAGE / 8);
+assert_eq(d.load(a), 7);
+"#;
+
+/// The first and the last cycle of a wave.
+fn span(wave: &Path) -> (u64, u64) {
+    let waves = read(wave).expect("the waves are read back");
+    let times = waves.time_table();
+    let cycle = |time: Option<&u64>| time.expect("a time") / 4000 - 8;
+    (cycle(times.first()), cycle(times.last()))
+}
+
+/// The cycle of the first event with this name in a log.
+fn first(folder: &Path, name: &str) -> u64 {
+    let events = hmmu::trace::read(&folder.join("s.log")).expect("a log");
+    let event = events.iter().find(|event| event.name == name);
+    event.unwrap_or_else(|| panic!("no {name}")).cycle
+}
+
+#[test]
+fn a_window_is_recorded_and_a_failure_is_run_again() {
+    let folder = folder("waves-window");
+    std::fs::write(folder.join("s.rhai"), FAILS).expect("a script");
+    let wave = folder.join("w.fst");
+    let run = |more: &[&str]| {
+        let output = hmmu(&folder, &[&["run", "s.rhai"][..], more].concat());
+        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+        said(&output)
+    };
+
+    // Without any option: the failure goes to a folder, and a line says so.
+    let text = run(&["--log", "s.log"]);
+    assert!(text.contains("hmmu-failures/s-seed1.fst"), "{text}");
+    assert_eq!(text.matches("at 1").count(), 1, "printed once: {text}");
+    let shown = folder.join("hmmu-failures/s-seed1.fst");
+    let (_, marks) = check_save_files(&shown);
+    let cycle: u64 = text
+        .split("failed at cycle ")
+        .nth(1)
+        .and_then(|rest| rest.split(':').next()?.parse().ok())
+        .expect("the cycle");
+    assert_eq!(marks, [(8 + cycle) * 4000 + 2000]);
+    assert_eq!(span(&shown).0, cycle.saturating_sub(2000));
+
+    // Some cycles, few levels; the failure is not among them.
+    let text = run(&["--wave", "w.fst", "--wave-from", "100", "--wave-to", "199"]);
+    assert_eq!(span(&wave), (100, 199));
+    assert!(text.contains("w.failure.fst"), "{text}");
+    assert!(folder.join("w.failure.gtkw").is_file());
+    let all = all_names(&read(&wave).expect("waves")).len();
+    let window = ["--wave", "w.fst", "--wave-from", "100", "--wave-to", "199"];
+    let text = run(&[&window[..], &["--wave-depth", "1", "--no-rerun"]].concat());
+    assert!(!text.contains("running it again"), "{text}");
+    let names = all_names(&read(&wave).expect("waves"));
+    assert!(names.contains("hmmu.hmmu_sim_top.host_page_q"), "{names:?}");
+    assert!(!names.contains("hmmu.hmmu_sim_top.u_hmmu.req_valid"));
+    assert!(names.len() < all / 4, "{} of {all}", names.len());
+
+    // The cycles around an event.
+    let address = format!("va:{:#x}", {
+        let at = text.split("at ").nth(1).expect("printed");
+        let digits: String = at.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse::<u64>().expect("an address")
+    });
+    for (trigger, cycle) in [
+        ("first-fault", first(&folder, "walk_fault")),
+        ("event:launch", first(&folder, "launch")),
+        (address.as_str(), first(&folder, "tlb_miss")),
+        ("failed-check", cycle),
+    ] {
+        let around = ["--wave-before", "50", "--wave-after", "20", "--no-rerun"];
+        run(&[&["--wave", "w.fst", "--wave-on", trigger], &around[..]].concat());
+        let (from, to) = span(&wave);
+        // Fetching the program misses before its first load does.
+        let late = if trigger == address { 5000 } else { 0 };
+        assert!(
+            (cycle - 50..=cycle - 50 + late).contains(&from),
+            "{trigger}: {from}, {cycle}"
+        );
+        assert!(to <= from + 70, "{trigger}: {to}");
+        let (_, marks) = check_save_files(&wave);
+        assert_eq!(marks, [(8 + from + 50) * 4000 + 2000], "{trigger}");
+    }
+
+    // What does not happen leaves no file.
+    let text = run(&["--wave", "w.fst", "--wave-on", "fault:99", "--no-rerun"]);
+    assert!(text.contains("no waves: fault:99 did not happen"), "{text}");
+    assert!(!wave.exists());
 }

@@ -1,72 +1,8 @@
-//! Wave files: FST from the verilated device, VCD converted from it.
+//! VCD from FST.
 
-use std::fs::File;
-use std::io::BufWriter;
-use std::path::{Path, PathBuf};
-
+use vcd::ReferenceIndex;
 use wellen::simple::Waveform;
 use wellen::{Hierarchy, ScopeRef, ScopeType, SignalRef, SignalValueRef, VarRef};
-
-/// Where waves go, and in which form.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WaveFile {
-    /// What the user asked for.
-    wanted: PathBuf,
-    /// What the device writes.
-    fst: PathBuf,
-}
-
-impl WaveFile {
-    /// Checks that a wave file can be written there.
-    ///
-    /// # Errors
-    /// One line: another ending, or a place that cannot be written.
-    pub fn new(path: &Path) -> Result<Self, String> {
-        let ending = path
-            .extension()
-            .and_then(|e| e.to_str())
-            .unwrap_or_default();
-        let fst = match ending {
-            "fst" => path.to_path_buf(),
-            "vcd" => path.with_extension("vcd.fst"),
-            _ => {
-                return Err(format!(
-                    "wave file {}: expected a name that ends in .fst or .vcd",
-                    path.display()
-                ));
-            }
-        };
-        for file in [path, &fst] {
-            File::create(file)
-                .map_err(|error| format!("cannot write {}: {error}", file.display()))?;
-        }
-        Ok(Self {
-            wanted: path.to_path_buf(),
-            fst,
-        })
-    }
-
-    /// The FST file that the device writes.
-    #[must_use]
-    pub fn fst(&self) -> &Path {
-        &self.fst
-    }
-
-    /// Brings the file into the form that was asked for.
-    ///
-    /// # Errors
-    /// One line: the waves cannot be read back, or the file cannot be written.
-    pub fn finish(&self) -> Result<(), String> {
-        if self.wanted == self.fst {
-            return Ok(());
-        }
-        let fail = |text: String| format!("cannot write {}: {text}", self.wanted.display());
-        let mut waves = wellen::simple::read(&self.fst).map_err(|error| fail(error.to_string()))?;
-        let file = File::create(&self.wanted).map_err(|error| fail(error.to_string()))?;
-        to_vcd(&mut waves, BufWriter::new(file)).map_err(|error| fail(error.to_string()))?;
-        std::fs::remove_file(&self.fst).map_err(|error| fail(error.to_string()))
-    }
-}
 
 /// A signal with its VCD id and its value changes.
 struct Track {
@@ -75,7 +11,8 @@ struct Track {
     width: u32,
 }
 
-fn to_vcd(waves: &mut Waveform, out: impl std::io::Write) -> std::io::Result<()> {
+/// Writes all that the waves hold.
+pub(super) fn to_vcd(waves: &mut Waveform, out: impl std::io::Write) -> std::io::Result<()> {
     let mut writer = vcd::Writer::new(out);
     writer.timescale(1, vcd::TimescaleUnit::PS)?;
     let mut tracks: Vec<Track> = Vec::new();
@@ -196,7 +133,10 @@ fn write_var(
         index if index.is_empty() || index.starts_with('[') => format!("{scope}{index}"),
         name => name.to_string(),
     };
-    let id = writer.add_var(kind, width, &name, None)?;
+    let range = var.index().map(|index| (index.msb(), index.lsb()));
+    let (msb, lsb) = range.unwrap_or((i64::from(width) - 1, 0));
+    let range = (width > 1).then_some(ReferenceIndex::Range(msb as i32, lsb as i32));
+    let id = writer.add_var(kind, width, &name, range)?;
     tracks.push(Track {
         signal: var.signal_ref(),
         id,
