@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::process::Command;
 
 use crate::common::{backends, folder, hmmu, said};
 use serde_json::Value;
@@ -237,36 +236,4 @@ fn documented_keys_are_written_keys() {
             "{heading}: not told {missing:?}, not written {gone:?}"
         );
     }
-}
-
-/// The page in a browser, if there is one: `HMMU_BROWSER`, a program that takes Chromium's options.
-#[test]
-fn a_browser_draws_the_page() {
-    let Some(browser) = std::env::var_os("HMMU_BROWSER") else {
-        return;
-    };
-    let folder = folder("report-browser");
-    run(&folder, &["run", "s.rhai", "--backend", "model"], true);
-    let shot = folder.join("run.png");
-    let output = Command::new(browser)
-        .args([
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--hide-scrollbars",
-            "--window-size=1100,2400",
-        ])
-        .arg(format!(
-            "--user-data-dir={}",
-            folder.join("profile").display()
-        ))
-        .arg(format!("--screenshot={}", shot.display()))
-        .arg(format!("file://{}", folder.join("run.html").display()))
-        .output()
-        .expect("the browser runs");
-    assert!(output.status.success(), "{}", said(&output));
-    let png = std::fs::read(&shot).expect("a screenshot");
-    assert!(png.starts_with(b"\x89PNG"));
-    // Blank pages are small.
-    assert!(png.len() > 20_000, "{} bytes", png.len());
 }
