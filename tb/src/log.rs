@@ -147,6 +147,13 @@ impl EventLog {
         state.error.clone().map_or(Ok(()), Err)
     }
 
+    /// Something that a device did in `cycle`, which may be over. Nobody is called back.
+    pub fn step(&self, cycle: u64, name: &'static str, fields: &[(&'static str, u64)]) {
+        let mut state = self.lock();
+        state.steps += 1;
+        state.add(cycle, "device", name, fields);
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -156,15 +163,6 @@ fn feed(hash: u64, bytes: &[u8]) -> u64 {
     bytes.iter().fold(hash, |hash, &byte| {
         (hash ^ u64::from(byte)).wrapping_mul(PRIME)
     })
-}
-
-impl EventLog {
-    /// Something that a device did in `cycle`, which may be over. Nobody is called back.
-    pub fn step(&self, cycle: u64, name: &'static str, fields: &[(&'static str, u64)]) {
-        let mut state = self.lock();
-        state.steps += 1;
-        state.add(cycle, "device", name, fields);
-    }
 }
 
 impl State {

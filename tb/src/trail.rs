@@ -21,14 +21,6 @@ pub struct Left {
     pub events: Vec<Event>,
 }
 
-impl PartialEq for Trail {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-}
-
-impl Eq for Trail {}
-
 impl Trail {
     /// The end of a run.
     pub fn leave(&self, machine: &MachineConfig, events: Vec<Event>) {

@@ -1,7 +1,7 @@
 //! What one scenario runs on: the machine, the host's memory manager, the driver, the oracle.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use hmm_core::{Mm, System, SystemConfig, Tracer};
 use hmmu_driver::{Context, Device, DeviceConfig};
@@ -133,19 +133,13 @@ impl World {
     pub fn process(&self) -> Arc<Mm> {
         let mm = self.system.create_mm();
         self.oracle.process(mm.id());
-        self.alive
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(Arc::clone(&mm));
+        lock(&self.alive).push(Arc::clone(&mm));
         mm
     }
 
     /// A process that a fork made.
     pub fn adopt(&self, mm: &Arc<Mm>) {
-        self.alive
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(Arc::clone(mm));
+        lock(&self.alive).push(Arc::clone(mm));
     }
 
     /// Opens a device for a process.
@@ -162,7 +156,7 @@ impl World {
             hmmu_driver::DriverError::Lost(format!("there is no device {number}"))
         })?;
         let context = device.open(mm)?;
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = lock(&self.open);
         open.push((number, Arc::clone(&context)));
         Ok(context)
     }
@@ -184,11 +178,7 @@ impl World {
 
     fn check_rules(&self) -> Result<(), String> {
         self.system.check_invariants()?;
-        let open = self
-            .open
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let open = lock(&self.open).clone();
         for (number, context) in open {
             if self.devices[number].lost().is_none() {
                 context
@@ -220,7 +210,7 @@ impl World {
 
     fn note_failure(&self, text: String) {
         self.failed();
-        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failure = lock(&self.failure);
         failure.get_or_insert_with(|| format!("{text} (cycle {})", self.machine.now()));
     }
 
@@ -234,10 +224,7 @@ impl World {
     /// The first thing that the oracle found wrong.
     #[must_use]
     pub fn failure(&self) -> Option<String> {
-        self.failure
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        lock(&self.failure).clone()
     }
 
     /// Reads all memory of all live processes through their CPUs and compares it with the oracle; checks what
@@ -247,11 +234,7 @@ impl World {
     /// What is wrong.
     pub fn sweep(&self) -> Result<(), String> {
         self.check_rules()?;
-        let alive = self
-            .alive
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let alive = lock(&self.alive).clone();
         for mm in alive.iter().filter(|mm| mm.is_alive()) {
             for (start, len) in self.oracle.mapped(mm.id()) {
                 for addr in (start..start + len).step_by(4096) {
@@ -276,12 +259,12 @@ impl World {
     /// # Errors
     /// What is not as at the start.
     pub fn end(&self) -> Result<(), String> {
-        let open = std::mem::take(&mut *self.open.lock().unwrap_or_else(PoisonError::into_inner));
+        let open = std::mem::take(&mut *lock(&self.open));
         for (_, context) in open {
             // A device that is lost cannot answer; what matters is checked below.
             let _ = context.close();
         }
-        let alive = std::mem::take(&mut *self.alive.lock().unwrap_or_else(PoisonError::into_inner));
+        let alive = std::mem::take(&mut *lock(&self.alive));
         for mm in alive.iter().filter(|mm| mm.is_alive()) {
             mm.exit();
         }
@@ -365,7 +348,7 @@ impl World {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -446,7 +429,7 @@ fn marker(machine: Weak<Machine>) -> crate::log::Listener {
                 .find(|(name, _)| *name == wanted)
                 .map(|(_, value)| *value)
         };
-        let mut mark = mark.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut mark = lock(&mark);
         mark.state = state;
         if let Some(addr) = field("addr").or_else(|| field("start")) {
             mark.page = addr >> 12;
