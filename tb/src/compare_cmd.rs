@@ -75,6 +75,13 @@ pub fn run(args: &CompareArgs) -> u8 {
         (Ok(a), Ok(b)) => (a, b),
         (Err(text), _) | (_, Err(text)) => return unusable(&text),
     };
+    if let Some((of_a, of_b)) = form(&a).zip(form(&b)).filter(|(a, b)| a != b) {
+        return unusable(&format!(
+            "{} is of {of_a}, {} of {of_b}: figures of the same name may not mean the same",
+            args.a.display(),
+            args.b.display()
+        ));
+    }
     let (a, b) = (leaves(&a), leaves(&b));
     if a.keys().all(|key| !b.contains_key(key)) {
         return unusable(&format!(
@@ -112,6 +119,13 @@ fn load(path: &Path) -> Result<Value, String> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// Name and version of the form that a file says it has.
+fn form(figures: &Value) -> Option<String> {
+    let schema = &figures["schema"];
+    let name = schema["name"].as_str()?;
+    Some(format!("{name}, version {}", schema["version"].as_u64()?))
 }
 
 /// Every value that holds no others, by its path.

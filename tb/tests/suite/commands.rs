@@ -67,6 +67,25 @@ fn what_cannot_be_compared_is_said() {
         assert_eq!(output.status.code(), Some(2), "{}", said(&output));
         assert!(said(&output).contains(part), "{}", said(&output));
     }
+    // Figures of another command, and of another version of the form.
+    let of = |name: &str, version: u32| {
+        format!(r#"{{"cycles": 1, "schema": {{"name": "{name}", "version": {version}}}}}"#)
+    };
+    written(&folder, "run.json", &of("hmmu-run", 1));
+    written(&folder, "graph.json", &of("hmmu-graph", 1));
+    written(&folder, "later.json", &of("hmmu-run", 2));
+    for b in ["graph.json", "later.json"] {
+        let output = hmmu(&folder, &["compare", "run.json", b]);
+        assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+        assert!(
+            said(&output).contains("run.json is of hmmu-run, version 1"),
+            "{}",
+            said(&output)
+        );
+    }
+    // A file that does not say what it is can be compared with any.
+    let output = hmmu(&folder, &["compare", "a.json", "run.json"]);
+    assert!(output.status.success(), "{}", said(&output));
     for tolerance in ["-1", "nan", "x"] {
         let flag = format!("--tolerance={tolerance}");
         let output = hmmu(&folder, &["compare", "a.json", "a.json", &flag]);
