@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::common::{folder, hmmu, said};
 use wellen::simple::{Waveform, read};
 use wellen::viewers::read_header_from_file;
-use wellen::{Hierarchy, LoadOptions, VarRef};
+use wellen::{LoadOptions, VarRef};
 
 /// The values that a variable takes, by the names of its enum.
 fn named_values(waves: &mut Waveform, var: VarRef) -> BTreeSet<String> {
@@ -56,8 +56,11 @@ fn variables(waves: &Waveform, wanted: impl Fn(&str) -> bool) -> Vec<VarRef> {
         .collect()
 }
 
-/// The names of all signals and scopes; elements of arrays in a VCD file may have their index apart.
-fn all_names(hierarchy: &Hierarchy) -> BTreeSet<String> {
+/// The names of all signals and scopes of a file, of which only the header is read; elements of arrays in a VCD file
+/// may have their index apart.
+fn all_names(wave: &Path) -> BTreeSet<String> {
+    let header = read_header_from_file(wave, &LoadOptions::default());
+    let hierarchy = &header.expect("the header is read back").hierarchy;
     let vars = hierarchy.all_vars().flat_map(|var| {
         let var = &hierarchy[var];
         let name = var.full_name(hierarchy);
@@ -74,8 +77,7 @@ fn all_names(hierarchy: &Hierarchy) -> BTreeSet<String> {
 
 /// Every signal that the files beside a wave name is in it; their groups, and the times of their markers.
 fn check_save_files(wave: &Path) -> (Vec<String>, Vec<u64>) {
-    let header = read_header_from_file(wave, &LoadOptions::default());
-    let names = all_names(&header.expect("the header is read back").hierarchy);
+    let names = all_names(wave);
     let text = |ending: &str| {
         std::fs::read_to_string(wave.with_extension(ending)).expect("a file beside the wave")
     };
@@ -254,11 +256,11 @@ fn a_window_is_recorded_and_a_failure_is_run_again() {
     assert_eq!(span(&wave), (100, 199));
     assert!(text.contains("w.failure.fst"), "{text}");
     assert!(folder.join("w.failure.gtkw").is_file());
-    let all = all_names(&read(&wave).expect("waves")).len();
+    let all = all_names(&wave).len();
     let window = ["--wave", "w.fst", "--wave-from", "100", "--wave-to", "199"];
     let text = run(&[&window[..], &["--wave-depth", "1", "--no-rerun"]].concat());
     assert!(!text.contains("running it again"), "{text}");
-    let names = all_names(&read(&wave).expect("waves"));
+    let names = all_names(&wave);
     assert!(names.contains("hmmu.hmmu_sim_top.host_page_q"), "{names:?}");
     assert!(!names.contains("hmmu.hmmu_sim_top.u_hmmu.req_valid"));
     assert!(names.len() < all / 4, "{} of {all}", names.len());
