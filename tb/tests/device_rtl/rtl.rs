@@ -14,8 +14,9 @@ use crate::link_sizes::LinkSizes;
 use crate::ram::SharedRam;
 use crate::rig::MSI_ADDR;
 
-/// Longest wait for an answer of the device, in cycles.
-const PATIENCE: u64 = 20_000;
+/// Longest wait for an answer of the device, in cycles: on the slowest link one waits behind all writes that are under
+/// way, which takes more than 20 000.
+const PATIENCE: u64 = 400_000;
 
 thread_local! {
     /// Sizes of the links of this test's devices, if they are not to be the default ones.
