@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::Value;
 
 use crate::cli::{FAILED, unusable};
-use crate::{complain, say};
+use crate::{complain, say, schema};
 
 /// Arguments of `hmmu compare`.
 #[derive(Args, Debug)]
@@ -75,11 +75,17 @@ pub fn run(args: &CompareArgs) -> u8 {
         (Ok(a), Ok(b)) => (a, b),
         (Err(text), _) | (_, Err(text)) => return unusable(&text),
     };
-    if let Some((of_a, of_b)) = form(&a).zip(form(&b)).filter(|(a, b)| a != b) {
+    if let (Some(of_a), Some(of_b)) = (schema::told(&a), schema::told(&b))
+        && of_a != of_b
+    {
         return unusable(&format!(
-            "{} is of {of_a}, {} of {of_b}: figures of the same name may not mean the same",
+            "{} is of {}, version {}, {} of {}, version {}: figures of the same name may not mean the same",
             args.a.display(),
-            args.b.display()
+            of_a.0,
+            of_a.1,
+            args.b.display(),
+            of_b.0,
+            of_b.1
         ));
     }
     let (a, b) = (leaves(&a), leaves(&b));
@@ -119,13 +125,6 @@ fn load(path: &Path) -> Result<Value, String> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))
-}
-
-/// Name and version of the form that a file says it has.
-fn form(figures: &Value) -> Option<String> {
-    let schema = &figures["schema"];
-    let name = schema["name"].as_str()?;
-    Some(format!("{name}, version {}", schema["version"].as_u64()?))
 }
 
 /// Every value that holds no others, by its path.

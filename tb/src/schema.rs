@@ -42,6 +42,13 @@ impl Schema {
     }
 }
 
+/// Name and version of the form that figures say they have.
+#[must_use]
+pub fn told(figures: &Value) -> Option<(&str, u64)> {
+    let schema = &figures["schema"];
+    schema["name"].as_str().zip(schema["version"].as_u64())
+}
+
 /// A machine's choices.
 #[must_use]
 pub fn machine(machine: &MachineConfig) -> Value {
@@ -107,5 +114,7 @@ mod tests {
             json!({ "name": "hmmu-run", "version": 1 })
         );
         assert_eq!(marked["cycles"], 1);
+        assert_eq!(told(&marked), Some(("hmmu-run", 1)));
+        assert_eq!(told(&json!({ "cycles": 1 })), None);
     }
 }

@@ -12,6 +12,7 @@ mod traffic;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::Value;
 
+use crate::schema;
 use crate::trace::{Digest, Event, Residency};
 use axis::Axis;
 use figures::{Figure, Figures};
@@ -51,7 +52,7 @@ pub fn page(document: &Document) -> String {
             }
             body {
                 header {
-                    p.kind { "hmmu " (env!("CARGO_PKG_VERSION")) ", " (schema(document.figures)) }
+                    p.kind { "hmmu " (env!("CARGO_PKG_VERSION")) ", " @if let Some((name, version)) = schema::told(document.figures) { (name) " " (version) } }
                     h1 {
                         (document.title)
                         @if failed.is_some() { " " span.bad { "failed" } } @else { " " span.good { "passed" } }
@@ -78,14 +79,6 @@ pub fn page(document: &Document) -> String {
         }
     };
     whole.into_string()
-}
-
-fn schema(figures: &Value) -> String {
-    let schema = &figures["schema"];
-    match (schema["name"].as_str(), schema["version"].as_u64()) {
-        (Some(name), Some(version)) => format!("{name} {version}"),
-        _ => String::new(),
-    }
 }
 
 /// The figures that everybody wants first.
