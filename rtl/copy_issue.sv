@@ -5,7 +5,9 @@
 // stays within one page on both sides.
 // Where it ends within a beat of 16 bytes of the source that the row goes on in, it reads the whole beat (more)
 // and the next one needs not (held), unless an Invalidate or Stop event came between the two. One that is not
-// held ends early where it would need more beats of the source than BurstBytes have.
+// held, and would need more beats of the source than BurstBytes have, ends with the first beat of the destination: that
+// takes no beat more, and leaves the long one last. (The data of a burst comes while the one before it is sent, so a
+// longer one is waited for, but a short one goes along with what is before it.)
 // Translation: the source is looked up as Read, then the destination as Write; the burst goes out
 // (push_valid_o && push_ready_i) only if both hit and no Invalidate or Stop event came from the first
 // lookup's cycle to the push's, both included. A miss parks the channel until its wake; then the burst
@@ -194,7 +196,7 @@ module copy_issue
   assign wide   = !fill_q && !joined && {6'd0, src_q[3:0]} + dst_room > 10'(BurstBytes);
 
   always_comb begin
-    len = wide ? dst_room - 10'(BurstBytes / 2) : dst_room;
+    len = wide ? 10'd16 - {6'd0, dst_q[3:0]} : dst_room;
     if (!fill_q && src_room < {3'd0, len}) len = src_room[9:0];
     if (rem_q < {38'd0, len})              len = rem_q[9:0];
   end
