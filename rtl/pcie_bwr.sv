@@ -36,7 +36,7 @@ module pcie_bwr
 );
 
   localparam int unsigned Depth      = BurstBytes / 8;   // beats of two bursts
-  localparam int unsigned Known      = 4;                // bursts known at a time
+  localparam int unsigned Known      = Compact ? 4 : 8;  // bursts known at a time
   localparam int unsigned ExtraBeats = 8;
   localparam int unsigned IdxW       = $clog2(Known);
 
