@@ -4,6 +4,7 @@ mod pcie;
 #[path = "common/soak.rs"]
 mod soak;
 
+use hmmu_vsim::COMPACT;
 use pcie::agents::{READ, SysReq, WRITE, burst_span};
 use pcie::bench::{Bench, Config};
 use pcie::chance;
@@ -218,8 +219,9 @@ fn a_read_of_the_device_takes_sixteen_aligned_bytes() {
     assert_eq!(t.counted[2..5], [2, 1, 0]);
 }
 
-/// What an unaligned copy writes: bursts up to a boundary, each behind the few bytes past the one before. The short
-/// ones do not keep back the data of the long ones, and other requests have their turns between.
+/// What an unaligned copy writes: bursts up to a boundary, with the few bytes before a row's first whole beat and past
+/// its last boundary between them. The short ones do not keep back the data of the long ones, and other requests have
+/// their turns between.
 #[test]
 fn short_writes_do_not_hold_up_long_ones() {
     let cfg = Config {
@@ -230,14 +232,22 @@ fn short_writes_do_not_hold_up_long_ones() {
         ..Config::random(7)
     };
     let mut t = Bench::new(cfg, 7);
-    for pattern in [&[507, 512, 5][..], &[507, 512, 512, 500, 12, 5], &[509, 3]] {
+    let patterns = [
+        (5, &[507, 512, 5][..]),
+        (5, &[11, 496, 512, 5]),
+        (5, &[11, 496, 512, 512, 504, 8, 5]),
+        (3, &[509, 3]),
+    ];
+    for (first, pattern) in patterns {
         let (start, done) = (t.cycle, t.burst.done);
         let mut beats = 0;
         for n in 0..20 {
-            let mut at = 0x4000 + n * 0x1000 + 512 - pattern[0];
+            let mut at = 0x4000 + n * 0x1000 + first;
             for &len in pattern {
                 t.burst.writes.push_back((at, vec![0x11; len as usize]));
-                beats += (at % 16 + len).div_ceil(16);
+                // The load of a burst that begins behind a beat's first DW; the cut of each in the form for FPGAs.
+                beats +=
+                    (at % 16 + len).div_ceil(16) + u64::from(at % 16 >= 4) + u64::from(COMPACT);
                 at += len;
             }
         }
@@ -245,7 +255,8 @@ fn short_writes_do_not_hold_up_long_ones() {
             t.step();
         }
         let cycles = t.cycle - start;
-        let slow = cycles * 100 > beats * 105;
+        // The form for FPGAs knows four bursts at a time, and so waits for a long one behind three short ones.
+        let slow = cycles * 100 > beats * if COMPACT { 120 } else { 105 };
         assert!(!slow, "{pattern:?}: {cycles} cycles for {beats} beats");
     }
     let pairs = 40;
