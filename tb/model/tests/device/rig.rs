@@ -10,6 +10,9 @@ use hmmu_regs::*;
 pub const MSI_ADDR: u64 = 0xfee0_0000;
 /// Longest wait for anything, in cycles.
 pub const PATIENCE: u64 = 200_000;
+/// Cycles until a read counts as lost. No order of completions keeps one back for longer: on a link of small requests,
+/// each with a boundary in it, there are many that may go first.
+pub const CPL_TIMEOUT: u64 = 4000;
 /// Where programs are mapped.
 pub const CODE: u64 = 0xffff_8000_0000_0000;
 
@@ -44,9 +47,7 @@ impl Rig {
     pub fn with(config: DeviceConfig) -> Self {
         let ram = SharedRam::new();
         let device = crate::make(config, &ram);
-        // Shorter than the tests wait, but longer than any order of completions keeps one of them back: a link of
-        // small requests and one boundary in each has many that may go first.
-        Self::on(device, ram, 4000)
+        Self::on(device, ram, CPL_TIMEOUT)
     }
 
     /// The same with a device that was made already, and a completion timeout.

@@ -1,6 +1,6 @@
 //! Ring mechanics, fences and completions.
 
-use crate::rig::{LOG2, Rig};
+use crate::rig::{CPL_TIMEOUT, LOG2, Rig};
 use hmmu_model::LinkError;
 use hmmu_model::rv64::enc::ECALL;
 use hmmu_regs::*;
@@ -135,7 +135,7 @@ fn a_ring_that_cannot_be_read_stops() {
     let mut rig = Rig::new();
     rig.ram.fail(rig.ctrl >> 12, LinkError::Timeout);
     rig.control_start(CtrlOp::Nop, 0, 0, 0, 0, 0);
-    rig.tick(1000);
+    rig.tick(2 * CPL_TIMEOUT);
     assert_eq!(rig.device.read_register(reg::STATUS) >> 8 & 1, 1);
     // The link's error came first.
     assert_eq!(
