@@ -1,5 +1,5 @@
 # hmmu: `make run` shows the device at work, `make test` passes the tests. Both set up what they need.
-.PHONY: help setup regs run test test-host book doc fast bench-host bench-mmu bench-copy lint synth pnr bench-fpga conformance mutants soak matrix preempt inject clean
+.PHONY: help setup regs run test test-host book pictures browser doc fast bench-host bench-mmu bench-copy lint synth pnr bench-fpga conformance mutants soak matrix preempt inject clean
 SHELL := /bin/bash
 CARGO ?= cargo
 
@@ -21,7 +21,7 @@ lint: setup      ## formatting, clippy, generated files, Verilator -Wall and Yos
 	@if $(CARGO) fmt --version >/dev/null 2>&1; then $(CARGO) fmt --all --check; else echo "lint: no rustfmt, formatting not checked"; fi
 	@if $(CARGO) clippy --version >/dev/null 2>&1; then $(CARGO) clippy --workspace --all-targets --quiet -- -D warnings; else echo "lint: no clippy"; fi
 
-test: setup      ## all tests: lint, elaboration for synthesis, every crate, every block, the machine
+test: setup browser ## all tests: lint, elaboration for synthesis, every crate, every block, the machine
 	@$(MAKE) --no-print-directory lint
 	@fpga/synth.py --elaborate
 	@fpga/synth.py --elaborate --config small
@@ -32,6 +32,13 @@ test-host:       ## the tests that need no Verilator
 
 book:            ## the book of docs/, as web pages in build/book (installs mdBook the first time)
 	@CARGO=$(CARGO) tools/book.sh
+
+pictures: setup browser ## the book's pictures of the bundled run, in docs/img
+	@$(CARGO) build --release --quiet -p hmmu
+	@tools/pictures.py book $${CARGO_TARGET_DIR:-target}/release/hmmu
+
+browser:
+	@tools/browser.sh
 
 # With Clippy as the compiler, the builds of models are left out, as in `make lint`.
 doc: setup       ## the crates' own documentation, in target/doc; a warning is an error

@@ -1,7 +1,10 @@
 // hmmu for simulation: the device, and what its driver does beside it in the same waves.
 //
 // The host_*_i inputs change nothing: they are registered into host_state_q, host_page_q and
-// host_fault_id_q so that a wave shows driver and device together. Not for synthesis.
+// host_fault_id_q so that a wave shows driver and device together. So do the texts (ASCII, the last character in the
+// lowest byte), inputs of their own each because Verilator traces no array as large as all of them: host_log*_i hold
+// lines of the event log in turns, each with its number, host_thread*_i what each host thread did last.
+// host_page_*_i and host_home_q tell where pages live. Not for synthesis.
 // The event log gets the steps of translations from a probe in the MMU.
 module hmmu_sim_top
   import hmmu_pkg::*;
@@ -26,7 +29,10 @@ module hmmu_sim_top
   parameter int unsigned CacheTop     = 4,
   parameter int unsigned RingDepth    = 2,
   parameter int unsigned JobSlots     = 4,
-  parameter bit          Compact      = 1'b0
+  parameter bit          Compact      = 1'b0,
+  // How much of the host the waves show, and characters of a line.
+  parameter int unsigned HostPages    = 32,
+  parameter int unsigned HostText     = 160
 ) (
   input  logic             clk_i,
   input  logic             rst_ni,
@@ -62,6 +68,26 @@ module hmmu_sim_top
   input  logic [7:0]       host_state_i,
   input  logic [51:0]      host_page_i,
   input  logic [31:0]      host_fault_id_i,
+  // Nothing reads the texts but a viewer of waves.
+  /* verilator lint_off UNUSEDSIGNAL */
+  input  logic [8*HostText-1:0] host_log0_i,
+  input  logic [8*HostText-1:0] host_log1_i,
+  input  logic [8*HostText-1:0] host_log2_i,
+  input  logic [8*HostText-1:0] host_log3_i,
+  input  logic [8*HostText-1:0] host_log4_i,
+  input  logic [8*HostText-1:0] host_log5_i,
+  input  logic [8*HostText-1:0] host_log6_i,
+  input  logic [8*HostText-1:0] host_log7_i,
+  input  logic [8*HostText-1:0] host_thread0_i,
+  input  logic [8*HostText-1:0] host_thread1_i,
+  input  logic [8*HostText-1:0] host_thread2_i,
+  input  logic [8*HostText-1:0] host_thread3_i,
+  input  logic [8*HostText-1:0] host_thread4_i,
+  input  logic [8*HostText-1:0] host_thread5_i,
+  input  logic [63:0]           host_page_addr_i [HostPages],
+  input  logic [15:0]           host_page_mm_i   [HostPages],
+  /* verilator lint_on UNUSEDSIGNAL */
+  input  logic [7:0]            host_page_home_i [HostPages],
   // What happened in the MMU in the cycle before: mmu_probe.
   output logic [7:0]        steps_o,
   output logic [7:0][127:0] step_o
@@ -86,10 +112,24 @@ module hmmu_sim_top
   logic [51:0] host_page_q     /* verilator public_flat_rd */;
   logic [31:0] host_fault_id_q /* verilator public_flat_rd */;
 
+  // Where a page lives.
+  typedef enum logic [7:0] {
+    HomeNone    = 8'd0,    // nowhere: not touched yet, or no more
+    HomeSystem  = 8'd1,
+    HomeSwap    = 8'd2,
+    HomeDevice0 = 8'd16,
+    HomeDevice1 = 8'd17,
+    HomeDevice2 = 8'd18,
+    HomeDevice3 = 8'd19
+  } host_home_e;
+
+  host_home_e host_home_q [HostPages] /* verilator public_flat_rd */;
+
   always_ff @(posedge clk_i) begin
     host_state_q    <= host_state_e'(host_state_i);
     host_page_q     <= host_page_i;
     host_fault_id_q <= host_fault_id_i;
+    for (int unsigned k = 0; k < HostPages; k++) host_home_q[k] <= host_home_e'(host_page_home_i[k]);
   end
 
   bind mmu mmu_probe u_probe (

@@ -47,6 +47,7 @@ struct State {
     events: u64,
     steps: u64,
     kept: Option<Vec<Event>>,
+    shown: Option<Vec<Event>>,
     watch: Option<Watch>,
     file: Option<BufWriter<File>>,
     error: Option<String>,
@@ -68,6 +69,7 @@ impl EventLog {
             events: 0,
             steps: 0,
             kept: None,
+            shown: None,
             watch: None,
             file: None,
             error: None,
@@ -120,6 +122,23 @@ impl EventLog {
     /// Keeps all further events in memory, for [`EventLog::take`].
     pub fn keep(&self) {
         self.lock().kept.get_or_insert_default();
+    }
+
+    /// Keeps all further events for [`EventLog::take_shown`].
+    pub fn show(&self) {
+        self.lock().shown.get_or_insert_default();
+    }
+
+    /// The events since the last call, in the order in which they were noted.
+    #[must_use]
+    pub fn take_shown(&self) -> Vec<Event> {
+        let mut state = self.lock();
+        state.shown.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// No longer keeps them.
+    pub fn hide(&self) {
+        self.lock().shown = None;
     }
 
     /// Looks for an event among all further ones.
@@ -178,7 +197,7 @@ impl State {
         if let Some(watch) = &self.watch {
             watch.event(cycle, name, fields);
         }
-        if let Some(kept) = &mut self.kept {
+        for kept in [&mut self.kept, &mut self.shown].into_iter().flatten() {
             kept.push(Event::new(cycle, thread, name, fields));
         }
         if let Some(file) = &mut self.file

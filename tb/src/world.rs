@@ -307,7 +307,11 @@ impl World {
         let machine = &self.machine;
         let events = machine.log().take();
         if let Some(path) = &self.outputs.timeline {
-            write_json(Some(path), || timeline(&events, machine.config().clock_hz))?;
+            let time = machine.wave_time();
+            let clock_hz = machine.config().clock_hz;
+            write_json(Some(path), || {
+                timeline(&events, clock_hz, &|cycle| time.find(cycle))
+            })?;
         }
         if let Some(recording) = &self.outputs.wave {
             let mut notes = recording.notes();

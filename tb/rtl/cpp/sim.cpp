@@ -1,7 +1,10 @@
 #include "sim.h"
 
+#include <array>
 #include <fstream>
 #include <stdexcept>
+#include <type_traits>
+#include <utility>
 
 #include "Vhmmu_sim_top.h"
 #include "hmmu-rtl/src/ffi.rs.h"
@@ -14,6 +17,30 @@ namespace {
 // Clock period in the wave file's time unit (250 MHz, picoseconds).
 constexpr uint64_t kHalfPeriod = 2000;
 constexpr int kResetCycles = 8;
+
+// The texts of hmmu_sim_top.
+using Text = std::remove_reference_t<decltype(std::declval<Vhmmu_sim_top>().host_log0_i)>;
+
+std::array<Text*, 8> lines(Vhmmu_sim_top& t) {
+    return {&t.host_log0_i, &t.host_log1_i, &t.host_log2_i, &t.host_log3_i,
+            &t.host_log4_i, &t.host_log5_i, &t.host_log6_i, &t.host_log7_i};
+}
+
+std::array<Text*, 6> threads(Vhmmu_sim_top& t) {
+    return {&t.host_thread0_i, &t.host_thread1_i, &t.host_thread2_i,
+            &t.host_thread3_i, &t.host_thread4_i, &t.host_thread5_i};
+}
+
+// The last character in the lowest byte.
+void put_text(Text& port, const rust::Str& text) {
+    constexpr size_t kBytes = sizeof(Text);
+    const size_t length = text.size() < kBytes ? text.size() : kBytes;
+    for (size_t word = 0; word < kBytes / 4; ++word) port[word] = 0;
+    for (size_t k = 0; k < length; ++k) {
+        const size_t at = length - 1 - k;
+        port[at / 4] |= uint32_t(uint8_t(text.data()[k])) << (8 * (at % 4));
+    }
+}
 
 }  // namespace
 
@@ -43,6 +70,7 @@ void Device::half(bool clock) {
     top_->eval();
     if (trace_) trace_->dump(time_);
     time_ += kHalfPeriod;
+    moments_ = 0;
 }
 
 void Device::reset() {
@@ -98,6 +126,29 @@ void Device::trace_close() {
     if (!trace_) return;
     trace_->close();
     trace_.reset();
+}
+
+HostSlots Device::host_slots() const {
+    const auto pages = sizeof(top_->host_page_addr_i.m_storage) / sizeof(top_->host_page_addr_i.m_storage[0]);
+    return {uint32_t(lines(*top_).size()), uint32_t(threads(*top_).size()), uint32_t(pages), uint32_t(sizeof(Text))};
+}
+
+void Device::show_line(uint32_t slot, rust::Str text) { put_text(*lines(*top_).at(slot), text); }
+
+void Device::show_thread(uint32_t slot, rust::Str text) { put_text(*threads(*top_).at(slot), text); }
+
+void Device::show_page(uint32_t slot, uint16_t mm, uint64_t addr, uint8_t home) {
+    top_->host_page_mm_i[slot] = mm;
+    top_->host_page_addr_i[slot] = addr;
+    top_->host_page_home_i[slot] = home;
+}
+
+bool Device::trace_moment() {
+    if (!trace_ || moments_ + 1 >= kHalfPeriod) return false;
+    Verilated::threadContextp(context_.get());
+    top_->eval();
+    trace_->dump(time_ - kHalfPeriod + ++moments_);
+    return true;
 }
 
 std::unique_ptr<Device> new_device(const Config& config) { return std::make_unique<Device>(config); }

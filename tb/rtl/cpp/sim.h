@@ -4,6 +4,8 @@
 #include <memory>
 #include <string>
 
+#include "rust/cxx.h"
+
 #include "gear.h"
 #include "words.h"
 
@@ -16,6 +18,7 @@ namespace hmmu {
 struct In;
 struct Out;
 struct Config;
+struct HostSlots;
 
 class Device {
 public:
@@ -29,6 +32,13 @@ public:
     // Signals down to `depth` levels below hmmu_sim_top, all for 0.
     void trace_open(const std::string& path, uint32_t depth);
     void trace_close();
+    // What the waves show of the host: how much, and what in each place. A text that is too long loses its end.
+    HostSlots host_slots() const;
+    void show_line(uint32_t slot, rust::Str text);
+    void show_thread(uint32_t slot, rust::Str text);
+    void show_page(uint32_t slot, uint16_t mm, uint64_t addr, uint8_t home);
+    // Records what is shown now, between the last clock and the next; false if there is no room between them.
+    bool trace_moment();
     uint64_t cycle() const { return cycle_; }
     // Where a wave is now, picoseconds.
     uint64_t time() const { return time_; }
@@ -42,6 +52,8 @@ private:
     Gear gear_;
     uint64_t cycle_ = 0;
     uint64_t time_ = 0;
+    // Moments recorded since the last edge.
+    uint64_t moments_ = 0;
 };
 
 std::unique_ptr<Device> new_device(const Config& config);

@@ -81,6 +81,19 @@ pub mod bridge {
         vram_size: u64,
     }
 
+    /// How much of the host the waves show.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    struct HostSlots {
+        /// Lines of the event log at a time.
+        lines: u32,
+        /// Threads.
+        threads: u32,
+        /// Pages.
+        pages: u32,
+        /// Bytes of a line, and of what a thread did.
+        text: u32,
+    }
+
     unsafe extern "C++" {
         include!("sim.h");
         type Device;
@@ -92,6 +105,11 @@ pub mod bridge {
         fn time(&self) -> u64;
         fn trace_close(self: Pin<&mut Device>);
         fn cycle(&self) -> u64;
+        fn host_slots(&self) -> HostSlots;
+        fn show_line(self: Pin<&mut Device>, slot: u32, text: &str);
+        fn show_thread(self: Pin<&mut Device>, slot: u32, text: &str);
+        fn show_page(self: Pin<&mut Device>, slot: u32, mm: u16, addr: u64, home: u8);
+        fn trace_moment(self: Pin<&mut Device>) -> bool;
     }
 }
 

@@ -8,7 +8,7 @@ mod step;
 use std::path::Path;
 
 use cxx::UniquePtr;
-pub use ffi::bridge::{Config, In, Out};
+pub use ffi::bridge::{Config, HostSlots, In, Out};
 // Verilator's FST writer calls these two C libraries.
 use libz_sys as _;
 use lz4_sys as _;
@@ -101,6 +101,36 @@ impl Sim {
     /// Ends the waveform and flushes it.
     pub fn trace_close(&mut self) {
         self.inner.pin_mut().trace_close();
+    }
+
+    /// How much of the host the waves show.
+    #[must_use]
+    pub fn host_slots(&self) -> HostSlots {
+        self.inner.host_slots()
+    }
+
+    /// Shows a line of the event log, from the next clock on; `slot` counts modulo their number.
+    pub fn show_line(&mut self, slot: u32, text: &str) {
+        let slot = slot % self.host_slots().lines;
+        self.inner.pin_mut().show_line(slot, text);
+    }
+
+    /// Shows what a host thread did last.
+    pub fn show_thread(&mut self, slot: u32, text: &str) {
+        let slot = slot % self.host_slots().threads;
+        self.inner.pin_mut().show_thread(slot, text);
+    }
+
+    /// Shows the page at `addr` of process `mm` where it lives (`host_home_e`).
+    pub fn show_page(&mut self, slot: u32, mm: u16, addr: u64, home: u8) {
+        let slot = slot % self.host_slots().pages;
+        self.inner.pin_mut().show_page(slot, mm, addr, home);
+    }
+
+    /// Records what is shown now in the waves, behind the last clock; false if no more can be told apart there, or
+    /// nothing is recorded.
+    pub fn trace_moment(&mut self) -> bool {
+        self.inner.pin_mut().trace_moment()
     }
 
     /// Where a wave is now, picoseconds: resets count, and the next clock rises half a period later.

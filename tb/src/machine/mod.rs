@@ -7,6 +7,8 @@
 mod config;
 mod device;
 mod host;
+#[cfg(feature = "rtl")]
+mod host_waves;
 mod hw;
 mod link_log;
 mod memory;

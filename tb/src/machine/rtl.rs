@@ -7,6 +7,7 @@ use hmmu_rtl::{Config, In, Sim};
 use super::config::MachineConfig;
 use super::device::{Device, DeviceFailure, HostMark, Tlps};
 use super::host::HostSide;
+use super::host_waves::HostWaves;
 use super::steps::note;
 use super::vram::{Vram, VramRequest};
 use crate::log::EventLog;
@@ -28,6 +29,8 @@ pub struct RtlDevice {
     /// Clocks since the machine was made.
     clocks: u64,
     waves: Option<Recording>,
+    /// The host's part of the waves that are being written.
+    shown: Option<HostWaves>,
     /// The clock before which waves begin or end.
     turn: u64,
     time: WaveTime,
@@ -75,6 +78,7 @@ impl RtlDevice {
             mark: HostMark::default(),
             clocks: 0,
             waves: None,
+            shown: None,
             turn: u64::MAX,
             time,
             failed: None,
@@ -90,6 +94,7 @@ impl RtlDevice {
         if self.clocks == self.turn {
             self.turn_waves()?;
         }
+        self.show_host();
         let offer = self.complex.offer();
         let data = self.vram.data();
         let beat = offer.unwrap_or_default();
@@ -152,6 +157,28 @@ impl RtlDevice {
         reset.map_err(|error| DeviceFailure(error.to_string()))
     }
 
+    /// Shows in the waves what the log has got.
+    fn show_host(&mut self) {
+        let (Some(shown), Some((log, _))) = (&mut self.shown, &self.log) else {
+            return;
+        };
+        let from = self.waves.as_ref().map_or(0, |waves| waves.window.from);
+        shown.take(&mut self.sim, &log.take_shown(), from);
+        shown.show(&mut self.sim);
+    }
+
+    /// Ends the waves with what the log has got until now.
+    fn end_waves(&mut self) {
+        self.show_host();
+        if let Some(mut shown) = self.shown.take() {
+            while self.sim.trace_moment() && shown.show(&mut self.sim) {}
+        }
+        if let Some((log, _)) = &self.log {
+            log.hide();
+        }
+        self.sim.trace_close();
+    }
+
     /// Begins the waves with the next clock, or ends them before it.
     fn turn_waves(&mut self) -> Result<(), DeviceFailure> {
         self.turn = u64::MAX;
@@ -159,9 +186,10 @@ impl RtlDevice {
             return Ok(());
         };
         if !waves.window.contains(self.clocks) {
-            self.sim.trace_close();
+            self.end_waves();
             return Ok(());
         }
+        self.shown = Some(HostWaves::new(&self.sim));
         self.turn = waves.window.to.saturating_add(1);
         let opened = self.sim.trace_open(&waves.fst, waves.depth);
         opened.map_err(|error| DeviceFailure(error.message))
@@ -236,6 +264,9 @@ impl Device for RtlDevice {
 
     fn open_wave(&mut self, recording: &Recording) -> Result<(), DeviceFailure> {
         self.waves = Some(recording.clone());
+        if let Some((log, _)) = &self.log {
+            log.show();
+        }
         if recording.window.from > self.clocks {
             self.turn = recording.window.from;
             return Ok(());
@@ -245,7 +276,7 @@ impl Device for RtlDevice {
 
     fn close_wave(&mut self) -> Result<(), DeviceFailure> {
         self.turn = u64::MAX;
-        self.sim.trace_close();
+        self.end_waves();
         Ok(())
     }
 

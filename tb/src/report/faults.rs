@@ -10,7 +10,7 @@ use crate::trace::{Digest, Fault, Stage, access_name};
 const SLOWEST: usize = 8;
 
 /// The class of a stage's colour in the style sheet.
-fn class(stage: Stage) -> String {
+pub fn class(stage: Stage) -> String {
     format!("stage {}", stage.name())
 }
 

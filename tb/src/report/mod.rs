@@ -3,10 +3,12 @@
 //! Every figure on it is a `<data>` element whose `data-key` names the key of `--json` that it comes from.
 
 mod axis;
+mod fault_picture;
 mod faults;
 mod figures;
 mod residency;
 mod tables;
+mod timeline;
 mod traffic;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -15,6 +17,7 @@ use serde_json::Value;
 use crate::schema;
 use crate::trace::{Digest, Event, Residency};
 use axis::Axis;
+pub use fault_picture::fault_picture;
 use figures::{Figure, Figures};
 
 const STYLE: &str = include_str!("style.css");
@@ -62,6 +65,7 @@ pub fn page(document: &Document) -> String {
                 }
                 main {
                     (faults::section(&figures, &digest))
+                    (timeline::section(document.events, &digest, &axis))
                     (residency::section(&figures, &residency, &digest, &axis))
                     (traffic::section(&figures, document.events, &axis))
                     (tables::rates(&figures))

@@ -167,9 +167,9 @@ impl Digest {
             Stage::Miss | Stage::Walk | Stage::Fill => "the walks",
         };
         let text = format!(
-            "{:.0} % of the time of {} faults goes into {}: {why}",
+            "{:.0} % of the time of {} goes into {}: {why}",
             self.share(spent),
-            self.faults.len(),
+            counted(self.faults.len()),
             stage.name()
         );
         let Moves {
@@ -184,6 +184,13 @@ impl Digest {
                 to_device + to_system
             ),
         }
+    }
+}
+
+fn counted(faults: usize) -> String {
+    match faults {
+        1 => "1 fault".into(),
+        many => format!("{many} faults"),
     }
 }
 

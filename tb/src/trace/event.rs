@@ -1,7 +1,7 @@
 //! One event of the log.
 
 use std::borrow::Cow;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::path::Path;
 
 /// An event: a line `cycle thread event field=value ...` of the log, values in hexadecimal.
@@ -58,7 +58,19 @@ impl Event {
             .map(|(name, value)| (name.as_ref(), *value))
     }
 
-    fn parse(line: &str) -> Option<Self> {
+    /// What it says, without its time and thread.
+    #[must_use]
+    pub fn told(&self) -> String {
+        let mut text = self.name.to_string();
+        for (name, value) in &self.fields {
+            // Writing to a string cannot fail.
+            let _ = write!(text, " {name}={value:#x}");
+        }
+        text
+    }
+
+    /// Of a line; `None` if it is none of a log.
+    pub(super) fn parse(line: &str) -> Option<Self> {
         let mut words = line.split(' ');
         let cycle = words.next()?.parse().ok()?;
         let thread = words.next()?.to_string();
@@ -79,11 +91,7 @@ impl Event {
 
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} {}", self.cycle, self.thread, self.name)?;
-        for (name, value) in &self.fields {
-            write!(f, " {name}={value:#x}")?;
-        }
-        Ok(())
+        write!(f, "{} {} {}", self.cycle, self.thread, self.told())
     }
 }
 

@@ -44,13 +44,13 @@ impl Residency {
     /// Of a log.
     #[must_use]
     pub fn of(events: &[Event]) -> Self {
-        let mut reader = Reader::default();
+        let mut follower = Follower::default();
         for event in events {
-            reader.take(event);
+            follower.take(event);
         }
         let end = events.iter().map(|event| event.cycle).max();
         Self {
-            pages: reader.history,
+            pages: follower.history,
             end: end.unwrap_or(0),
         }
     }
@@ -94,11 +94,14 @@ impl Residency {
     }
 }
 
-/// Follows page frames. A frame that the log has not named has a number of our own from here on.
+/// A frame that the log has not named has a number of our own from here on.
 const UNNAMED: u64 = 1 << 62;
 
+/// Follows page frames from event to event.
 #[derive(Default)]
-struct Reader {
+pub struct Follower {
+    /// What the last event changed.
+    changed: Vec<(Page, Home)>,
     history: BTreeMap<Page, Vec<(u64, Home)>>,
     frame_of: BTreeMap<Page, u64>,
     pages_of: BTreeMap<u64, BTreeSet<Page>>,
@@ -123,8 +126,15 @@ impl Page {
     }
 }
 
-impl Reader {
-    fn take(&mut self, event: &Event) {
+impl Follower {
+    /// Takes the next event; the pages whose home it changed, in order.
+    pub fn take(&mut self, event: &Event) -> &[(Page, Home)] {
+        self.changed.clear();
+        self.follow(event);
+        &self.changed
+    }
+
+    fn follow(&mut self, event: &Event) {
         let cycle = event.cycle;
         let len = event.get("len").div_ceil(PAGE_SIZE);
         let pages = event.find("pages").unwrap_or(1);
@@ -216,6 +226,7 @@ impl Reader {
         let last = changes.last().map_or(Home::None, |(_, home)| *home);
         if last != home {
             changes.push((cycle, home));
+            self.changed.push((page, home));
         }
     }
 

@@ -1,13 +1,12 @@
 //! A run as a trace that ui.perfetto.dev opens (Trace Event Format, JSON).
 
-use std::collections::BTreeMap;
-
 use serde_json::{Value, json};
 
 use super::event::Event;
 use super::explain::access_name;
 use super::faults::{Fault, Stage, faults};
 use super::flows::flows;
+use super::host::{Done, tracks};
 use super::traffic::{sent, walks_in_flight};
 
 /// Process numbers of the trace.
@@ -20,16 +19,13 @@ const STAGES: u64 = 5;
 /// The name of the link's counters.
 const LINK_TRACK: &str = "link, bytes a cycle";
 
-/// Cycles of reset before cycle 0 in a wave, and picoseconds of a cycle there.
-const RESET_CYCLES: u64 = 8;
-const WAVE_PS: u64 = 4000;
-
 /// The trace. Times are in microseconds of a device clock of `clock_hz`; each event's `cycle` argument is the device's
-/// own, and `wave_ps` its place in a wave of the same run.
+/// own, and `wave_ps` its place in a wave of the same run, if `place` knows it.
 #[must_use]
-pub fn timeline(events: &[Event], clock_hz: u64) -> Value {
+pub fn timeline(events: &[Event], clock_hz: u64, place: &dyn Fn(u64) -> Option<u64>) -> Value {
     let mut trace = Trace {
         clock_hz,
+        place,
         events: Vec::new(),
     };
     for (process, name) in [
@@ -52,20 +48,13 @@ pub fn timeline(events: &[Event], clock_hz: u64) -> Value {
     json!({ "traceEvents": trace.events, "displayTimeUnit": "ns" })
 }
 
-struct Trace {
+struct Trace<'a> {
     clock_hz: u64,
+    place: &'a dyn Fn(u64) -> Option<u64>,
     events: Vec<Value>,
 }
 
-/// What begins and what ends a stretch of a host thread.
-const STRETCHES: [(&str, &str); 4] = [
-    ("notifier_start", "notifier_end"),
-    ("invalidate", "invalidate_done"),
-    ("migrate_setup", "migrate_to_device"),
-    ("migrate_setup", "migrate_to_system"),
-];
-
-impl Trace {
+impl Trace<'_> {
     fn micros(&self, cycle: u64) -> f64 {
         cycle as f64 * 1e6 / self.clock_hz as f64
     }
@@ -81,8 +70,16 @@ impl Trace {
         }));
     }
 
-    fn args(event: &Event) -> Value {
-        let mut args = json!({ "cycle": event.cycle, "wave_ps": wave_ps(event.cycle) });
+    /// When something was, for whoever looks for it elsewhere.
+    fn when(&self, cycle: u64) -> Value {
+        match (self.place)(cycle) {
+            Some(ps) => json!({ "cycle": cycle, "wave_ps": ps }),
+            None => json!({ "cycle": cycle }),
+        }
+    }
+
+    fn args(&self, event: &Event) -> Value {
+        let mut args = self.when(event.cycle);
         for (name, value) in event.fields() {
             args[name] = if ["addr", "start", "end", "last", "pfn", "from", "to"].contains(&name) {
                 json!(format!("{value:#x}"))
@@ -95,40 +92,28 @@ impl Trace {
 
     /// A track for each host thread: stretches, and all else as moments.
     fn host(&mut self, events: &[Event]) {
-        let mut tracks: BTreeMap<&str, u64> = BTreeMap::new();
-        let mut open: BTreeMap<(&str, &str), Vec<&Event>> = BTreeMap::new();
-        for event in events.iter().filter(|event| event.thread != "device") {
-            let next = tracks.len() as u64 + 1;
-            let track = *tracks.entry(&event.thread).or_insert(next);
-            if track == next {
-                self.name(HOST, Some(track), &event.thread);
-            }
-            let name = event.name.as_ref();
-            if let Some((begins, _)) = STRETCHES.iter().find(|(_, ends)| *ends == name)
-                && let Some(begun) = open
-                    .get_mut(&(event.thread.as_str(), *begins))
-                    .and_then(Vec::pop)
-            {
-                let title = if *begins == "migrate_setup" {
-                    name
-                } else {
-                    begins
-                };
-                self.stretch(track, title, begun, event);
-            } else if STRETCHES.iter().any(|(begins, _)| *begins == name) {
-                open.entry((&event.thread, name)).or_default().push(event);
-            } else {
-                self.events.push(json!({
-                    "ph": "i", "s": "t", "name": name, "pid": HOST, "tid": track,
-                    "ts": self.micros(event.cycle), "args": Self::args(event),
-                }));
+        for (number, track) in tracks(events).iter().enumerate() {
+            let tid = number as u64 + 1;
+            self.name(HOST, Some(tid), track.thread);
+            for done in &track.done {
+                match done {
+                    Done::Stretch { name, from, to } => self.stretch(tid, name, from, to),
+                    Done::Moment(event) => self.moment(HOST, tid, event),
+                }
             }
         }
     }
 
+    fn moment(&mut self, process: u64, thread: u64, event: &Event) {
+        self.events.push(json!({
+            "ph": "i", "s": "t", "name": event.name, "pid": process, "tid": thread,
+            "ts": self.micros(event.cycle), "args": self.args(event),
+        }));
+    }
+
     fn stretch(&mut self, track: u64, name: &str, from: &Event, to: &Event) {
-        let mut args = Self::args(from);
-        if let (Some(args), Value::Object(more)) = (args.as_object_mut(), Self::args(to)) {
+        let mut args = self.args(from);
+        if let (Some(args), Value::Object(more)) = (args.as_object_mut(), self.args(to)) {
             for (name, value) in more {
                 args.entry(name).or_insert(value);
             }
@@ -145,20 +130,22 @@ impl Trace {
             return;
         };
         let title = format!("{} {:#x}", access_name(fault.access), fault.addr);
-        let about = json!({
-            "id": fault.id, "ctx": fault.ctx, "addr": format!("{:#x}", fault.addr), "cycle": from,
-            "cycles": fault.cycles(), "wave_ps": wave_ps(*from), "walks": fault.walks,
-        });
+        let mut about = self.when(*from);
+        about["id"] = json!(fault.id);
+        about["ctx"] = json!(fault.ctx);
+        about["addr"] = json!(format!("{:#x}", fault.addr));
+        about["cycles"] = json!(fault.cycles());
+        about["walks"] = json!(fault.walks);
         self.nested(number, &title, *from, *to, about);
         let moments = fault.stages.iter().zip(fault.stages.iter().skip(1));
         for ((_, begins), (stage, ends)) in moments {
-            let args =
-                json!({ "cycle": begins, "cycles": ends - begins, "wave_ps": wave_ps(*begins) });
+            let mut args = self.when(*begins);
+            args["cycles"] = json!(ends - begins);
             self.nested(number, stage.name(), *begins, *ends, args);
             if *stage == Stage::Walk {
                 for (level, read, answer) in &fault.reads {
                     let name = format!("level {level}");
-                    self.nested(number, &name, *read, *answer, json!({ "cycle": read }));
+                    self.nested(number, &name, *read, *answer, self.when(*read));
                 }
             }
         }
@@ -182,10 +169,7 @@ impl Trace {
             if let "tlb_invalidate" | "tlb_retry" | "tlb_cancel" | "tlb_stop" | "interrupt" =
                 event.name.as_ref()
             {
-                self.events.push(json!({
-                    "ph": "i", "s": "t", "name": event.name, "pid": MMU, "tid": 1,
-                    "ts": self.micros(event.cycle), "args": Self::args(event),
-                }));
+                self.moment(MMU, 1, event);
             }
         }
         for (cycle, walks) in walks_in_flight(events) {
@@ -217,7 +201,38 @@ impl Trace {
     }
 }
 
-/// Where the rising edge of a cycle is in a wave, picoseconds.
-fn wave_ps(cycle: u64) -> u64 {
-    (RESET_CYCLES + cycle) * WAVE_PS + WAVE_PS / 2
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Wherever a cycle is told, its place in the waves is: not each cycle follows the one before it there.
+    #[test]
+    fn places_in_waves_are_those_of_the_device() {
+        let fields = [("ctx", 0), ("addr", 0x1000), ("access", 0)];
+        let events = [
+            Event::new(5, "main", "mmap", &[]),
+            Event::new(10, "device", "tlb_miss", &fields),
+            Event::new(12, "device", "walk_read", &fields),
+            Event::new(14, "device", "walk_data", &fields),
+            Event::new(20, "device", "walk_fault", &fields),
+            Event::new(30, "device", "tlb_retry", &fields),
+            Event::new(40, "device", "tlb_fill", &[("addr", 0x1000), ("allows", 1)]),
+        ];
+        let place = |cycle| Some(if cycle < 12 { cycle } else { 1_000_000 + cycle });
+        let told = |place: &dyn Fn(u64) -> Option<u64>| -> Vec<(u64, Option<u64>)> {
+            let trace = timeline(&events, 1_000_000, place);
+            let events = trace["traceEvents"].as_array().cloned().unwrap_or_default();
+            let args = events.iter().map(|event| &event["args"]);
+            args.filter_map(|args| Some((args["cycle"].as_u64()?, args["wave_ps"].as_u64())))
+                .collect()
+        };
+        let known = told(&place);
+        assert!(known.len() >= 8, "{known:?}");
+        let placed = known.iter().filter(|(_, ps)| ps.is_some()).count();
+        assert!(placed >= 5, "{known:?}");
+        for (cycle, ps) in known {
+            assert!(ps.is_none() || ps == place(cycle), "{cycle}: {ps:?}");
+        }
+        assert!(told(&|_| None).iter().all(|(_, ps)| ps.is_none()));
+    }
 }

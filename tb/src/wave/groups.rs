@@ -11,6 +11,8 @@ pub struct Shown {
     pub range: String,
     /// Its values have names.
     pub named: bool,
+    /// It is text.
+    pub text: bool,
 }
 
 impl Shown {
@@ -51,10 +53,25 @@ impl Group {
 
 /// Groups and what belongs to them, below the top's own scope. `*` in a group's signals is its number, in the others
 /// whatever is there.
-const GROUPS: [(&str, &[&str]); 9] = [
+const GROUPS: [(&str, &[&str]); 12] = [
     (
         "driver",
         &["host_state_q", "host_page_q", "host_fault_id_q"],
+    ),
+    (
+        "host_threads",
+        &[
+            "host_thread0_i",
+            "host_thread1_i",
+            "host_thread2_i",
+            "host_thread3_i",
+            "host_thread4_i",
+            "host_thread5_i",
+        ],
+    ),
+    (
+        "pages",
+        &["host_page_addr_i.*", "host_page_mm_i.*", "host_home_q.*"],
     ),
     (
         "link",
@@ -150,7 +167,23 @@ const GROUPS: [(&str, &[&str]); 9] = [
         "unit_*_warps",
         &["u_hmmu.u_cluster.gen_cu[*].u_cu.u_show.state_q.*"],
     ),
+    (
+        "event_log",
+        &[
+            "host_log0_i",
+            "host_log1_i",
+            "host_log2_i",
+            "host_log3_i",
+            "host_log4_i",
+            "host_log5_i",
+            "host_log6_i",
+            "host_log7_i",
+        ],
+    ),
 ];
+
+/// Signals that are text.
+const TEXTS: [&str; 2] = ["host_log", "host_thread"];
 
 /// The top's own scope, and the scope that holds the ports.
 const TOP: &str = "hmmu.hmmu_sim_top.";
@@ -169,10 +202,10 @@ pub fn groups(hierarchy: &Hierarchy) -> Vec<Group> {
     }];
     for (title, patterns) in GROUPS {
         if !title.contains('*') {
-            let signals = patterns.iter().flat_map(|p| of(&all, &format!("{TOP}{p}")));
+            let signals = patterns.iter().map(|p| of(&all, &format!("{TOP}{p}")));
             groups.push(Group {
                 title: title.to_string(),
-                signals: signals.collect(),
+                signals: by_turns(signals.collect()),
             });
             continue;
         }
@@ -195,6 +228,16 @@ pub fn groups(hierarchy: &Hierarchy) -> Vec<Group> {
     groups
 }
 
+/// What belongs to the same element of several arrays stands together; what is no array is as it was.
+fn by_turns(lists: Vec<Vec<Shown>>) -> Vec<Shown> {
+    let most = lists.iter().map(Vec::len).max().unwrap_or(0);
+    if lists.iter().any(|list| list.len() != most) {
+        return lists.concat();
+    }
+    let nth = |n: usize| lists.iter().filter_map(move |list| list.get(n).cloned());
+    (0..most).flat_map(nth).collect()
+}
+
 fn shown(hierarchy: &Hierarchy, var: VarRef) -> Shown {
     let var = &hierarchy[var];
     let name = var.full_name(hierarchy);
@@ -202,10 +245,13 @@ fn shown(hierarchy: &Hierarchy, var: VarRef) -> Shown {
         Some(index) if index.msb() != index.lsb() => format!("[{}:{}]", index.msb(), index.lsb()),
         _ => String::new(),
     };
+    let own = name.strip_prefix(TOP).unwrap_or_default();
+    let text = TEXTS.iter().any(|text| own.starts_with(text));
     Shown {
         name,
         range,
         named: var.enum_type(hierarchy).is_some(),
+        text,
     }
 }
 
@@ -240,6 +286,7 @@ mod tests {
             name: name.to_string(),
             range: "[3:0]".to_string(),
             named: true,
+            text: false,
         }
     }
 
@@ -252,6 +299,23 @@ mod tests {
         assert_eq!(names("t.q.*"), ["t.q.[2]", "t.q.[10]"]);
         assert_eq!(names("t.q"), ["t.q"]);
         assert_eq!(names("t.none"), [""; 0]);
+    }
+
+    #[test]
+    fn elements_of_arrays_stand_together() {
+        let list = |names: &[&str]| -> Vec<Shown> { names.iter().map(|n| signal(n)).collect() };
+        let names = |lists| -> Vec<String> {
+            let signals = by_turns(lists);
+            signals.into_iter().map(|s| s.name).collect()
+        };
+        assert_eq!(
+            names(vec![list(&["a0", "a1"]), list(&["b0", "b1"])]),
+            ["a0", "b0", "a1", "b1"]
+        );
+        assert_eq!(
+            names(vec![list(&["a"]), list(&["b0", "b1"])]),
+            ["a", "b0", "b1"]
+        );
     }
 
     #[test]

@@ -48,6 +48,12 @@ impl WaveTime {
         self.0.push((cycle, ps));
     }
 
+    /// The rising edge of a cycle, in picoseconds; `None` of a device that has no waves.
+    #[must_use]
+    pub fn find(&self, cycle: u64) -> Option<u64> {
+        (!self.0.is_empty()).then(|| self.of(cycle))
+    }
+
     /// The rising edge of a cycle, in picoseconds.
     #[must_use]
     pub fn of(&self, cycle: u64) -> u64 {
@@ -146,6 +152,8 @@ mod tests {
         time.from_here(10, 104_000);
         assert_eq!(time.of(9), 70_000);
         assert_eq!(time.of(10), 106_000);
+        assert_eq!(time.find(10), Some(106_000));
+        assert_eq!(WaveTime::default().find(10), None);
     }
 
     #[test]

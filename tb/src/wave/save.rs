@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use super::groups::Group;
+use super::groups::{Group, Shown};
 
 /// A moment to show: name and picoseconds.
 pub type Moment = (String, u64);
@@ -11,6 +11,8 @@ pub type Moment = (String, u64);
 /// GTKWave's flags of a signal: hexadecimal, to the right; and the value's name where it has one.
 const HEX: u64 = 0x22;
 const NAMED: u64 = 1 << 32;
+/// Its flags of text.
+const TEXT: u64 = 0x820;
 /// Its flags of a group's beginning and end.
 const BEGIN: u64 = 0x80_0200;
 const END: u64 = 0x100_0200;
@@ -43,7 +45,11 @@ pub fn gtkwave(wave: &Path, groups: &[Group], start: u64, moments: &[Moment]) ->
     for group in groups {
         let _ = writeln!(text, "@{BEGIN:x}\n-{}", group.title);
         for signal in &group.signals {
-            let flags = HEX | if signal.named { NAMED } else { 0 };
+            let flags = match signal {
+                Shown { text: true, .. } => TEXT,
+                Shown { named: true, .. } => HEX | NAMED,
+                _ => HEX,
+            };
             let _ = writeln!(text, "@{flags:x}\n{}{}", signal.name, signal.range);
         }
         let _ = writeln!(text, "@{END:x}\n-{}", group.title);
@@ -57,14 +63,14 @@ pub fn surfer(groups: &[Group], moments: &[Moment]) -> String {
     let mut text = String::new();
     for group in groups {
         let _ = writeln!(text, "divider_add {}", group.title);
-        let mut array = "";
+        let mut arrays: Vec<&str> = Vec::new();
         for signal in &group.signals {
             // All elements of an array by the name of its scope.
             let (scope, name) = signal.name.rsplit_once('.').unwrap_or_default();
             if !name.starts_with('[') {
                 let _ = writeln!(text, "variable_add {}", signal.name);
-            } else if scope != array {
-                array = scope;
+            } else if !arrays.contains(&scope) {
+                arrays.push(scope);
                 let _ = writeln!(text, "scope_add {scope}");
             }
         }
@@ -85,13 +91,13 @@ pub fn surfer(groups: &[Group], moments: &[Moment]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wave::groups::Shown;
 
     fn group() -> Group {
         let signal = |name: &str, range: &str, named| Shown {
             name: name.to_string(),
             range: range.to_string(),
             named,
+            text: false,
         };
         Group {
             title: "unit_0_warps".to_string(),

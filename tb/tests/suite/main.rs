@@ -7,6 +7,7 @@ mod bad_input;
 mod bench;
 mod bench_copy;
 mod book;
+mod browser;
 mod commands;
 mod completions;
 mod conformance;

@@ -101,6 +101,7 @@ fn check_page(figures: &Value, page: &str) {
     check_tags(page);
     for part in [
         "faults",
+        "timeline",
         "residency",
         "traffic",
         "rates",

@@ -212,11 +212,80 @@ fn a_log_is_explained() {
     ] {
         assert!(text.contains(part), "{part}: {text}");
     }
+    // A fault is drawn: the slowest, or the one that was asked for.
+    let faults = served(&read(&folder.join("s.log")).expect("a log"));
+    let slowest = faults.iter().map(Fault::cycles).max().expect("faults");
+    let drawn = |more: &[&str]| -> u64 {
+        let args = [&["explain", "s.log", "--svg", "s.svg"][..], more].concat();
+        let output = hmmu(&folder, &args);
+        assert!(output.status.success(), "{}", said(&output));
+        let picture = std::fs::read_to_string(folder.join("s.svg")).expect("a picture");
+        assert!(picture.starts_with("<svg xmlns="), "{picture}");
+        let bars = picture.split("data-cycles=\"").skip(1);
+        bars.map(|bar| bar.split('"').next().expect("a number"))
+            .map(|cycles| cycles.parse::<u64>().expect("a number"))
+            .sum()
+    };
+    assert_eq!(drawn(&[]), slowest);
+    let last = faults.last().expect("a fault");
+    assert_eq!(drawn(&["--fault", &last.id.to_string()]), last.cycles());
+    let output = hmmu(
+        &folder,
+        &["explain", "s.log", "--svg", "s.svg", "--fault", "999"],
+    );
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        said(&output).contains("s.log: no fault 999 to draw"),
+        "{}",
+        said(&output)
+    );
     // What is no log is refused with its line.
     std::fs::write(folder.join("bad.log"), "1 main mmap mm=0x1\nnonsense\n").expect("a file");
     let output = hmmu(&folder, &["explain", "bad.log"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(said(&output).contains("bad.log:2"), "{}", said(&output));
+}
+
+/// Waves hold the lines of the log: all of them, in either form, or those of their cycles.
+#[cfg(feature = "rtl")]
+#[test]
+fn waves_are_explained_as_their_log_is() {
+    let folder = folder("traces-wave-log");
+    let explained = |file: &str| {
+        let output = hmmu(&folder, &["explain", file]);
+        assert!(output.status.success(), "{}", said(&output));
+        said(&output)
+    };
+    for wave in ["s.fst", "s.vcd"] {
+        run(&folder, Backend::Rtl, &["--wave", wave]);
+        assert_eq!(explained(wave), explained("s.log"), "{wave}");
+    }
+    let (events, _) = run(
+        &folder,
+        Backend::Rtl,
+        &["--wave", "s.fst", "--wave-from", "5000"],
+    );
+    let late: Vec<String> = events
+        .iter()
+        .filter(|event| event.cycle >= 5000)
+        .map(|event| format!("{event}\n"))
+        .collect();
+    assert!(
+        late.len() > 20 && late.len() < events.len(),
+        "{}",
+        late.len()
+    );
+    std::fs::write(folder.join("late.log"), late.concat()).expect("a file");
+    assert_eq!(explained("s.fst"), explained("late.log"));
+    for (file, text, why) in [
+        ("no.fst", "not waves", "cannot read no.fst"),
+        ("no.vcd", "$enddefinitions $end\n#0\n", "no signal host_log"),
+    ] {
+        std::fs::write(folder.join(file), text).expect("a file");
+        let output = hmmu(&folder, &["explain", file]);
+        assert_eq!(output.status.code(), Some(2), "{file}");
+        assert!(said(&output).contains(why), "{}", said(&output));
+    }
 }
 
 /// The log's cycles are those of the waves: at the edge of each cycle with a `walk_fault` the fault unit is told one,

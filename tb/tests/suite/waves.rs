@@ -124,6 +124,9 @@ fn an_fst_shows_states_by_name() {
     let (titles, marks) = check_save_files(&folder.join("out.fst"));
     for title in [
         "driver",
+        "host_threads",
+        "pages",
+        "event_log",
         "link",
         "registers",
         "queues",
@@ -147,6 +150,14 @@ fn an_fst_shows_states_by_name() {
     }
     assert!(seen.len() >= 3, "states of the walker: {seen:?}");
 
+    let homes = variables(&waves, |name| name.contains("host_home_q"));
+    let mut seen = BTreeSet::new();
+    for var in homes {
+        seen.extend(named_values(&mut waves, var));
+    }
+    for home in ["HomeNone", "HomeSystem", "HomeDevice0"] {
+        assert!(seen.contains(home), "{home}: pages live in {seen:?}");
+    }
     let host = variables(&waves, |name| name.ends_with("host_state_q"));
     let mut seen = BTreeSet::new();
     for var in host {
